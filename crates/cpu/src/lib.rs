@@ -1,0 +1,1 @@
+//! The CPU backend: packed kernels behind run-time ISA dispatch.

@@ -1,0 +1,1 @@
+//! Prompts, noise, schedules, samplers, guidance: the trajectory of one image.

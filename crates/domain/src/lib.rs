@@ -1,0 +1,1 @@
+//! What a generation is: request, result, infotext, names and units.

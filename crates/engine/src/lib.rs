@@ -1,0 +1,1 @@
+//! Resident models and the step loop; submit, cancel, watch.

@@ -1,0 +1,1 @@
+//! Pictures: PNG with metadata, pixels, resizing.

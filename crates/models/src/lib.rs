@@ -1,0 +1,1 @@
+//! CLIP tokenizer and text encoder, UNet and VAE, generic over the backend.

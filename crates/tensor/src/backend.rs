@@ -1,0 +1,252 @@
+//! The `Backend` trait: the coarse operations a device must offer.
+//!
+//! Conventions. Pictures are `[batch, height, width, channels]`, token sequences `[batch, tokens, features]`; a picture
+//! may be [`reshape`](Backend::reshape)d to the sequence of its pixels and back, which costs nothing. Weights come in
+//! PyTorch's layout (`[out, in]`, `[out, in, kernel height, kernel width]`). Operations take references and return new
+//! tensors; reusing buffers is the backend's matter. The result for one batch row never depends on the other rows, on
+//! the number of threads or on timing: every output element is summed in an order that shape alone decides.
+//!
+//! Every operation checks its shapes and answers [`TensorError::Shape`] rather than panicking, since the shapes of a
+//! hostile checkpoint reach it.
+
+use crate::{Array, TensorError, WeightView};
+use std::fmt::Debug;
+
+/// A function applied to each element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Activation {
+    /// The element itself.
+    #[default]
+    Identity,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x * Phi(x)`, with the exact error function, as PyTorch's default.
+    Gelu,
+    /// `x * sigmoid(1.702 * x)`, as in OpenAI's CLIP.
+    QuickGelu,
+}
+
+/// What lies beyond the border of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum PaddingMode {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// The opposite border, so that the picture tiles.
+    Circular,
+}
+
+/// What is fixed about a convolution when its weights are prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conv2dConfig {
+    /// Step between output pixels, in both directions.
+    pub stride: usize,
+    /// Pixels added at the top, bottom, left and right.
+    pub padding: [usize; 4],
+}
+
+impl Conv2dConfig {
+    /// Stride 1 with the same padding on all sides.
+    pub const fn padded(padding: usize) -> Self {
+        Self { stride: 1, padding: [padding; 4] }
+    }
+}
+
+/// What may be fused with [`Backend::linear`]: `activation(x W^T + bias) + residual`.
+#[derive(Debug)]
+pub struct LinearArgs<'a, T> {
+    /// Applied after the bias.
+    pub activation: Activation,
+    /// Added at the end; of the output's shape.
+    pub residual: Option<&'a T>,
+}
+
+impl<T> Default for LinearArgs<'_, T> {
+    fn default() -> Self {
+        Self { activation: Activation::Identity, residual: None }
+    }
+}
+
+/// What may be fused with [`Backend::conv2d`]: `activation(conv(x) + bias + row_bias) + residual`.
+#[derive(Debug)]
+pub struct Conv2dArgs<'a, T> {
+    /// `[batch, out channels]`, added to every pixel of its row: the time embedding of a residual block.
+    pub row_bias: Option<&'a T>,
+    /// Applied after the biases.
+    pub activation: Activation,
+    /// Added at the end; of the output's shape.
+    pub residual: Option<&'a T>,
+    /// How the border is filled.
+    pub padding_mode: PaddingMode,
+}
+
+impl<T> Default for Conv2dArgs<'_, T> {
+    fn default() -> Self {
+        Self {
+            row_bias: None,
+            activation: Activation::Identity,
+            residual: None,
+            padding_mode: PaddingMode::Zeros,
+        }
+    }
+}
+
+/// How [`Backend::attention`] is to attend.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionArgs<'a> {
+    /// Number of heads; the feature size is a multiple of it. Scores are scaled by `1 / sqrt(features / heads)`.
+    pub heads: usize,
+    /// Whether query `i` sees keys `0..=i` only.
+    pub causal: bool,
+    /// How many keys each batch row has, where rows of different length share a call; the rest is not looked at.
+    pub key_lengths: Option<&'a [usize]>,
+}
+
+/// Ways to enlarge a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resample {
+    /// Every pixel becomes a square of `factor` by `factor` pixels.
+    Nearest {
+        /// Enlargement in both directions.
+        factor: usize,
+    },
+}
+
+/// A device that runs the networks.
+pub trait Backend: Send + Sync + 'static {
+    /// An `f32` tensor of the device. Cloning is cheap and shares the elements.
+    type Tensor: Clone + Debug + Send + Sync;
+    /// Prepared weights of a linear layer.
+    type Linear: Debug + Send + Sync;
+    /// Prepared weights of a convolution.
+    type Conv2d: Debug + Send + Sync;
+    /// Prepared scale and shift of a normalisation.
+    type Norm: Debug + Send + Sync;
+    /// A prepared table of embedding vectors.
+    type Embedding: Debug + Send + Sync;
+
+    /// Name, instruction set and threads in a few words, such as `cpu avx512 2 threads`.
+    fn describe(&self) -> String;
+
+    /// Prepares `weight` `[out, in]` and `bias` `[out]`.
+    fn prepare_linear(
+        &self,
+        weight: &WeightView<'_>,
+        bias: Option<&WeightView<'_>>,
+    ) -> Result<Self::Linear, TensorError>;
+
+    /// Prepares `weight` `[out, in, kernel height, kernel width]` and `bias` `[out]`.
+    fn prepare_conv2d(
+        &self,
+        weight: &WeightView<'_>,
+        bias: Option<&WeightView<'_>>,
+        config: Conv2dConfig,
+    ) -> Result<Self::Conv2d, TensorError>;
+
+    /// Prepares `scale` and `shift`, both `[features]`.
+    fn prepare_norm(&self, scale: &WeightView<'_>, shift: &WeightView<'_>)
+    -> Result<Self::Norm, TensorError>;
+
+    /// Prepares `table` `[rows, features]`.
+    fn prepare_embedding(&self, table: &WeightView<'_>) -> Result<Self::Embedding, TensorError>;
+
+    /// Bytes that the prepared weights of this backend occupy now, all models together.
+    fn weight_bytes(&self) -> usize;
+
+    /// Copies an array to the device.
+    fn upload(&self, array: &Array) -> Result<Self::Tensor, TensorError>;
+
+    /// Copies a tensor to the host.
+    fn download(&self, tensor: &Self::Tensor) -> Result<Array, TensorError>;
+
+    /// Sizes, outermost first.
+    fn shape<'a>(&self, tensor: &'a Self::Tensor) -> &'a [usize];
+
+    /// The same elements under another shape of equal size. Costs nothing.
+    fn reshape(&self, tensor: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor, TensorError>;
+
+    /// `activation(x W^T + bias) + residual`, over the last dimension of `x` `[.., in]`; gives `[.., out]`.
+    fn linear(
+        &self,
+        x: &Self::Tensor,
+        weights: &Self::Linear,
+        args: LinearArgs<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor, TensorError>;
+
+    /// Cross-correlation of `x` `[batch, height, width, in]`; gives `[batch, height', width', out]`.
+    fn conv2d(
+        &self,
+        x: &Self::Tensor,
+        weights: &Self::Conv2d,
+        args: Conv2dArgs<'_, Self::Tensor>,
+    ) -> Result<Self::Tensor, TensorError>;
+
+    /// Group normalisation (Wu and He 2018) over the last dimension's groups and all pixels of a row, for
+    /// `[batch, .., features]`, then `activation`.
+    fn group_norm(
+        &self,
+        x: &Self::Tensor,
+        norm: &Self::Norm,
+        groups: usize,
+        epsilon: f32,
+        activation: Activation,
+    ) -> Result<Self::Tensor, TensorError>;
+
+    /// Layer normalisation over the last dimension.
+    fn layer_norm(
+        &self,
+        x: &Self::Tensor,
+        norm: &Self::Norm,
+        epsilon: f32,
+    ) -> Result<Self::Tensor, TensorError>;
+
+    /// `softmax(q k^T / sqrt(d)) v` for each head. `query` is `[batch, n, features]`, `key` and `value`
+    /// `[batch, m, features]`; heads are slices of the features. Gives `[batch, n, features]`.
+    fn attention(
+        &self,
+        query: &Self::Tensor,
+        key: &Self::Tensor,
+        value: &Self::Tensor,
+        args: AttentionArgs<'_>,
+    ) -> Result<Self::Tensor, TensorError>;
+
+    /// Gated GELU (Shazeer 2020): `[.., 2 n]` to `[.., n]`, the first half times the exact GELU of the second.
+    fn geglu(&self, x: &Self::Tensor) -> Result<Self::Tensor, TensorError>;
+
+    /// Applies a function to each element.
+    fn activate(&self, x: &Self::Tensor, activation: Activation) -> Result<Self::Tensor, TensorError>;
+
+    /// `a + b`, of equal shapes.
+    fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor, TensorError>;
+
+    /// `a * factor`.
+    fn scale(&self, a: &Self::Tensor, factor: f32) -> Result<Self::Tensor, TensorError>;
+
+    /// Joins tensors along their last dimension.
+    fn concat(&self, parts: &[&Self::Tensor]) -> Result<Self::Tensor, TensorError>;
+
+    /// Columns `start..end` of the last dimension.
+    fn columns(&self, x: &Self::Tensor, start: usize, end: usize) -> Result<Self::Tensor, TensorError>;
+
+    /// Joins tensors along their first dimension.
+    fn concat_rows(&self, parts: &[&Self::Tensor]) -> Result<Self::Tensor, TensorError>;
+
+    /// Rows `start..end` of the first dimension.
+    fn rows(&self, x: &Self::Tensor, start: usize, end: usize) -> Result<Self::Tensor, TensorError>;
+
+    /// Enlarges a picture.
+    fn resample(&self, x: &Self::Tensor, how: Resample) -> Result<Self::Tensor, TensorError>;
+
+    /// The vectors of `ids`, `[batch, tokens]` row-major: `[batch, tokens, features]`. An id beyond the table is an
+    /// error.
+    fn embedding(
+        &self,
+        table: &Self::Embedding,
+        ids: &[u32],
+        batch: usize,
+    ) -> Result<Self::Tensor, TensorError>;
+
+    /// Sinusoidal embedding of diffusion time, `[batch, features]`: cosines in the first half, sines in the second, of
+    /// `t * 10000^(-i / (features / 2))`.
+    fn timestep_embedding(&self, timesteps: &[f32], features: usize) -> Result<Self::Tensor, TensorError>;
+}

@@ -1,0 +1,19 @@
+//! Tensors on the host, the [`Backend`] trait and the slow reference backend.
+//!
+//! The trait is a short list of coarse operations, just what Stable Diffusion's networks are made of; it is no general
+//! tensor calculus. Whoever implements it packs weights as it likes, once, and owns its memory. The reference backend
+//! ([`reference`]) implements every operation by the obvious loops: it is the documentation of what an operation
+//! means, and the oracle against which the fast backends are tested.
+
+mod array;
+mod backend;
+mod dtype;
+mod error;
+pub mod reference;
+
+pub use array::Array;
+pub use backend::{
+    Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Resample,
+};
+pub use dtype::{DType, WeightView};
+pub use error::TensorError;

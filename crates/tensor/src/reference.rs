@@ -1,0 +1,1 @@
+//! The reference backend: every operation by the obvious loops.

@@ -1,0 +1,1 @@
+//! Tiny random models, golden files and tolerance checks for tests.

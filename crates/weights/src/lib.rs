@@ -1,0 +1,1 @@
+//! Reading checkpoints: safetensors and allow-listed pickles, architecture detection, hashes.

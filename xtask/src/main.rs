@@ -1,0 +1,3 @@
+//! The developer interface.
+
+fn main() {}
