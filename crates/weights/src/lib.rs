@@ -1,1 +1,5 @@
 //! Reading checkpoints: safetensors and allow-listed pickles, architecture detection, hashes.
+
+mod architecture;
+
+pub use architecture::{ClipTextConfig, Prediction, StableDiffusionConfig, UNetConfig, UNetLevel, VaeConfig};
