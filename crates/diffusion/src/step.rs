@@ -1,0 +1,73 @@
+//! What a trajectory asks of the networks, and what it wants back. It never calls a model itself.
+
+use impasto_tensor::Array;
+use std::sync::Arc;
+
+/// The next thing a trajectory needs.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Text vectors of some token chunks. Answer: [`Answer::Text`].
+    EncodeText(TextQuery),
+    /// The UNet's raw output for some rows. Answer: [`Answer::Output`].
+    Denoise(DenoiseQuery),
+    /// Pixels of a latent. Answer: [`Answer::Decoded`].
+    Decode(DecodeQuery),
+    /// Nothing: here is the picture.
+    Done(Picture),
+}
+
+/// Chunks of tokens to run through the text encoder, all at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextQuery {
+    /// 77 token ids each.
+    pub chunks: Vec<Vec<u32>>,
+    /// Layers to stop before the end; 1 for none skipped.
+    pub clip_skip: u32,
+}
+
+/// Rows to run through the UNet, in one call if the engine likes.
+#[derive(Debug, Clone)]
+pub struct DenoiseQuery {
+    /// The rows; those of one image share latent and timestep and differ in context.
+    pub rows: Vec<DenoiseRow>,
+}
+
+/// One row of a UNet call.
+#[derive(Debug, Clone)]
+pub struct DenoiseRow {
+    /// Scaled latent, `[channels, height, width]`.
+    pub latent: Arc<Array>,
+    /// Training time, 0 to 999; may lie between two.
+    pub timestep: f32,
+    /// Text vectors, `[tokens, features]`.
+    pub context: Arc<Array>,
+}
+
+/// A latent to decode.
+#[derive(Debug, Clone)]
+pub struct DecodeQuery {
+    /// `[channels, height, width]`, in the UNet's scale.
+    pub latent: Arc<Array>,
+}
+
+/// What the networks gave.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// `[chunks, 77, features]`.
+    Text(Array),
+    /// `[rows, channels, height, width]`.
+    Output(Array),
+    /// `[3, height, width]`, -1 to 1, not clamped.
+    Decoded(Array),
+}
+
+/// A finished picture: 8-bit RGB, row-major, no padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// `3 * width * height` bytes.
+    pub rgb: Vec<u8>,
+}

@@ -1,0 +1,231 @@
+//! A request for pictures, with every default filled in, and the check that it makes sense.
+
+use crate::{NoiseSource, Sampler, Schedule};
+use serde::{Deserialize, Serialize};
+
+/// A request for pictures from text. Every image of it becomes one trajectory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GenerationRequest {
+    /// Title, file name or hash of a model; `None` means the one chosen in the options.
+    pub model: Option<String>,
+    /// What is wanted.
+    pub prompt: String,
+    /// What is not wanted.
+    pub negative_prompt: String,
+    /// Pixels; `None` means the model's native width. Latents have an eighth of it, rounded down.
+    pub width: Option<u32>,
+    /// Pixels; `None` means the model's native height.
+    pub height: Option<u32>,
+    /// Sampler steps.
+    pub steps: u32,
+    /// Strength of classifier-free guidance (Ho and Salimans 2022); 1 is none.
+    pub cfg_scale: f64,
+    /// How the latent is moved at each step.
+    pub sampler: Sampler,
+    /// How noise levels are spread.
+    pub schedule: Schedule,
+    /// Seed of the first image; `None` draws one.
+    pub seed: Option<u64>,
+    /// Seed of the variation noise of the first image; `None` draws one.
+    pub subseed: Option<u64>,
+    /// How far the noise is turned towards the variation noise, 0 to 1.
+    pub subseed_strength: f64,
+    /// Images that share one model call.
+    pub batch_size: u32,
+    /// Batches after each other.
+    pub batch_count: u32,
+    /// Text encoder layers to stop before the end, 1 for none skipped.
+    pub clip_skip: u32,
+    /// Whose random numbers to use.
+    pub noise_source: NoiseSource,
+    /// Noise multiplier of ancestral samplers and DDIM; `None` means the sampler's own (1 and 0).
+    pub eta: Option<f64>,
+    /// Added to the seed for the noise drawn during sampling.
+    pub eta_noise_seed_delta: i64,
+}
+
+impl Default for GenerationRequest {
+    fn default() -> Self {
+        Self {
+            model: None,
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            width: None,
+            height: None,
+            steps: 20,
+            cfg_scale: 7.0,
+            sampler: Sampler::Euler,
+            schedule: Schedule::Automatic,
+            seed: None,
+            subseed: None,
+            subseed_strength: 0.0,
+            batch_size: 1,
+            batch_count: 1,
+            clip_skip: 1,
+            noise_source: NoiseSource::Gpu,
+            eta: None,
+            eta_noise_seed_delta: 0,
+        }
+    }
+}
+
+/// Bounds beyond which a request is refused before any work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Most pixels along one edge.
+    pub max_edge: u32,
+    /// Most pixels of one picture.
+    pub max_pixels: u64,
+    /// Most steps.
+    pub max_steps: u32,
+    /// Most pictures of one request, batch size times batch count.
+    pub max_images: u32,
+    /// Most bytes of a prompt or negative prompt.
+    pub max_prompt_bytes: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            max_edge: 2048,
+            max_pixels: 2048 * 2048,
+            max_steps: 1000,
+            max_images: 256,
+            max_prompt_bytes: 1 << 20,
+        }
+    }
+}
+
+/// A field of a request that makes no sense or goes beyond a limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {value} {problem}")]
+pub struct RequestError {
+    /// The field's name in requests.
+    pub field: &'static str,
+    /// The value found there.
+    pub value: String,
+    /// What is wrong with it and what is allowed.
+    pub problem: String,
+}
+
+/// The seeds of one image of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seeds {
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Seed of the variation noise.
+    pub subseed: u64,
+}
+
+impl GenerationRequest {
+    /// How many images the request asks for.
+    pub fn image_count(&self) -> u32 {
+        self.batch_size.saturating_mul(self.batch_count)
+    }
+
+    /// The seeds of image `index`. Seeds count up over the whole job unless there is a variation, where only
+    /// subseeds do. Undrawn seeds count as 0: see [`GenerationRequest::draw_seeds`].
+    pub fn seeds(&self, index: u32) -> Seeds {
+        let step = u64::from(index);
+        let seed = self.seed.unwrap_or(0);
+        Seeds {
+            seed: if self.subseed_strength == 0.0 { seed.wrapping_add(step) } else { seed },
+            subseed: self.subseed.unwrap_or(0).wrapping_add(step),
+        }
+    }
+
+    /// Replaces absent seeds with what `draw` gives, in the range that A1111 draws from.
+    pub fn draw_seeds(&mut self, mut draw: impl FnMut() -> u64) {
+        const SEEDS: u64 = 4_294_967_294;
+        self.seed.get_or_insert_with(|| draw() % SEEDS);
+        self.subseed.get_or_insert_with(|| draw() % SEEDS);
+    }
+
+    /// Whether the request can be worked on. `native` is the model's own width and height.
+    pub fn validate(&self, limits: &RequestLimits, native: (u32, u32)) -> Result<(), RequestError> {
+        let width = self.width.unwrap_or(native.0);
+        let height = self.height.unwrap_or(native.1);
+        let edge = |field, value: u32| {
+            let problem = format!("is out of range: allowed are 8 to {}", limits.max_edge);
+            check(field, value, (8..=limits.max_edge).contains(&value), problem)
+        };
+        edge("width", width)?;
+        edge("height", height)?;
+        let pixels = u64::from(width) * u64::from(height);
+        let area = format!("{width}x{height}");
+        check("size", area, pixels <= limits.max_pixels, format!("has over {} pixels", limits.max_pixels))?;
+        let steps = format!("is out of range: allowed are 1 to {}", limits.max_steps);
+        check("steps", self.steps, (1..=limits.max_steps).contains(&self.steps), steps)?;
+        check("batch_size", self.batch_size, self.batch_size > 0, "must be at least 1")?;
+        check("n_iter", self.batch_count, self.batch_count > 0, "must be at least 1")?;
+        let images = self.image_count();
+        let most = format!("images asked for (batch_size x n_iter), {} allowed", limits.max_images);
+        check("batch_size", images, images <= limits.max_images, most)?;
+        check("cfg_scale", self.cfg_scale, self.cfg_scale.is_finite(), "must be a finite number")?;
+        let strength = self.subseed_strength;
+        check("subseed_strength", strength, (0.0..=1.0).contains(&strength), "must be between 0 and 1")?;
+        let eta = self.eta.unwrap_or(0.0);
+        check("eta", eta, eta.is_finite() && eta >= 0.0, "must be a finite number of at least 0")?;
+        check("clip_skip", self.clip_skip, (1..=12).contains(&self.clip_skip), "must be between 1 and 12")?;
+        for (field, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
+            let most = format!("bytes are too many, {} allowed", limits.max_prompt_bytes);
+            check(field, text.len(), text.len() <= limits.max_prompt_bytes, most)?;
+        }
+        Ok(())
+    }
+}
+
+fn check(
+    field: &'static str,
+    value: impl ToString,
+    holds: bool,
+    problem: impl Into<String>,
+) -> Result<(), RequestError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(RequestError { field, value: value.to_string(), problem: problem.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_count_up_unless_varied() {
+        let mut request = GenerationRequest { seed: Some(5), subseed: Some(9), ..Default::default() };
+        assert_eq!(request.seeds(2), Seeds { seed: 7, subseed: 11 });
+        request.subseed_strength = 0.5;
+        assert_eq!(request.seeds(2), Seeds { seed: 5, subseed: 11 });
+    }
+
+    #[test]
+    fn refuses_nonsense_naming_field_and_value() {
+        let limits = RequestLimits::default();
+        let sound = GenerationRequest::default();
+        assert_eq!(sound.validate(&limits, (512, 512)), Ok(()));
+        let cases = [
+            (
+                GenerationRequest { width: Some(0), ..sound.clone() },
+                "width 0 is out of range: allowed are 8 to 2048",
+            ),
+            (
+                GenerationRequest { steps: 0, ..sound.clone() },
+                "steps 0 is out of range: allowed are 1 to 1000",
+            ),
+            (
+                GenerationRequest { cfg_scale: f64::NAN, ..sound.clone() },
+                "cfg_scale NaN must be a finite number",
+            ),
+            (
+                GenerationRequest { batch_size: 1 << 20, batch_count: 1 << 20, ..sound.clone() },
+                "batch_size 4294967295 images asked for (batch_size x n_iter), 256 allowed",
+            ),
+        ];
+        for (request, message) in cases {
+            let error = request.validate(&limits, (512, 512)).unwrap_err();
+            assert_eq!(error.to_string(), message);
+        }
+    }
+}
