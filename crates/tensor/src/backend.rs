@@ -22,7 +22,7 @@ pub enum Activation {
     Silu,
     /// `x * Phi(x)`, with the exact error function, as PyTorch's default.
     Gelu,
-    /// `x * sigmoid(1.702 * x)`, as in OpenAI's CLIP.
+    /// `x * sigmoid(1.702 * x)`, as in the first CLIP.
     QuickGelu,
 }
 

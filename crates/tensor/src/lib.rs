@@ -9,7 +9,10 @@ mod array;
 mod backend;
 mod dtype;
 mod error;
+pub mod meter;
 pub mod reference;
+pub mod shapes;
+pub mod timestep;
 
 pub use array::Array;
 pub use backend::{

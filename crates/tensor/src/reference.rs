@@ -1,1 +1,0 @@
-//! The reference backend: every operation by the obvious loops.
