@@ -7,6 +7,8 @@
 
 mod array;
 mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dtype;
 mod error;
 pub mod meter;
