@@ -17,7 +17,7 @@ pub enum Step {
 }
 
 /// Chunks of tokens to run through the text encoder, all at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TextQuery {
     /// 77 token ids each.
     pub chunks: Vec<Vec<u32>>,

@@ -1,0 +1,316 @@
+//! The models that can be used: files below the model folder and those inside the program.
+//!
+//! A file is listed by its name alone; it is opened when somebody asks for it, and its hash is computed once and cached
+//! by size and modification time.
+
+use crate::{EngineError, ModelEntry};
+use impasto_weights::{Checkpoint, HashCache, StableDiffusionConfig, hash_bytes};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A checkpoint inside the program.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltinModel {
+    /// The name it is listed under, such as `impasto-demo.safetensors`.
+    pub file_name: &'static str,
+    /// The whole safetensors file.
+    pub bytes: &'static [u8],
+}
+
+/// Where a model's bytes are.
+#[derive(Debug, Clone)]
+enum Source {
+    File(PathBuf),
+    Builtin(BuiltinModel),
+}
+
+#[derive(Debug, Clone)]
+struct Listed {
+    source: Source,
+    entry: Arc<ModelEntry>,
+    config: Option<Arc<StableDiffusionConfig>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    listed: Vec<Listed>,
+    default: Option<String>,
+}
+
+/// The list of models, shared by the engine's handle and its thread.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    folder: Option<PathBuf>,
+    builtin: Vec<BuiltinModel>,
+    hashes: HashCache,
+    state: Mutex<State>,
+}
+
+/// Folders deeper than this are not looked into, so that a loop of links ends.
+const MAX_DEPTH: usize = 16;
+
+impl Catalog {
+    /// A catalog of `builtin` models and of the checkpoints below `folder`, scanned once.
+    pub(crate) fn new(folder: Option<PathBuf>, cache: Option<&Path>, builtin: Vec<BuiltinModel>) -> Self {
+        let hashes = HashCache::open(cache.map(|cache| cache.join("hashes.json")));
+        let catalog = Self { folder, builtin, hashes, state: Mutex::default() };
+        catalog.refresh();
+        catalog
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the folder again. What is known of unchanged files is kept.
+    pub(crate) fn refresh(&self) {
+        let mut files = Vec::new();
+        if let Some(folder) = &self.folder {
+            find_checkpoints(folder, 0, &mut files);
+            files.sort();
+        }
+        let mut state = self.state();
+        let known: HashMap<String, Listed> =
+            state.listed.drain(..).map(|listed| (listed.entry.filename.clone(), listed)).collect();
+        let folder = self.folder.as_deref().unwrap_or_else(|| Path::new(""));
+        let from_files = files.into_iter().map(|path| self.list_file(folder, path));
+        let from_program = self.builtin.iter().map(|&builtin| list_builtin(builtin));
+        state.listed = from_files
+            .chain(from_program)
+            .map(|listed| match known.get(&listed.entry.filename) {
+                Some(old) if old.entry.bytes == listed.entry.bytes && old.entry.sha256 == listed.entry.sha256 => {
+                    old.clone()
+                }
+                _ => listed,
+            })
+            .collect();
+    }
+
+    fn list_file(&self, folder: &Path, path: PathBuf) -> Listed {
+        let relative = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+        let sha256 = self.hashes.known(&path).map(|hash| hash.sha256);
+        let filename = path.to_string_lossy().into_owned();
+        let entry = entry(&relative, filename, bytes, sha256);
+        Listed { source: Source::File(path), entry: Arc::new(entry), config: None }
+    }
+
+    /// All models, files first.
+    pub(crate) fn entries(&self) -> Vec<Arc<ModelEntry>> {
+        self.state().listed.iter().map(|listed| listed.entry.clone()).collect()
+    }
+
+    /// The model a client means: exact matches of title, name, file name, base name or hash.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<ModelEntry>> {
+        let state = self.state();
+        state.listed.iter().map(|listed| &listed.entry).find(|entry| answers_to(entry, name)).cloned()
+    }
+
+    /// The model used where a request names none: the chosen one, else the first that can be read.
+    pub(crate) fn default_model(&self) -> Option<Arc<ModelEntry>> {
+        let chosen = self.state().default.clone();
+        if let Some(entry) = chosen.and_then(|name| self.find(&name)) {
+            return Some(entry);
+        }
+        self.entries().into_iter().find_map(|entry| self.inspect(&entry).ok().map(|(entry, _)| entry))
+    }
+
+    /// Makes a model the one used where a request names none.
+    pub(crate) fn set_default(&self, name: &str) -> Result<Arc<ModelEntry>, EngineError> {
+        let entry = self.find(name).ok_or_else(|| EngineError::UnknownModel(name.to_owned()))?;
+        let (entry, _) = self.inspect(&entry)?;
+        self.state().default = Some(entry.filename.clone());
+        Ok(entry)
+    }
+
+    /// Opens a model's file.
+    pub(crate) fn open(&self, entry: &ModelEntry) -> Result<Checkpoint, EngineError> {
+        let source = self.source(entry)?;
+        let opened = match &source {
+            Source::File(path) => Checkpoint::open(path),
+            Source::Builtin(builtin) => Checkpoint::from_static(builtin.file_name, builtin.bytes),
+        };
+        opened.map_err(|error| bad_model(entry, error.to_string()))
+    }
+
+    fn source(&self, entry: &ModelEntry) -> Result<Source, EngineError> {
+        let state = self.state();
+        let listed = state.listed.iter().find(|listed| listed.entry.filename == entry.filename);
+        let listed = listed.ok_or_else(|| EngineError::UnknownModel(entry.title.clone()))?;
+        Ok(listed.source.clone())
+    }
+
+    /// Reads the sizes of a model's networks, once; remembers what is wrong if they cannot be read.
+    pub(crate) fn inspect(
+        &self,
+        entry: &ModelEntry,
+    ) -> Result<(Arc<ModelEntry>, Arc<StableDiffusionConfig>), EngineError> {
+        if let Some(known) = self.inspected(entry) {
+            return known;
+        }
+        let config = self
+            .open(entry)
+            .and_then(|checkpoint| checkpoint.config().map_err(|error| bad_model(entry, error.to_string())));
+        let config = match config {
+            Ok(config) => Arc::new(config),
+            Err(error) => {
+                self.update(entry, |listed| Arc::make_mut(&mut listed.entry).problem = Some(problem_of(&error)));
+                return Err(error);
+            }
+        };
+        let (width, height) = config.native_size;
+        let updated = self.update(entry, |listed| {
+            let entry = Arc::make_mut(&mut listed.entry);
+            entry.native_size = Some((width as u32, height as u32));
+            entry.problem = None;
+            listed.config = Some(config.clone());
+        });
+        let entry = updated.ok_or_else(|| EngineError::UnknownModel(entry.title.clone()))?;
+        Ok((entry, config))
+    }
+
+    /// What an earlier look at the file gave. A file that could not be read is looked at again.
+    fn inspected(
+        &self,
+        entry: &ModelEntry,
+    ) -> Option<Result<(Arc<ModelEntry>, Arc<StableDiffusionConfig>), EngineError>> {
+        let state = self.state();
+        let listed = state.listed.iter().find(|listed| listed.entry.filename == entry.filename)?;
+        Some(Ok((listed.entry.clone(), listed.config.clone()?)))
+    }
+
+    /// The model's entry with its hash, computed now unless it is cached. Takes seconds for large files.
+    pub(crate) fn hashed(&self, entry: &ModelEntry) -> Result<Arc<ModelEntry>, EngineError> {
+        if let Some(known) = self.find(&entry.filename).filter(|known| known.sha256.is_some()) {
+            return Ok(known);
+        }
+        let hash = match self.source(entry)? {
+            Source::File(path) => {
+                self.hashes.hash(&path).map_err(|error| bad_model(entry, error.to_string()))?
+            }
+            Source::Builtin(builtin) => hash_bytes(builtin.bytes),
+        };
+        let updated = self.update(entry, |listed| {
+            let entry = Arc::make_mut(&mut listed.entry);
+            let relative = entry.title.split(" [").next().unwrap_or_default().to_owned();
+            entry.title = format!("{relative} [{}]", hash.short());
+            entry.sha256 = Some(hash.sha256.clone());
+        });
+        updated.ok_or_else(|| EngineError::UnknownModel(entry.title.clone()))
+    }
+
+    fn update(&self, entry: &ModelEntry, change: impl FnOnce(&mut Listed)) -> Option<Arc<ModelEntry>> {
+        let mut state = self.state();
+        let listed = state.listed.iter_mut().find(|listed| listed.entry.filename == entry.filename)?;
+        change(listed);
+        Some(listed.entry.clone())
+    }
+}
+
+fn bad_model(entry: &ModelEntry, problem: String) -> EngineError {
+    EngineError::BadModel { name: entry.title.clone(), problem }
+}
+
+fn problem_of(error: &EngineError) -> String {
+    match error {
+        EngineError::BadModel { problem, .. } => problem.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn list_builtin(builtin: BuiltinModel) -> Listed {
+    let filename = format!("builtin:{}", builtin.file_name);
+    let entry = entry(builtin.file_name, filename, builtin.bytes.len() as u64, None);
+    Listed { source: Source::Builtin(builtin), entry: Arc::new(entry), config: None }
+}
+
+fn entry(relative: &str, filename: String, bytes: u64, sha256: Option<String>) -> ModelEntry {
+    let stem = relative.rsplit_once('.').map_or(relative, |(stem, _)| stem);
+    let short = sha256.as_deref().and_then(|hash| hash.get(..10));
+    ModelEntry {
+        title: short.map_or_else(|| relative.to_owned(), |short| format!("{relative} [{short}]")),
+        name: stem.replace('/', "_"),
+        filename,
+        sha256,
+        bytes,
+        native_size: None,
+        problem: None,
+    }
+}
+
+/// Whether a client may mean this model by `name`.
+fn answers_to(entry: &ModelEntry, name: &str) -> bool {
+    let relative = entry.title.split(" [").next().unwrap_or_default();
+    let base = Path::new(relative).file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+    let mut aliases = vec![entry.title.as_str(), relative, &entry.name, &entry.filename, &base];
+    aliases.extend(entry.sha256.as_deref());
+    aliases.extend(entry.short_hash());
+    aliases.contains(&name)
+}
+
+/// Checkpoints below `folder`; separate VAE files, hidden files and what cannot be read are left out.
+fn find_checkpoints(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        if name.starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            if depth < MAX_DEPTH {
+                find_checkpoints(&path, depth + 1, found);
+            }
+        } else if is_checkpoint(&name) {
+            found.push(path);
+        }
+    }
+}
+
+fn is_checkpoint(name: &str) -> bool {
+    [".safetensors", ".ckpt", ".pt"]
+        .iter()
+        .any(|suffix| name.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty() && !stem.ends_with(".vae")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_answer_to_their_aliases() {
+        let hash = "0123456789abcdef".repeat(4);
+        let entry = entry("sub/fine.model.safetensors", "/m/sub/fine.model.safetensors".into(), 1, Some(hash));
+        assert_eq!(entry.title, "sub/fine.model.safetensors [0123456789]");
+        assert_eq!(entry.name, "sub_fine.model");
+        for alias in [
+            "sub/fine.model.safetensors [0123456789]",
+            "sub/fine.model.safetensors",
+            "sub_fine.model",
+            "fine.model",
+            "0123456789",
+        ] {
+            assert!(answers_to(&entry, alias), "{alias}");
+        }
+        assert!(!answers_to(&entry, "fine"));
+    }
+
+    #[test]
+    fn lists_checkpoints_and_leaves_out_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        for name in ["b.safetensors", "sub/A.CKPT", "x.vae.pt", "notes.txt", ".hidden.ckpt", ".pt"] {
+            std::fs::write(folder.path().join(name), b"nonsense").unwrap();
+        }
+        let catalog = Catalog::new(Some(folder.path().to_owned()), None, Vec::new());
+        let names: Vec<String> = catalog.entries().iter().map(|entry| entry.name.clone()).collect();
+        assert_eq!(names, ["b", "sub_A"]);
+        let entry = catalog.find("b").unwrap();
+        assert!(matches!(catalog.inspect(&entry), Err(EngineError::BadModel { .. })));
+        assert!(catalog.find("b").unwrap().problem.is_some());
+        assert!(catalog.default_model().is_none());
+        std::fs::remove_file(folder.path().join("b.safetensors")).unwrap();
+        catalog.refresh();
+        assert!(catalog.find("b").is_none());
+    }
+}

@@ -1,0 +1,50 @@
+//! What the engine may answer instead of pictures.
+
+use impasto_domain::RequestError;
+
+/// An error of the engine.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// A field of the request makes no sense or goes beyond a limit.
+    #[error(transparent)]
+    Invalid(#[from] RequestError),
+    /// No model answers to the name.
+    #[error("model {0:?} not found; see the list of models, or refresh it if the file is new")]
+    UnknownModel(String),
+    /// There is no model at all.
+    #[error("there is no model: put a checkpoint into the models/Stable-diffusion folder of the data root")]
+    NoModel,
+    /// The model's file cannot be used.
+    #[error("model {name:?} cannot be used: {problem}")]
+    BadModel {
+        /// The model's title.
+        name: String,
+        /// What is wrong with the file.
+        problem: String,
+    },
+    /// The picture would not fit into memory.
+    #[error("a {width}x{height} picture needs about {needed_mib} MiB of memory, {available_mib} MiB are free; \
+             ask for a smaller picture")]
+    TooLarge {
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+        /// Memory the job would take, in MiB.
+        needed_mib: u64,
+        /// Memory that is free, in MiB.
+        available_mib: u64,
+    },
+    /// Too many jobs wait already.
+    #[error("the queue is full: {limit} jobs are waiting; try again later")]
+    QueueFull {
+        /// Most jobs that may wait.
+        limit: usize,
+    },
+    /// The engine is shutting down or its thread has ended.
+    #[error("the engine has stopped")]
+    Stopped,
+    /// The engine could not be started.
+    #[error("cannot start the engine: {0}")]
+    Start(String),
+}
