@@ -1,0 +1,201 @@
+//! Writing infotexts: order, spelling and quoting as A1111 v1.10 has them for a request through its API.
+
+use crate::{GenerationRequest, NoiseSource, Schedule};
+
+/// What pictures made by this build say in their `Version` field. Its form keeps A1111 from taking it for an old
+/// version of its own, for which it would switch on compatibility settings.
+pub const PROGRAM_VERSION: &str = concat!("impasto ", env!("CARGO_PKG_VERSION"));
+
+/// What the infotext of one picture is composed of.
+#[derive(Debug, Clone, Copy)]
+pub struct InfotextFacts<'a> {
+    /// The request, with its seeds drawn.
+    pub request: &'a GenerationRequest,
+    /// Number of the picture within the request, from 0.
+    pub index: u32,
+    /// Width and height that were asked for, in pixels.
+    pub size: (u32, u32),
+    /// Base name of the model's file, without suffix.
+    pub model_name: &'a str,
+    /// First ten hexadecimal digits of the SHA-256 of the model's file.
+    pub model_hash: Option<&'a str>,
+    /// Program and version; normally [`PROGRAM_VERSION`].
+    pub version: &'a str,
+}
+
+/// The infotext of one picture.
+pub fn compose_infotext(facts: &InfotextFacts<'_>) -> String {
+    let request = facts.request;
+    let settings: Vec<String> = settings(facts)
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let value = value?;
+            Some(if value == key { key.to_owned() } else { format!("{key}: {}", quote(&value)) })
+        })
+        .collect();
+    let negative = if request.negative_prompt.is_empty() {
+        String::new()
+    } else {
+        format!("\nNegative prompt: {}", request.negative_prompt)
+    };
+    format!("{}{negative}\n{}", request.prompt, settings.join(", ")).trim().to_owned()
+}
+
+/// The values of the last line, in order; `None` is left out.
+fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
+    let request = facts.request;
+    let seeds = request.seeds(facts.index);
+    let (width, height) = facts.size;
+    let varied = request.subseed_strength != 0.0;
+    let source = request.noise_source;
+    let (eta_key, eta) = eta(request);
+    vec![
+        ("Steps", Some(request.steps.to_string())),
+        ("Sampler", Some(request.sampler.name().to_owned())),
+        ("Schedule type", Some(schedule_label(request).to_owned())),
+        ("CFG scale", Some(python_float(request.cfg_scale))),
+        ("Seed", Some(seeds.seed.to_string())),
+        ("Size", Some(format!("{width}x{height}"))),
+        ("Model hash", facts.model_hash.map(str::to_owned)),
+        ("Model", Some(facts.model_name.to_owned())),
+        ("Variation seed", varied.then(|| seeds.subseed.to_string())),
+        ("Variation seed strength", varied.then(|| python_float(request.subseed_strength))),
+        ("Clip skip", (request.clip_skip > 1).then(|| request.clip_skip.to_string())),
+        ("ENSD", noise_seed_delta(request).map(|delta| delta.to_string())),
+        ("RNG", (source != NoiseSource::Gpu).then(|| source.name().to_owned())),
+        (eta_key, eta.map(python_float)),
+        ("Version", Some(facts.version.to_owned())),
+    ]
+}
+
+/// The label of the schedule that is used, where the sampler has one of its own to fall back to.
+fn schedule_label(request: &GenerationRequest) -> &'static str {
+    let own = request.sampler.default_schedule().filter(|_| request.schedule == Schedule::Automatic);
+    own.unwrap_or(request.schedule).label()
+}
+
+/// The key and, where it was asked for and differs from the sampler's default, the value of eta.
+fn eta(request: &GenerationRequest) -> (&'static str, Option<f64>) {
+    if request.sampler.is_timestep_based() {
+        ("Eta DDIM", request.eta.filter(|&eta| eta != 0.0))
+    } else {
+        ("Eta", request.eta.filter(|&eta| request.sampler.is_ancestral() && eta != 1.0))
+    }
+}
+
+/// The noise seed delta, where it makes a difference.
+fn noise_seed_delta(request: &GenerationRequest) -> Option<i64> {
+    let draws_noise = request.sampler.is_ancestral() && request.eta != Some(0.0);
+    Some(request.eta_noise_seed_delta).filter(|&delta| draws_noise && delta != 0)
+}
+
+/// Values with a comma, colon or line break are written as JSON strings.
+fn quote(value: &str) -> String {
+    if value.contains([',', ':', '\n']) {
+        serde_json::Value::from(value).to_string()
+    } else {
+        value.to_owned()
+    }
+}
+
+/// A number as Python prints floats: `7.0`, `0.1`, `1e-05`, `1e+16`, `nan`, `inf`.
+pub fn python_float(value: f64) -> String {
+    if !value.is_finite() {
+        return value.to_string().to_lowercase();
+    }
+    // Rust's debug form agrees with Python's on the digits and on when an exponent is used, not on how it is written.
+    let text = format!("{value:?}");
+    let Some((digits, exponent)) = text.split_once('e') else { return text };
+    let digits = digits.strip_suffix(".0").unwrap_or(digits);
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sampler;
+
+    fn composed(request: &GenerationRequest, index: u32) -> String {
+        compose_infotext(&InfotextFacts {
+            request,
+            index,
+            size: (512, 512),
+            model_name: "v1-5-pruned-emaonly",
+            model_hash: Some("6ce0161689"),
+            version: "v1.10.1",
+        })
+    }
+
+    #[test]
+    fn writes_what_a1111_writes() {
+        let request =
+            GenerationRequest { prompt: "cat".to_owned(), seed: Some(1), ..GenerationRequest::default() };
+        assert_eq!(
+            composed(&request, 0),
+            "cat\nSteps: 20, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, Seed: 1, Size: 512x512, \
+             Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, Version: v1.10.1"
+        );
+    }
+
+    #[test]
+    fn writes_every_key_in_order() {
+        let request = GenerationRequest {
+            prompt: " cat\nDog ".to_owned(),
+            negative_prompt: "mouse".to_owned(),
+            seed: Some(1),
+            subseed: Some(5),
+            subseed_strength: 0.25,
+            clip_skip: 2,
+            sampler: Sampler::EulerAncestral,
+            noise_source: NoiseSource::Cpu,
+            eta: Some(0.5),
+            eta_noise_seed_delta: 31337,
+            ..GenerationRequest::default()
+        };
+        assert_eq!(
+            composed(&request, 3),
+            "cat\nDog \nNegative prompt: mouse\nSteps: 20, Sampler: Euler a, Schedule type: Automatic, \
+             CFG scale: 7.0, Seed: 1, Size: 512x512, Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, \
+             Variation seed: 8, Variation seed strength: 0.25, Clip skip: 2, ENSD: 31337, RNG: CPU, Eta: 0.5, \
+             Version: v1.10.1"
+        );
+    }
+
+    #[test]
+    fn eta_and_noise_seed_delta_are_written_only_where_they_act() {
+        let mut request = GenerationRequest { eta: Some(0.5), eta_noise_seed_delta: 7, ..Default::default() };
+        assert!(!composed(&request, 0).contains("Eta") && !composed(&request, 0).contains("ENSD"));
+        request.sampler = Sampler::Ddim;
+        assert!(composed(&request, 0).contains("Eta DDIM: 0.5") && !composed(&request, 0).contains("ENSD"));
+        request.sampler = Sampler::EulerAncestral;
+        request.eta = Some(0.0);
+        assert!(composed(&request, 0).contains("Eta: 0.0") && !composed(&request, 0).contains("ENSD"));
+        request.sampler = Sampler::DpmPp2m;
+        assert!(composed(&request, 0).contains("Schedule type: Karras"));
+    }
+
+    #[test]
+    fn quotes_what_would_be_misread() {
+        assert_eq!(quote("plain \"word\""), "plain \"word\"");
+        assert_eq!(quote("a: \u{e9}, \"b\"\n"), r#""a: é, \"b\"\n""#);
+    }
+
+    #[test]
+    fn floats_look_like_pythons() {
+        for (value, text) in [
+            (7.0, "7.0"),
+            (0.1, "0.1"),
+            (0.0001, "0.0001"),
+            (0.000_01, "1e-05"),
+            (1.5e-7, "1.5e-07"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (-2.5e120, "-2.5e+120"),
+            (f64::NAN, "nan"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(python_float(value), text);
+        }
+    }
+}
