@@ -1,0 +1,222 @@
+//! From the shapes of a checkpoint's tensors to its configuration, and the proof that every tensor of that
+//! configuration is there. What shapes cannot tell comes from `facts`.
+
+use crate::architecture::{ClipTextConfig, StableDiffusionConfig, UNetConfig, UNetLevel, VaeConfig};
+use crate::entry::{Element, Entries};
+use crate::facts::Facts;
+use crate::layout::{CLOSED_PREFIXES, layout};
+use impasto_tensor::DType;
+
+/// Largest size along one dimension that is believed; a vocabulary of CLIP has 49,408 rows.
+const MAX_SIZE: usize = 1 << 20;
+
+/// How many wrong tensors a message lists.
+const LISTED: usize = 5;
+
+/// What keeps the tensors from being a checkpoint, in words.
+pub(crate) type Problem = String;
+
+/// The configuration of a Stable Diffusion 1.x checkpoint.
+pub(crate) fn detect(entries: &Entries, facts: &Facts) -> Result<StableDiffusionConfig, Problem> {
+    let shapes = Shapes { entries };
+    let text = shapes.text(facts)?;
+    let unet = shapes.unet(facts)?;
+    let vae = shapes.vae(facts)?;
+    check_sizes(&text, &unet, &vae)?;
+    let config = StableDiffusionConfig {
+        text,
+        unet,
+        vae,
+        prediction: facts.prediction,
+        betas: facts.betas,
+        native_size: facts.native_size,
+    };
+    check_layout(entries, &config)?;
+    Ok(config)
+}
+
+struct Shapes<'a> {
+    entries: &'a Entries,
+}
+
+impl Shapes<'_> {
+    /// The shape of a tensor that must be there with so many dimensions.
+    fn sizes<const N: usize>(&self, name: &str) -> Result<[usize; N], Problem> {
+        let Some(entry) = self.entries.get(name) else {
+            return Err(format!("`{name}` is missing"));
+        };
+        let sizes: [usize; N] = (entry.shape.as_slice().try_into())
+            .map_err(|_| format!("`{name}` has shape {:?}, wanted {N} dimensions", entry.shape))?;
+        if sizes.iter().any(|size| !(1..=MAX_SIZE).contains(size)) {
+            return Err(format!("`{name}` has the absurd shape {sizes:?}"));
+        }
+        Ok(sizes)
+    }
+
+    /// How many numbers from 0 on give the name of a tensor.
+    fn count(&self, name: impl Fn(usize) -> String) -> usize {
+        (0..self.entries.len()).take_while(|&number| self.entries.contains_key(&name(number))).count()
+    }
+
+    fn text(&self, facts: &Facts) -> Result<ClipTextConfig, Problem> {
+        let root = "cond_stage_model.transformer.text_model";
+        let [vocabulary, width] = self.sizes(&format!("{root}.embeddings.token_embedding.weight"))?;
+        let [positions, _] = self.sizes(&format!("{root}.embeddings.position_embedding.weight"))?;
+        let layers = self.count(|layer| format!("{root}.encoder.layers.{layer}.self_attn.q_proj.weight"));
+        let [hidden, _] = self.sizes(&format!("{root}.encoder.layers.0.mlp.fc1.weight"))?;
+        let heads = facts.text_heads.unwrap_or((width / 64).max(1));
+        Ok(ClipTextConfig { vocabulary, positions, width, layers, heads, hidden })
+    }
+
+    fn unet(&self, facts: &Facts) -> Result<UNetConfig, Problem> {
+        let root = "model.diffusion_model";
+        let [model_channels, in_channels, ..] =
+            self.sizes::<4>(&format!("{root}.input_blocks.0.0.weight"))?;
+        let [out_channels, ..] = self.sizes::<4>(&format!("{root}.out.2.weight"))?;
+        let [time_features, _] = self.sizes(&format!("{root}.time_embed.0.weight"))?;
+        Ok(UNetConfig {
+            in_channels,
+            out_channels,
+            model_channels,
+            time_features,
+            levels: self.levels(root)?,
+            middle_depth: self.depth(&format!("{root}.middle_block.1")),
+            context_features: self.context_features(root)?,
+            heads: facts.unet_heads,
+            groups: facts.unet_groups,
+        })
+    }
+
+    /// Walks the input blocks: a residual block belongs to the current level, a downsampling ends it.
+    fn levels(&self, root: &str) -> Result<Vec<UNetLevel>, Problem> {
+        let mut levels = vec![];
+        let mut level: Option<UNetLevel> = None;
+        for index in 1.. {
+            let block = format!("{root}.input_blocks.{index}");
+            let convolution = format!("{block}.0.in_layers.2.weight");
+            if self.entries.contains_key(&convolution) {
+                let [channels, ..] = self.sizes::<4>(&convolution)?;
+                let transformer_depth = self.depth(&format!("{block}.1"));
+                level.get_or_insert(UNetLevel { channels, res_blocks: 0, transformer_depth }).res_blocks += 1;
+            } else if self.entries.contains_key(&format!("{block}.0.op.weight")) {
+                levels.push(
+                    level.take().ok_or_else(|| format!("`{block}` ends a level without residual blocks"))?,
+                );
+            } else {
+                break;
+            }
+        }
+        levels.push(level.ok_or("the last level of the UNet has no residual blocks")?);
+        Ok(levels)
+    }
+
+    /// Transformer blocks of a spatial transformer, 0 if there is none of this name.
+    fn depth(&self, name: &str) -> usize {
+        self.count(|block| format!("{name}.transformer_blocks.{block}.attn1.to_q.weight"))
+    }
+
+    /// Input features of any cross attention's keys; the layout check compares all of them.
+    fn context_features(&self, root: &str) -> Result<usize, Problem> {
+        let name = (self.entries.keys())
+            .find(|name| name.starts_with(root) && name.ends_with(".attn2.to_k.weight"))
+            .ok_or("the UNet has no cross attention, so no prompt can reach it")?;
+        let [_, features] = self.sizes(name)?;
+        Ok(features)
+    }
+
+    fn vae(&self, facts: &Facts) -> Result<VaeConfig, Problem> {
+        let root = "first_stage_model";
+        let [image_channels, ..] = self.sizes::<4>(&format!("{root}.decoder.conv_out.weight"))?;
+        let [_, latent_channels, ..] = self.sizes::<4>(&format!("{root}.decoder.conv_in.weight"))?;
+        let first = |level: usize| format!("{root}.encoder.down.{level}.block.0.conv1.weight");
+        let mut channels = vec![];
+        for level in 0..self.count(first) {
+            let [size, ..] = self.sizes::<4>(&first(level))?;
+            channels.push(size);
+        }
+        if channels.is_empty() {
+            return Err(format!("`{}` is missing", first(0)));
+        }
+        let res_blocks = self.count(|block| format!("{root}.encoder.down.0.block.{block}.conv1.weight"));
+        Ok(VaeConfig {
+            image_channels,
+            latent_channels,
+            channels,
+            res_blocks,
+            groups: facts.vae_groups,
+            scale_factor: facts.scale_factor,
+        })
+    }
+}
+
+/// What must hold between numbers, whatever the tensors are.
+fn check_sizes(text: &ClipTextConfig, unet: &UNetConfig, vae: &VaeConfig) -> Result<(), Problem> {
+    divides("the text encoder", text.width, text.heads, "heads", "impasto.text.heads")?;
+    for level in &unet.levels {
+        divides("the UNet", level.channels, unet.groups, "groups", "impasto.unet.groups")?;
+        if level.transformer_depth > 0 {
+            divides("the UNet", level.channels, unet.heads, "heads", "impasto.unet.heads")?;
+        }
+    }
+    divides("the UNet", unet.model_channels, unet.groups, "groups", "impasto.unet.groups")?;
+    for &channels in &vae.channels {
+        divides("the autoencoder", channels, vae.groups, "groups", "impasto.vae.groups")?;
+    }
+    for (what, found, wanted, of) in [
+        ("context features of the UNet", unet.context_features, text.width, "the text encoder's width"),
+        ("output channels of the UNet", unet.out_channels, vae.latent_channels, "the autoencoder's latents"),
+        ("picture channels of the autoencoder", vae.image_channels, 3, "red, green and blue"),
+    ] {
+        if found != wanted {
+            return Err(format!("{found} {what} do not fit {wanted}, {of}"));
+        }
+    }
+    Ok(())
+}
+
+fn divides(part: &str, features: usize, by: usize, what: &str, key: &str) -> Result<(), Problem> {
+    if by == 0 || !features.is_multiple_of(by) {
+        return Err(format!(
+            "{features} features of {part} cannot be split into {by} {what}; if it has another number of {what}, \
+             say so in the metadata as `{key}`"
+        ));
+    }
+    Ok(())
+}
+
+/// Compares the file with the layout of its configuration, in both directions.
+fn check_layout(entries: &Entries, config: &StableDiffusionConfig) -> Result<(), Problem> {
+    let mut wanted = layout(config);
+    wanted.sort();
+    let mut problems = vec![];
+    for (name, shape) in &wanted {
+        match entries.get(name) {
+            None => problems.push(format!("`{name}` {shape:?} is missing")),
+            Some(entry) if entry.shape != *shape => {
+                problems.push(format!("`{name}` has shape {:?}, wanted {shape:?}", entry.shape));
+            }
+            Some(entry) => match &entry.element {
+                Element::Readable(DType::F64 | DType::F32 | DType::F16 | DType::BF16) => {}
+                Element::Readable(other) => problems.push(format!("`{name}` holds {other:?}, wanted floats")),
+                Element::Other(other) => {
+                    problems.push(format!("`{name}` holds {other}, which is not read yet"));
+                }
+            },
+        }
+    }
+    let known = |name: &str| wanted.binary_search_by(|(other, _)| other.as_str().cmp(name)).is_ok();
+    for name in entries.keys() {
+        if CLOSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !known(name) {
+            problems.push(format!("`{name}` is not expected"));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let more = problems.len().saturating_sub(LISTED);
+    problems.truncate(LISTED);
+    if more > 0 {
+        problems.push(format!("and {more} more"));
+    }
+    Err(problems.join(", "))
+}

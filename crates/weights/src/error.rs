@@ -1,0 +1,127 @@
+//! What can go wrong with a model file. Not what is wrong with a model's pictures: numbers are never judged here.
+
+use crate::{Container, ModelKind};
+use std::io;
+
+/// What the messages below recommend.
+const SUPPORTED: &str = "Stable Diffusion 1.x checkpoints in the original layout, one file each: .safetensors, \
+                         or .ckpt/.pt written by torch.save";
+
+/// Why a model file cannot be used. `file` is the name without its folder.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The operating system refused.
+    #[error("cannot read {file}: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The content is something else than a container of tensors.
+    #[error("{file} is {found}; supported are {SUPPORTED}")]
+    Foreign {
+        /// The file.
+        file: String,
+        /// What it is, with its article.
+        found: String,
+    },
+    /// The container contradicts itself or ends early.
+    #[error("{file} is a damaged {container}: {problem}; copy or download it again")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What it began as.
+        container: Container,
+        /// What was found and what was wanted.
+        problem: String,
+    },
+    /// A pickle asks for something outside the allow-list. Nothing was executed.
+    #[error(
+        "{file} was refused and nothing in it was executed: its pickle asks for `{global}`, which no plain \
+         checkpoint needs; use a .safetensors version of it"
+    )]
+    Refused {
+        /// The file.
+        file: String,
+        /// Module and name of what would have been called.
+        global: String,
+    },
+    /// A sound container with a feature that is not read.
+    #[error("{file} is a {container} with {problem}, which is not supported; save it again as .safetensors")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// What it is.
+        container: Container,
+        /// The feature, as a noun.
+        problem: String,
+    },
+    /// Tensors, but not those of a Stable Diffusion 1.x checkpoint.
+    #[error("{file} is {kind}, which is not supported as a checkpoint; supported are {SUPPORTED}")]
+    Kind {
+        /// The file.
+        file: String,
+        /// What it is.
+        kind: ModelKind,
+    },
+    /// A Stable Diffusion 1.x checkpoint whose tensors do not form its networks.
+    #[error("{file} is not a complete Stable Diffusion 1.x checkpoint: {problems}")]
+    Layout {
+        /// The file.
+        file: String,
+        /// The first few tensors that are missing or odd.
+        problems: String,
+    },
+    /// A metadata value of our own that cannot be meant.
+    #[error("{file}: `{key}` is `{value}`, wanted {wanted}")]
+    Fact {
+        /// The file.
+        file: String,
+        /// The metadata key.
+        key: String,
+        /// What it says.
+        value: String,
+        /// What it may say.
+        wanted: String,
+    },
+    /// A tensor that is not there.
+    #[error("{file} has no tensor `{tensor}`")]
+    Missing {
+        /// The file.
+        file: String,
+        /// The canonical name asked for.
+        tensor: String,
+    },
+}
+
+/// An error of a reader that does not know which file it reads.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// See [`WeightsError::Foreign`].
+    Foreign(String),
+    /// See [`WeightsError::Damaged`].
+    Damaged(String),
+    /// See [`WeightsError::Refused`].
+    Refused(String),
+    /// See [`WeightsError::Unsupported`].
+    Unsupported(String),
+}
+
+impl Fault {
+    /// A [`Fault::Damaged`].
+    pub(crate) fn damaged(problem: impl Into<String>) -> Self {
+        Self::Damaged(problem.into())
+    }
+
+    /// The public error, with the file's name.
+    pub(crate) fn at(self, file: &str, container: Container) -> WeightsError {
+        let file = file.to_owned();
+        match self {
+            Self::Foreign(found) => WeightsError::Foreign { file, found },
+            Self::Damaged(problem) => WeightsError::Damaged { file, container, problem },
+            Self::Refused(global) => WeightsError::Refused { file, global },
+            Self::Unsupported(problem) => WeightsError::Unsupported { file, container, problem },
+        }
+    }
+}
