@@ -35,16 +35,15 @@ struct Version {
 }
 
 impl HashCache {
-    /// The cache kept in `file`, whose folder need not exist yet.
-    pub fn open(file: impl Into<PathBuf>) -> Self {
-        let file = file.into();
-        let records =
-            fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    /// The cache kept in `file`, whose folder need not exist yet; without one, hashes are kept for this run only.
+    pub fn open(file: Option<PathBuf>) -> Self {
+        let text = file.as_ref().and_then(|file| fs::read(file).ok());
+        let records = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         Self { file, records: Mutex::new(records) }
     }
 
     /// The hash of a file that was hashed before and has not changed since. Never reads the file itself.
-    pub fn get(&self, path: &Path) -> Option<FileHash> {
+    pub fn known(&self, path: &Path) -> Option<FileHash> {
         let version = version(path).ok()?;
         let records = self.lock();
         let record = records.get(&key(path))?;
@@ -55,7 +54,7 @@ impl HashCache {
 
     /// The hash of a file, from the cache or by reading the file.
     pub fn hash(&self, path: &Path) -> io::Result<FileHash> {
-        if let Some(hash) = self.get(path) {
+        if let Some(hash) = self.known(path) {
             return Ok(hash);
         }
         let before = version(path)?;
@@ -112,9 +111,9 @@ mod tests {
         let file = folder.path().join("cache").join("hashes.json");
         fs::write(&model, b"abc").unwrap();
         let cache = HashCache::open(Some(file.clone()));
-        assert_eq!(cache.get(&model), None);
+        assert_eq!(cache.known(&model), None);
         let hash = cache.hash(&model).unwrap();
-        assert_eq!(HashCache::open(Some(file.clone())).get(&model), Some(hash.clone()));
+        assert_eq!(HashCache::open(Some(file.clone())).known(&model), Some(hash.clone()));
 
         // Same size and time: believed without reading.
         let time = fs::metadata(&model).unwrap().modified().unwrap();
@@ -124,13 +123,13 @@ mod tests {
 
         let later = SystemTime::now() + Duration::from_secs(5);
         fs::File::options().write(true).open(&model).unwrap().set_modified(later).unwrap();
-        assert_eq!(cache.get(&model), None);
+        assert_eq!(cache.known(&model), None);
         assert_eq!(cache.hash(&model).unwrap(), hash_file(&model).unwrap());
         assert!(cache.hash(&folder.path().join("absent")).is_err());
 
         let unsaved = HashCache::open(None);
         assert_eq!(unsaved.hash(&model).unwrap(), hash);
-        assert_eq!(unsaved.get(&model), Some(hash));
+        assert_eq!(unsaved.known(&model), Some(hash));
     }
 
     #[test]
@@ -146,7 +145,7 @@ mod tests {
                 hash_file(&model).unwrap(),
                 "{text}"
             );
-            assert!(HashCache::open(Some(file.clone())).get(&model).is_some());
+            assert!(HashCache::open(Some(file.clone())).known(&model).is_some());
         }
         let blocked = model.join("hashes.json");
         assert!(HashCache::open(Some(blocked)).hash(&model).is_ok());
@@ -167,7 +166,7 @@ mod tests {
         });
         let again = HashCache::open(Some(folder.path().join("hashes.json")));
         for path in &paths {
-            assert_eq!(again.get(path), Some(hash_file(path).unwrap()));
+            assert_eq!(again.known(path), Some(hash_file(path).unwrap()));
         }
     }
 }
