@@ -1,5 +1,27 @@
 //! Prompts, noise, schedules, samplers, guidance: the trajectory of one image.
+//!
+//! A [`Trajectory`] never calls a network itself: it says what it needs ([`Step`]) and takes the answer, so that
+//! whoever drives it may batch, pause, cancel and store many of them. What it computes is what AUTOMATIC1111's web UI
+//! computes with k-diffusion; where it differs on purpose, the item says so.
 
+mod denoiser;
+mod error;
+mod guidance;
+mod noise;
+mod prompt;
+mod sampler;
+mod schedule;
+mod spec;
 mod step;
+mod trajectory;
 
+pub use denoiser::{Denoiser, Level};
+pub use error::TrajectoryError;
+pub use guidance::classifier_free;
+pub use noise::{ImageNoise, MersenneTwister, Philox};
+pub use prompt::{CHUNK_TOKENS, Chunk, MAX_CHUNKS, Segment, Vocabulary, chunk, parse_attention};
+pub use sampler::SamplerState;
+pub use schedule::NoiseLevels;
+pub use spec::{ImageSpec, ModelFacts};
 pub use step::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, Step, TextQuery};
+pub use trajectory::Trajectory;

@@ -1,6 +1,7 @@
 //! What a trajectory asks of the networks, and what it wants back. It never calls a model itself.
 
 use impasto_tensor::Array;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The next thing a trajectory needs.
@@ -62,7 +63,7 @@ pub enum Answer {
 }
 
 /// A finished picture: 8-bit RGB, row-major, no padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     /// Pixels across.
     pub width: u32,

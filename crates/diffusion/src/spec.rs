@@ -1,0 +1,135 @@
+//! What one image is to be, and what must be known of the model to make it.
+
+use crate::TrajectoryError;
+use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule, Seeds};
+use impasto_models::Tokenizer;
+use impasto_weights::Prediction;
+use std::sync::Arc;
+
+/// One image of a request, with nothing left open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageSpec {
+    /// What is wanted.
+    pub prompt: String,
+    /// What is not wanted.
+    pub negative_prompt: String,
+    /// Pixels asked for; the picture has them rounded down to whole latent cells.
+    pub width: u32,
+    /// Pixels asked for.
+    pub height: u32,
+    /// Sampler steps asked for.
+    pub steps: u32,
+    /// Strength of classifier-free guidance.
+    pub cfg_scale: f64,
+    /// How the latent is moved.
+    pub sampler: Sampler,
+    /// How noise levels are spread.
+    pub schedule: Schedule,
+    /// Seeds of this image.
+    pub seeds: Seeds,
+    /// How far the noise is turned towards the variation noise, 0 to 1.
+    pub subseed_strength: f64,
+    /// Text encoder layers to stop before the end, 1 for none skipped.
+    pub clip_skip: u32,
+    /// Whose random numbers to use.
+    pub noise_source: NoiseSource,
+    /// Noise multiplier; `None` means the sampler's own.
+    pub eta: Option<f64>,
+    /// Added to the seed for the noise drawn during sampling.
+    pub eta_noise_seed_delta: i64,
+}
+
+/// What a trajectory must know of a model.
+#[derive(Debug, Clone)]
+pub struct ModelFacts {
+    /// Text to tokens.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Channels of a latent, 4.
+    pub latent_channels: usize,
+    /// Pixels along the edge of a latent cell, 8.
+    pub downscale: usize,
+    /// What the UNet's output means.
+    pub prediction: Prediction,
+    /// First and last beta of the scaled-linear schedule, 0.00085 and 0.012.
+    pub betas: (f64, f64),
+    /// Layers of the text encoder, which bound `clip_skip`.
+    pub text_layers: usize,
+}
+
+/// Most values of a latent; far beyond any request that the limits let through.
+const MAX_LATENT: usize = 1 << 26;
+
+impl ImageSpec {
+    /// Image `index` of a request. `native` is the model's own width and height.
+    pub fn of(request: &GenerationRequest, index: u32, native: (u32, u32)) -> Self {
+        Self {
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone(),
+            width: request.width.unwrap_or(native.0),
+            height: request.height.unwrap_or(native.1),
+            steps: request.steps,
+            cfg_scale: request.cfg_scale,
+            sampler: request.sampler,
+            schedule: request.schedule,
+            seeds: request.seeds(index),
+            subseed_strength: request.subseed_strength,
+            clip_skip: request.clip_skip,
+            noise_source: request.noise_source,
+            eta: request.eta,
+            eta_noise_seed_delta: request.eta_noise_seed_delta,
+        }
+    }
+
+    /// `[channels, height, width]` of the latent, if the model can make such a picture.
+    pub(crate) fn latent_shape(&self, model: &ModelFacts) -> Result<[usize; 3], TrajectoryError> {
+        let cells = |field, pixels: u32| match (pixels as usize).checked_div(model.downscale) {
+            Some(cells) if cells > 0 => Ok(cells),
+            _ => Err(TrajectoryError::request(
+                field,
+                pixels,
+                format!("is below this model's {} pixels", model.downscale),
+            )),
+        };
+        let shape = [model.latent_channels, cells("height", self.height)?, cells("width", self.width)?];
+        let size = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+        match size {
+            Some(size) if size <= MAX_LATENT => Ok(shape),
+            _ => Err(TrajectoryError::request(
+                "size",
+                format!("{}x{}", self.width, self.height),
+                "is too large for one picture",
+            )),
+        }
+    }
+
+    /// Refuses numbers that no formula can use.
+    pub(crate) fn check(&self, model: &ModelFacts) -> Result<(), TrajectoryError> {
+        let refuse = TrajectoryError::request;
+        if !(1..=MAX_STEPS).contains(&self.steps) {
+            return Err(refuse(
+                "steps",
+                self.steps,
+                format!("is out of range: allowed are 1 to {MAX_STEPS}"),
+            ));
+        }
+        let layers = model.text_layers as u32;
+        if !(1..=layers).contains(&self.clip_skip) {
+            let problem = format!("is out of range: this model's text encoder allows 1 to {layers}");
+            return Err(refuse("clip_skip", self.clip_skip, problem));
+        }
+        let eta = self.eta.unwrap_or(0.0);
+        for (field, value, holds) in [
+            ("cfg_scale", self.cfg_scale, self.cfg_scale.is_finite()),
+            ("subseed_strength", self.subseed_strength, (0.0..=1.0).contains(&self.subseed_strength)),
+            ("eta", eta, eta.is_finite() && eta >= 0.0),
+        ] {
+            if !holds {
+                return Err(TrajectoryError::request(field, value, "is out of range"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Most sampler steps: one for each of the noise levels that a model is trained on.
+const MAX_STEPS: u32 = 1000;
