@@ -1,0 +1,173 @@
+// The job of this page and the pictures that are there to look at.
+import { api, link } from '../api/client';
+import { Failure } from '../api/failure';
+import type { Job, JobRequest } from '../api/types';
+import { follow, isFinal, type Change } from './follow';
+import { describe, type Result } from './result';
+
+export interface LiveJob extends Job {
+  /** How it looks now, once there is something to see. */
+  preview: string | null;
+  connected: boolean;
+  /** The user asked for its end. */
+  stopping: boolean;
+  request: JobRequest | null;
+}
+
+const CURRENT_KEY = 'impasto.job';
+const SESSION_KEY = 'impasto.session';
+
+export class Jobs {
+  live = $state<LiveJob | null>(null);
+  /** Newest first. */
+  results = $state<Result[]>([]);
+  selectedKey = $state<string | null>(null);
+  failure = $state<Failure | null>(null);
+  /** Said once to those who listen rather than look. */
+  announcement = $state('');
+
+  readonly session: Result[] = $derived(this.results.filter((result) => this.#sessionJobs.has(result.jobId)));
+  readonly earlier: Result[] = $derived(this.results.filter((result) => !this.#sessionJobs.has(result.jobId)));
+  /** The picture on the stage, unless the live job is. */
+  readonly selected: Result | null = $derived(this.results.find((result) => result.key === this.selectedKey) ?? null);
+
+  #sessionJobs = new Set<string>(JSON.parse(sessionStorage.getItem(SESSION_KEY) ?? '[]') as string[]);
+  #stop: (() => void) | null = null;
+  #next: JobRequest | null = null;
+
+  /** Takes up the job that ran when the page was left, and lists what the server still has. */
+  async restore() {
+    const id = localStorage.getItem(CURRENT_KEY);
+    const jobs = await api.jobs();
+    for (const job of jobs) this.#collect(job);
+    const mine = jobs.find((job) => job.id === id);
+    if (mine && !isFinal(mine.state)) this.#watch(mine, null);
+    else localStorage.removeItem(CURRENT_KEY);
+    const newest = this.session[0];
+    if (!this.live && newest) this.selectedKey = newest.key;
+  }
+
+  /** Submits a job, or, while one runs, ends that one and submits then. */
+  async generate(request: JobRequest) {
+    this.failure = null;
+    if (this.live) {
+      this.#next = request;
+      await this.interrupt();
+      return;
+    }
+    try {
+      const { id } = await api.submit(request);
+      localStorage.setItem(CURRENT_KEY, id);
+      this.#sessionJobs.add(id);
+      sessionStorage.setItem(SESSION_KEY, JSON.stringify([...this.#sessionJobs]));
+      this.#watch(await api.job(id), request);
+      this.announcement = 'Generating';
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Ends the job now and keeps what there is; one that waits is withdrawn. */
+  async interrupt() {
+    const job = this.live;
+    if (!job) return;
+    job.stopping = true;
+    await this.#ask(() => (job.state === 'queued' ? api.cancel(job.id) : api.interrupt(job.id)));
+  }
+
+  /** Leaves the batch at work and goes on with the next. */
+  async skip() {
+    const job = this.live;
+    if (job) await this.#ask(() => api.skip(job.id));
+  }
+
+  /** Shows the live job again. */
+  selectLive() {
+    this.selectedKey = null;
+  }
+
+  /** Takes away a picture that the server has no more. */
+  forget(key: string) {
+    this.results = this.results.filter((result) => result.key !== key);
+  }
+
+  #watch(job: Job, request: JobRequest | null) {
+    this.selectedKey = null;
+    this.live = { ...job, preview: null, connected: true, stopping: false, request };
+    this.#stop?.();
+    this.#stop = follow(
+      job.id,
+      { open: api.events, load: loadJob, onWake },
+      {
+        change: (change) => this.#apply(change),
+        connection: (connected) => this.live && (this.live.connected = connected),
+        final: (final) => this.#finish(final),
+        gone: () => this.#end(new Failure('The server no longer knows this job; it was probably restarted.', 404)),
+      },
+    );
+  }
+
+  #apply(change: Change) {
+    if (!this.live) return;
+    if (change.kind === 'preview') this.live.preview = link(change.url);
+    else Object.assign(this.live, change.status);
+    this.#collect(this.live);
+  }
+
+  #finish(job: Job) {
+    this.#collect(job);
+    const newest = this.results.find((result) => result.jobId === job.id);
+    if (newest) this.selectedKey = newest.key;
+    if (job.state === 'done') this.announcement = `Finished, ${job.images.length} pictures`;
+    this.#end(job.state === 'failed' ? new Failure(job.error ?? 'The job failed.', 500) : null);
+  }
+
+  #end(failure: Failure | null) {
+    this.live = null;
+    this.#stop = null;
+    localStorage.removeItem(CURRENT_KEY);
+    this.failure = failure;
+    const next = this.#next;
+    this.#next = null;
+    if (next && !failure) void this.generate(next);
+  }
+
+  /** Adds the pictures of a job that are not yet known. */
+  #collect(job: Pick<Job, 'id' | 'images'>) {
+    const known = new Set(this.results.map((result) => result.key));
+    const fresh = job.images.map((image, index) => describe(job.id, index, image)).filter(({ key }) => !known.has(key));
+    if (fresh.length > 0) this.results = [...fresh.reverse(), ...this.results];
+  }
+
+  async #ask(call: () => Promise<unknown>) {
+    try {
+      await call();
+    } catch (error) {
+      // Already finished: its end arrives by itself.
+      if (!(error instanceof Failure && [404, 409].includes(error.status))) this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown) {
+    this.failure = error instanceof Failure ? error : new Failure(String(error), 0);
+  }
+}
+
+async function loadJob(id: string): Promise<Job | null> {
+  try {
+    return await api.job(id);
+  } catch (error) {
+    if (error instanceof Failure && error.status === 404) return null;
+    throw error;
+  }
+}
+
+function onWake(callback: () => void): () => void {
+  const visible = () => document.visibilityState === 'visible' && callback();
+  addEventListener('online', callback);
+  document.addEventListener('visibilitychange', visible);
+  return () => {
+    removeEventListener('online', callback);
+    document.removeEventListener('visibilitychange', visible);
+  };
+}

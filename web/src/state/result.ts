@@ -1,0 +1,38 @@
+// A finished picture, with what its infotext says of it.
+import { link } from '../api/client';
+import type { JobImage } from '../api/types';
+import { parseInfotext } from './infotext';
+
+export interface Result {
+  /** Unique among pictures. */
+  key: string;
+  jobId: string;
+  url: string;
+  fileName: string;
+  infotext: string;
+  seed: number;
+  prompt: string;
+  negativePrompt: string;
+  /** The settings below the prompts, in the order of the text. */
+  facts: [name: string, value: string][];
+  width: number;
+  height: number;
+}
+
+export function describe(jobId: string, index: number, image: JobImage): Result {
+  const { prompt, negativePrompt, fields } = parseInfotext(image.infotext);
+  const [width = 512, height = 512] = (fields.get('Size') ?? '').split('x').map(Number).filter(Boolean);
+  return {
+    key: `${jobId}/${index}`,
+    jobId,
+    url: link(image.url),
+    fileName: `impasto-${image.seed}.png`,
+    infotext: image.infotext,
+    seed: image.seed,
+    prompt,
+    negativePrompt,
+    facts: [...fields],
+    width,
+    height,
+  };
+}

@@ -1,0 +1,52 @@
+// What the server is and has: models, samplers, schedules, limits.
+import { api } from '../api/client';
+import { Failure } from '../api/failure';
+import type { Info, Model } from '../api/types';
+import type { Size } from './sizes';
+
+const COMMON_NATIVE: Size = { width: 512, height: 512 };
+
+export class Server {
+  info = $state<Info | null>(null);
+  models = $state<Model[]>([]);
+  failure = $state<Failure | null>(null);
+  refreshing = $state(false);
+
+  readonly ready = $derived(this.info !== null);
+  readonly defaultModel = $derived(this.models.find((model) => model.is_default) ?? this.models[0] ?? null);
+
+  async load() {
+    this.failure = null;
+    try {
+      const [info, models] = await Promise.all([api.info(), api.models()]);
+      this.models = models;
+      this.info = info;
+    } catch (error) {
+      this.failure = error instanceof Failure ? error : new Failure(String(error), 0);
+    }
+  }
+
+  /** Looks for new model files. */
+  async refreshModels() {
+    this.refreshing = true;
+    try {
+      await api.refreshModels();
+      this.models = await api.models();
+    } catch (error) {
+      this.failure = error instanceof Failure ? error : new Failure(String(error), 0);
+    } finally {
+      this.refreshing = false;
+    }
+  }
+
+  /** The model of this title, or the one that is used when none is named. */
+  model(title: string): Model | null {
+    return this.models.find((model) => model.title === title) ?? this.defaultModel;
+  }
+
+  native(title: string): Size {
+    const model = this.model(title);
+    if (!model?.native_width || !model.native_height) return COMMON_NATIVE;
+    return { width: model.native_width, height: model.native_height };
+  }
+}

@@ -1,0 +1,28 @@
+// How the page is built, served while it is worked on, and tested.
+//
+// `npm run dev` talks to a running `impasto` (IMPASTO_URL, by default http://127.0.0.1:7860);
+// `npm run dev -- --mode mock` needs none and answers from `mock/`.
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+import { mockServer } from './mock/plugin';
+
+const server = process.env.IMPASTO_URL ?? 'http://127.0.0.1:7860';
+const proxied = ['/api', '/sdapi', '/docs', '/openapi.json'];
+
+export default defineConfig(({ mode }) => ({
+  // Relative, so that the same bundle works below any path.
+  base: './',
+  plugins: [svelte(), ...(mode === 'mock' ? [mockServer()] : [])],
+  build: {
+    target: ['chrome123', 'firefox128', 'safari17.5'],
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: {
+    proxy: mode === 'mock' ? {} : Object.fromEntries(proxied.map((path) => [path, { target: server, changeOrigin: true }])),
+  },
+  test: {
+    include: ['src/**/*.test.ts'],
+    environment: 'node',
+  },
+}));
