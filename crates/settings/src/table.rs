@@ -1,0 +1,241 @@
+//! The table: every setting with its type, default and meaning. Adding a line here is all there is to adding one.
+
+use crate::SettingsError;
+use crate::value::{Bound, Row, SettingValue};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+/// Declares a struct of settings, and how they are listed, read and shown by name.
+macro_rules! settings {
+    (
+        $(#[doc = $about:literal])+
+        pub struct $struct:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $field:ident ($name:literal): $type:ty = $default:expr, $bound:expr;
+            )+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $struct {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl Default for $struct {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl $struct {
+            /// All settings, in the order of the table.
+            pub fn rows() -> Vec<Row> {
+                let default = Self::default();
+                vec![$(Row {
+                    name: $name,
+                    kind: <$type as SettingValue>::KIND,
+                    default: default.$field.show(),
+                    doc: concat!($($doc),+).trim_ascii_start(),
+                    bound: $bound,
+                },)+]
+            }
+
+            /// Changes a setting by name. Texts stand for what they say, so that variables and flags can be given.
+            pub fn set(&mut self, name: &str, value: &Value) -> Result<(), SettingsError> {
+                let rows = Self::rows();
+                let row = rows
+                    .iter()
+                    .find(|row| row.name == name)
+                    .ok_or_else(|| SettingsError::Unknown(name.to_owned()))?;
+                let bad = || SettingsError::BadValue {
+                    name: row.name,
+                    value: if row.bound == Bound::Secret { "secret".to_owned() } else { value.to_string() },
+                    expected: row.expected(),
+                };
+                match name {
+                    $($name => {
+                        let read = <$type as SettingValue>::read(value).ok_or_else(bad)?;
+                        if !row.admits(&read.show()) {
+                            return Err(bad());
+                        }
+                        self.$field = read;
+                    })+
+                    _ => {}
+                }
+                Ok(())
+            }
+
+            /// All values by name. Secrets are null.
+            pub fn show(&self) -> Map<String, Value> {
+                let mut values = Map::new();
+                $(
+                    let value = if $bound == Bound::Secret { Value::Null } else { self.$field.show() };
+                    values.insert($name.to_owned(), value);
+                )+
+                values
+            }
+        }
+    };
+}
+
+const ANY: Bound = Bound::Any;
+const COUNT: Bound = Bound::Range(1.0, 1e15);
+const ISA: Bound = Bound::OneOf(&["auto", "avx512", "avx2", "portable"]);
+
+settings! {
+    /// Settings that are read when the program starts.
+    pub struct ServeSettings {
+        /// Port to listen at; 7860 if not given, or 7861 with `nowebui`.
+        port ("port"): Option<u16> = None, ANY;
+        /// Listen at all addresses of the machine, not only at 127.0.0.1. Needs `api_auth`.
+        listen ("listen"): bool = false, ANY;
+        /// The data root: a folder laid out as A1111's (`models/Stable-diffusion`, `outputs`, `config.json`).
+        data_dir ("data_dir"): PathBuf = PathBuf::from("impasto-data"), ANY;
+        /// Serve the interfaces without the page.
+        nowebui ("nowebui"): bool = false, ANY;
+        /// Path before all routes, for use behind a proxy that does not remove it.
+        subpath ("subpath"): Option<String> = None, ANY;
+        /// Certificate chain in PEM; with `tls_keyfile`, the server speaks HTTPS.
+        tls_certfile ("tls_certfile"): Option<PathBuf> = None, ANY;
+        /// Private key in PEM.
+        tls_keyfile ("tls_keyfile"): Option<PathBuf> = None, ANY;
+        /// Origins whose pages may use the interfaces from a browser, separated by commas.
+        cors_allow_origins ("cors_allow_origins"): Option<String> = None, ANY;
+        /// Users and passwords as `user:password,other:password`; a password may contain colons, no commas. All routes ask for them.
+        api_auth ("api_auth"): Option<String> = None, Bound::Secret;
+        /// Most seconds a client may take to send a request's head, and again for its body.
+        request_timeout ("request_timeout"): u64 = 30, COUNT;
+        /// Seconds for which running jobs may go on after the program was asked to stop.
+        shutdown_timeout ("shutdown_timeout"): u64 = 10, Bound::Range(0.0, 86400.0);
+        /// Most bytes of a request's body.
+        max_body_bytes ("max_body_bytes"): u64 = 64 << 20, COUNT;
+        /// Most pixels along one edge of a picture.
+        max_edge ("max_edge"): u32 = 2048, Bound::Range(8.0, 16384.0);
+        /// Most pixels of one picture.
+        max_pixels ("max_pixels"): u64 = 2048 * 2048, COUNT;
+        /// Most steps of a request.
+        max_steps ("max_steps"): u32 = 1000, COUNT;
+        /// Most pictures of one request: batch size times batch count.
+        max_images ("max_images"): u32 = 256, COUNT;
+        /// Most jobs that wait; beyond it requests are refused with status 429.
+        max_queue ("max_queue"): u32 = 256, COUNT;
+        /// Bytes that the models kept in memory may take together. The model in use always stays.
+        model_memory_bytes ("model_memory_bytes"): u64 = 8 << 30, COUNT;
+        /// Threads that compute; 0 means one for each core.
+        threads ("threads"): u32 = 0, Bound::Range(0.0, 1024.0);
+        /// Processor instructions to compute with.
+        isa ("isa"): String = "auto".to_owned(), ISA;
+    }
+}
+
+settings! {
+    /// Options that clients may change while the program runs.
+    pub struct Options {
+        /// Title, name, file name or hash of the model to use where a request names none; null means the first.
+        sd_model_checkpoint ("sd_model_checkpoint"): Option<String> = None, ANY;
+        /// Text encoder layers to stop before the end; 1 for none skipped.
+        clip_stop_at_last_layers ("CLIP_stop_at_last_layers"): u32 = 1, Bound::Range(1.0, 12.0);
+        /// Whose random numbers noise repeats: a CUDA device's, the processor's, or a CUDA device's in software.
+        randn_source ("randn_source"): String = "GPU".to_owned(), Bound::OneOf(&["GPU", "CPU", "NV"]);
+        /// Added to the seed for noise that ancestral samplers draw.
+        eta_noise_seed_delta ("eta_noise_seed_delta"): i64 = 0, Bound::Range(-9.0e15, 9.0e15);
+        /// Noise of ancestral samplers.
+        eta_ancestral ("eta_ancestral"): f64 = 1.0, Bound::Range(0.0, 10.0);
+        /// Noise of DDIM.
+        eta_ddim ("eta_ddim"): f64 = 0.0, Bound::Range(0.0, 10.0);
+        /// File format of pictures in answers and in `outputs`.
+        samples_format ("samples_format"): String = "png".to_owned(), Bound::OneOf(&["png", "jpg", "jpeg", "webp"]);
+        /// Quality of JPEG files. WebP files are lossless.
+        jpeg_quality ("jpeg_quality"): u8 = 80, Bound::Range(1.0, 100.0);
+        /// Write the infotext into pictures.
+        enable_pnginfo ("enable_pnginfo"): bool = true, ANY;
+        /// Remove `#` and what follows it on a line from prompts.
+        enable_prompt_comments ("enable_prompt_comments"): bool = true, ANY;
+        /// Make preview pictures.
+        live_previews_enable ("live_previews_enable"): bool = true, ANY;
+        /// Steps between the previews that `/sdapi/v1/progress` shows; -1 for none.
+        show_progress_every_n_steps ("show_progress_every_n_steps"): i64 = 10, Bound::Range(-1.0, 1000.0);
+        /// Whether requests with `save_images` write to disk.
+        samples_save ("samples_save"): bool = true, ANY;
+        /// Folder below the data root for pictures of requests with `save_images`; each day gets a folder in it.
+        outdir_txt2img_samples ("outdir_txt2img_samples"): String = "outputs/txt2img-images".to_owned(), Bound::InsideDataRoot;
+    }
+}
+
+impl ServeSettings {
+    /// The port to listen at.
+    pub fn effective_port(&self) -> u16 {
+        self.port.unwrap_or(if self.nowebui { 7861 } else { 7860 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn defaults_keep_to_their_own_bounds() {
+        let (mut serve, mut options) = (ServeSettings::default(), Options::default());
+        for row in ServeSettings::rows() {
+            serve.set(row.name, &row.default).unwrap();
+        }
+        for row in Options::rows() {
+            options.set(row.name, &row.default).unwrap();
+        }
+        assert_eq!((serve, options), (ServeSettings::default(), Options::default()));
+    }
+
+    #[test]
+    fn values_are_read_as_they_are_meant() {
+        let mut settings = ServeSettings::default();
+        settings.set("port", &json!("7000")).unwrap();
+        settings.set("listen", &json!("yes")).unwrap();
+        settings.set("threads", &json!(2.0)).unwrap();
+        assert_eq!((settings.port, settings.listen, settings.threads), (Some(7000), true, 2));
+        settings.set("port", &json!("")).unwrap();
+        settings.nowebui = true;
+        assert_eq!(settings.effective_port(), 7861);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let mut options = Options::default();
+        for (name, value, message) in [
+            (
+                "jpeg_quality",
+                json!(101),
+                "setting jpeg_quality is 101, which is not an integer from 1 to 100",
+            ),
+            ("jpeg_quality", json!(-1), "setting jpeg_quality is -1, which is not an integer from 1 to 100"),
+            (
+                "randn_source",
+                json!("TPU"),
+                "setting randn_source is \"TPU\", which is not one of GPU, CPU, NV",
+            ),
+            ("eta_ddim", json!([]), "setting eta_ddim is [], which is not a number from 0 to 10"),
+            (
+                "outdir_txt2img_samples",
+                json!("outputs/../../etc"),
+                "setting outdir_txt2img_samples is \"outputs/../../etc\", which is not a relative path without ..",
+            ),
+            ("nonsense", json!(1), "unknown setting \"nonsense\"; docs/settings.md lists all"),
+        ] {
+            assert_eq!(options.set(name, &value).unwrap_err().to_string(), message);
+        }
+        for path in ["/etc", "C:\\x", "..", "a\\..\\b", ""] {
+            assert!(options.set("outdir_txt2img_samples", &json!(path)).is_err(), "{path}");
+        }
+        assert_eq!(options, Options::default());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut settings = ServeSettings::default();
+        settings.set("api_auth", &json!("me:secret word")).unwrap();
+        assert_eq!(settings.show()["api_auth"], Value::Null);
+        let error = settings.set("api_auth", &json!(5)).unwrap_err().to_string();
+        assert_eq!(error, "setting api_auth is secret, which is not text");
+    }
+}
