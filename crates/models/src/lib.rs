@@ -1,1 +1,19 @@
 //! CLIP tokenizer and text encoder, UNet and VAE, generic over the backend.
+//!
+//! [`StableDiffusion::load`] takes a checkpoint apart; the networks then map host arrays to host arrays. How to get from
+//! a prompt to a picture with them is no concern of this crate: samplers, guidance and prompt syntax are above it.
+
+pub mod blocks;
+mod clip;
+mod error;
+mod stable_diffusion;
+mod tokenizer;
+mod unet;
+mod vae;
+
+pub use clip::ClipText;
+pub use error::ModelError;
+pub use stable_diffusion::StableDiffusion;
+pub use tokenizer::{Token, Tokenizer};
+pub use unet::UNet;
+pub use vae::Vae;

@@ -1,0 +1,18 @@
+//! The blocks that the UNet and the autoencoder are made of. Each loads itself from a [`Source`] and runs forward on a
+//! backend it is handed; pictures are `[batch, height, width, channels]`.
+
+mod attention;
+mod level;
+mod resnet;
+mod sample;
+mod source;
+mod time_embedding;
+mod transformer;
+
+pub use attention::PictureAttention;
+pub use level::{Bottom, DownLevel, LevelSizes, Stage, UpLevel};
+pub use resnet::{ResBlock, ResBlockNames};
+pub use sample::{Downsample, Upsample};
+pub use source::Source;
+pub use time_embedding::TimeEmbedding;
+pub use transformer::{Context, SpatialTransformer, TransformerSizes};

@@ -1,0 +1,90 @@
+//! Where a block finds its tensors: a place in a checkpoint, with the shapes checked before the backend packs them.
+
+use crate::ModelError;
+use impasto_tensor::{Backend, Conv2dConfig, WeightView};
+use impasto_weights::Checkpoint;
+
+/// A prefix of tensor names in a checkpoint, and the backend that will hold the tensors.
+#[derive(Debug)]
+pub struct Source<'a, B> {
+    backend: &'a B,
+    checkpoint: &'a Checkpoint,
+    prefix: String,
+}
+
+impl<'a, B: Backend> Source<'a, B> {
+    /// The checkpoint as a whole.
+    pub fn new(backend: &'a B, checkpoint: &'a Checkpoint) -> Self {
+        Self { backend, checkpoint, prefix: String::new() }
+    }
+
+    /// The place `name` inside this one.
+    #[must_use]
+    pub fn at(&self, name: impl AsRef<str>) -> Self {
+        Self { backend: self.backend, checkpoint: self.checkpoint, prefix: self.path(name.as_ref()) }
+    }
+
+    /// A linear layer `inputs -> outputs` with a bias. A 1x1 convolution is one, too.
+    pub fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<B::Linear, ModelError> {
+        let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
+        Ok(self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, Some(&bias))?)
+    }
+
+    /// A linear layer `inputs -> outputs` without a bias.
+    pub fn linear_without_bias(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<B::Linear, ModelError> {
+        Ok(self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, None)?)
+    }
+
+    /// A convolution `inputs -> outputs` with a 3x3 kernel and a bias.
+    pub fn conv3x3(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        config: Conv2dConfig,
+    ) -> Result<B::Conv2d, ModelError> {
+        let weight = self.tensor(&format!("{name}.weight"), &[outputs, inputs, 3, 3])?;
+        let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
+        Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config)?)
+    }
+
+    /// Scale and shift of a normalisation.
+    pub fn norm(&self, name: &str, features: usize) -> Result<B::Norm, ModelError> {
+        let scale = self.tensor(&format!("{name}.weight"), &[features])?;
+        let shift = self.tensor(&format!("{name}.bias"), &[features])?;
+        Ok(self.backend.prepare_norm(&scale, &shift)?)
+    }
+
+    /// A table of `rows` vectors.
+    pub fn embedding(&self, name: &str, rows: usize, features: usize) -> Result<B::Embedding, ModelError> {
+        let table = self.tensor(&format!("{name}.weight"), &[rows, features])?;
+        Ok(self.backend.prepare_embedding(&table)?)
+    }
+
+    fn matrix(&self, name: &str, inputs: usize, outputs: usize) -> Result<WeightView<'a>, ModelError> {
+        let name = format!("{name}.weight");
+        let view = self.checkpoint.tensor(&self.path(&name))?;
+        if view.shape() == [outputs, inputs, 1, 1] {
+            return Ok(view.reshape(vec![outputs, inputs])?);
+        }
+        self.tensor(&name, &[outputs, inputs])
+    }
+
+    fn tensor(&self, name: &str, wanted: &[usize]) -> Result<WeightView<'a>, ModelError> {
+        let name = self.path(name);
+        let view = self.checkpoint.tensor(&name)?;
+        if view.shape() != wanted {
+            return Err(ModelError::Shape { name, found: view.shape().to_vec(), wanted: wanted.to_vec() });
+        }
+        Ok(view)
+    }
+
+    fn path(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+}

@@ -1,0 +1,165 @@
+//! Spatial transformer (Rombach et al. 2022, section 3.3): pixels attend to each other and to the text.
+
+use super::Source;
+use crate::ModelError;
+use impasto_tensor::{Activation, AttentionArgs, Backend, LinearArgs, TensorError};
+
+/// Epsilon of the layer normalisations.
+const LAYER_NORM: f32 = 1e-5;
+/// Epsilon of the group normalisation before the first projection.
+const GROUP_NORM: f32 = 1e-6;
+
+/// What pixels attend to: a text for each row of the batch.
+#[derive(Debug)]
+pub struct Context<T> {
+    /// `[batch, tokens, features]`; rows are filled up to the longest.
+    pub tokens: T,
+    /// Tokens of each row.
+    pub lengths: Vec<usize>,
+}
+
+/// Sizes of a spatial transformer.
+#[derive(Debug, Clone, Copy)]
+pub struct TransformerSizes {
+    /// Features of a pixel.
+    pub channels: usize,
+    /// Features of a context token.
+    pub context_features: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Blocks after each other.
+    pub depth: usize,
+    /// Groups of the group normalisation.
+    pub groups: usize,
+}
+
+/// `x + proj_out(blocks(proj_in(norm(x))))`.
+#[derive(Debug)]
+pub struct SpatialTransformer<B: Backend> {
+    norm: B::Norm,
+    project_in: B::Linear,
+    blocks: Vec<Block<B>>,
+    project_out: B::Linear,
+    groups: usize,
+}
+
+impl<B: Backend> SpatialTransformer<B> {
+    /// Loads a transformer.
+    pub fn load(source: &Source<'_, B>, sizes: TransformerSizes) -> Result<Self, ModelError> {
+        let c = sizes.channels;
+        Ok(Self {
+            norm: source.norm("norm", c)?,
+            project_in: source.linear("proj_in", c, c)?,
+            blocks: (0..sizes.depth)
+                .map(|i| Block::load(&source.at(format!("transformer_blocks.{i}")), sizes))
+                .collect::<Result<_, _>>()?,
+            project_out: source.linear("proj_out", c, c)?,
+            groups: sizes.groups,
+        })
+    }
+
+    /// `[batch, height, width, channels]` to the same.
+    pub fn forward(
+        &self,
+        backend: &B,
+        x: &B::Tensor,
+        context: &Context<B::Tensor>,
+    ) -> Result<B::Tensor, TensorError> {
+        let &[b, h, w, c] = backend.shape(x) else {
+            return Err(TensorError::shape("transformer", format!("{:?} is no picture", backend.shape(x))));
+        };
+        let pixels = backend.reshape(x, &[b, h * w, c])?;
+        let normal =
+            backend.group_norm(&pixels, &self.norm, self.groups, GROUP_NORM, Activation::Identity)?;
+        let mut hidden = backend.linear(&normal, &self.project_in, LinearArgs::default())?;
+        for block in &self.blocks {
+            hidden = block.forward(backend, &hidden, context)?;
+        }
+        let residual = LinearArgs { residual: Some(&pixels), ..LinearArgs::default() };
+        backend.reshape(&backend.linear(&hidden, &self.project_out, residual)?, &[b, h, w, c])
+    }
+}
+
+/// Self-attention, cross-attention and a gated feed-forward part, each after a normalisation and added to its input.
+#[derive(Debug)]
+struct Block<B: Backend> {
+    norms: [B::Norm; 3],
+    to_pixels: Attention<B>,
+    to_context: Attention<B>,
+    expand: B::Linear,
+    contract: B::Linear,
+}
+
+impl<B: Backend> Block<B> {
+    fn load(source: &Source<'_, B>, sizes: TransformerSizes) -> Result<Self, ModelError> {
+        let c = sizes.channels;
+        Ok(Self {
+            norms: [source.norm("norm1", c)?, source.norm("norm2", c)?, source.norm("norm3", c)?],
+            to_pixels: Attention::load(&source.at("attn1"), c, c, sizes.heads)?,
+            to_context: Attention::load(&source.at("attn2"), c, sizes.context_features, sizes.heads)?,
+            // Values and gates side by side, each four times as wide as a pixel.
+            expand: source.linear("ff.net.0.proj", c, 8 * c)?,
+            contract: source.linear("ff.net.2", 4 * c, c)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        backend: &B,
+        x: &B::Tensor,
+        context: &Context<B::Tensor>,
+    ) -> Result<B::Tensor, TensorError> {
+        let [before_pixels, before_context, before_feed_forward] = &self.norms;
+        let normal = backend.layer_norm(x, before_pixels, LAYER_NORM)?;
+        let x = self.to_pixels.forward(backend, &normal, &normal, None, x)?;
+        let normal = backend.layer_norm(&x, before_context, LAYER_NORM)?;
+        let x = self.to_context.forward(backend, &normal, &context.tokens, Some(&context.lengths), &x)?;
+        let normal = backend.layer_norm(&x, before_feed_forward, LAYER_NORM)?;
+        let hidden = backend.geglu(&backend.linear(&normal, &self.expand, LinearArgs::default())?)?;
+        backend.linear(&hidden, &self.contract, LinearArgs { residual: Some(&x), ..LinearArgs::default() })
+    }
+}
+
+/// Multi-head attention with its four projections.
+#[derive(Debug)]
+struct Attention<B: Backend> {
+    query: B::Linear,
+    key: B::Linear,
+    value: B::Linear,
+    out: B::Linear,
+    heads: usize,
+}
+
+impl<B: Backend> Attention<B> {
+    fn load(
+        source: &Source<'_, B>,
+        features: usize,
+        key_features: usize,
+        heads: usize,
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            query: source.linear_without_bias("to_q", features, features)?,
+            key: source.linear_without_bias("to_k", key_features, features)?,
+            value: source.linear_without_bias("to_v", key_features, features)?,
+            out: source.linear("to_out.0", features, features)?,
+            heads,
+        })
+    }
+
+    /// `residual + out(attention(x, keys))`.
+    fn forward(
+        &self,
+        backend: &B,
+        x: &B::Tensor,
+        keys: &B::Tensor,
+        key_lengths: Option<&[usize]>,
+        residual: &B::Tensor,
+    ) -> Result<B::Tensor, TensorError> {
+        let query = backend.linear(x, &self.query, LinearArgs::default())?;
+        let key = backend.linear(keys, &self.key, LinearArgs::default())?;
+        let value = backend.linear(keys, &self.value, LinearArgs::default())?;
+        let args = AttentionArgs { heads: self.heads, causal: false, key_lengths };
+        let attended = backend.attention(&query, &key, &value, args)?;
+        backend.linear(&attended, &self.out, LinearArgs { residual: Some(residual), ..LinearArgs::default() })
+    }
+}

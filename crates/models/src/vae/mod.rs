@@ -1,0 +1,111 @@
+//! The autoencoder (Rombach et al. 2022, `AutoencoderKL`): pictures to latents and back.
+
+mod network;
+mod tiles;
+
+use crate::ModelError;
+use crate::blocks::Source;
+use impasto_tensor::{Array, Backend, LinearArgs};
+use impasto_weights::VaeConfig;
+use network::{Decoder, Encoder};
+use std::sync::Arc;
+use tiles::Tiling;
+
+/// An autoencoder with a Gaussian latent. Latents are in the UNet's scale, which has about unit variance.
+#[derive(Debug)]
+pub struct Vae<B: Backend> {
+    backend: Arc<B>,
+    config: VaeConfig,
+    encoder: Encoder<B>,
+    /// Encoder output to mean and logarithm of the variance.
+    quantize: B::Linear,
+    /// Latent to decoder input.
+    unquantize: B::Linear,
+    decoder: Decoder<B>,
+}
+
+impl<B: Backend> Vae<B> {
+    /// Loads both directions from `source`, the place of `encoder` and `decoder`.
+    pub fn load(backend: Arc<B>, source: &Source<'_, B>, config: &VaeConfig) -> Result<Self, ModelError> {
+        let latent = config.latent_channels;
+        Ok(Self {
+            backend,
+            encoder: Encoder::load(&source.at("encoder"), config)?,
+            quantize: source.linear("quant_conv", 2 * latent, 2 * latent)?,
+            unquantize: source.linear("post_quant_conv", latent, latent)?,
+            decoder: Decoder::load(&source.at("decoder"), config)?,
+            config: config.clone(),
+        })
+    }
+
+    /// Pictures `[n, 3, 8 height, 8 width]`, about -1 to 1 and not clamped, of latents `[n, 4, height, width]`.
+    ///
+    /// Large latents are decoded in overlapping tiles; where is a function of the size alone.
+    pub fn decode(&self, latent: &Array) -> Result<Array, ModelError> {
+        let [height, width] = check(latent, self.config.latent_channels, 1)?;
+        let tiling = Tiling { height, width, input_unit: 1, output_unit: self.config.downscale() };
+        let pictures: Vec<Array> = latent
+            .unstack()
+            .iter()
+            .map(|row| tiling.run(row, |tile| self.decode_tile(tile)))
+            .collect::<Result<_, _>>()?;
+        Ok(Array::stack(&pictures.iter().collect::<Vec<_>>())?)
+    }
+
+    /// Means `[n, 4, height, width]` of the latents of pictures `[n, 3, 8 height, 8 width]` from -1 to 1, in the UNet's
+    /// scale.
+    pub fn encode_mean(&self, picture: &Array) -> Result<Array, ModelError> {
+        let unit = self.config.downscale();
+        let [height, width] = check(picture, self.config.image_channels, unit)?;
+        let tiling = Tiling { height, width, input_unit: unit, output_unit: 1 };
+        let latents: Vec<Array> = picture
+            .unstack()
+            .iter()
+            .map(|row| tiling.run(row, |tile| self.encode_tile(tile)))
+            .collect::<Result<_, _>>()?;
+        Ok(Array::stack(&latents.iter().collect::<Vec<_>>())?)
+    }
+
+    /// `[1, latent channels, h, w]` to `[1, picture channels, 8 h, 8 w]`.
+    fn decode_tile(&self, latent: &Array) -> Result<Array, ModelError> {
+        let backend = &*self.backend;
+        let latent = backend.upload(&latent.to_channels_last()?)?;
+        let latent = backend.scale(&latent, 1.0 / self.config.scale_factor)?;
+        let hidden = backend.linear(&latent, &self.unquantize, LinearArgs::default())?;
+        let picture = self.decoder.forward(backend, &hidden)?;
+        Ok(backend.download(&picture)?.to_channels_first()?)
+    }
+
+    /// `[1, picture channels, 8 h, 8 w]` to `[1, latent channels, h, w]`.
+    fn encode_tile(&self, picture: &Array) -> Result<Array, ModelError> {
+        let backend = &*self.backend;
+        let hidden = self.encoder.forward(backend, &backend.upload(&picture.to_channels_last()?)?)?;
+        let moments = backend.linear(&hidden, &self.quantize, LinearArgs::default())?;
+        let mean = backend.columns(&moments, 0, self.config.latent_channels)?;
+        let mean = backend.scale(&mean, self.config.scale_factor)?;
+        Ok(backend.download(&mean)?.to_channels_first()?)
+    }
+}
+
+/// Height and width in latent pixels of an array whose pixels are `unit` to a latent pixel.
+fn check(array: &Array, channels: usize, unit: usize) -> Result<[usize; 2], ModelError> {
+    match *array.shape() {
+        [n, c, h, w]
+            if n > 0
+                && c == channels
+                && h > 0
+                && w > 0
+                && h.is_multiple_of(unit)
+                && w.is_multiple_of(unit) =>
+        {
+            Ok([h / unit, w / unit])
+        }
+        _ => {
+            let shape = array.shape();
+            Err(ModelError::Input(format!(
+                "an array of shape {shape:?}; the autoencoder takes [n, {channels}, height, width] with sizes \
+                 divisible by {unit}"
+            )))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Each kind of the UNet's blocks against diffusers' (`reference/make_models.py`).
+
+use crate::{TOLERANCE, backend};
+use impasto_models::blocks::{
+    Bottom, Context, DownLevel, Downsample, LevelSizes, ResBlock, ResBlockNames, Source, SpatialTransformer,
+    TimeEmbedding, TransformerSizes, UpLevel, Upsample,
+};
+use impasto_tensor::reference::ReferenceBackend;
+use impasto_tensor::{Array, Backend};
+use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
+use impasto_weights::Checkpoint;
+
+type Tensor = <ReferenceBackend as Backend>::Tensor;
+
+/// Channels of the fine and the coarse level, features of a context token and of the time embedding.
+const FINE: usize = 16;
+const COARSE: usize = 32;
+const CONTEXT: usize = 32;
+const TIME: usize = 64;
+const GROUPS: usize = 8;
+
+struct Bench {
+    backend: std::sync::Arc<ReferenceBackend>,
+    checkpoint: Checkpoint,
+    golden: Golden,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { backend: backend(), checkpoint: tiny_checkpoint(), golden: golden("unet_blocks") }
+    }
+
+    fn source(&self) -> Source<'_, ReferenceBackend> {
+        Source::new(&*self.backend, &self.checkpoint).at("model.diffusion_model")
+    }
+
+    fn picture(&self, name: &str) -> Tensor {
+        self.backend.upload(&self.golden.array(name).to_channels_last().unwrap()).unwrap()
+    }
+
+    fn time(&self) -> Tensor {
+        self.backend.upload(&self.golden.array("time")).unwrap()
+    }
+
+    fn context(&self) -> Context<Tensor> {
+        let tokens = self.golden.array("context");
+        let lengths = vec![tokens.shape()[1]; tokens.shape()[0]];
+        Context { tokens: self.backend.upload(&tokens).unwrap(), lengths }
+    }
+
+    fn check(&self, name: &str, picture: &Tensor) {
+        let got: Array = self.backend.download(picture).unwrap().to_channels_first().unwrap();
+        assert_close(name, &got, &self.golden.array(name), TOLERANCE);
+    }
+}
+
+fn level(channels: usize, depth: usize) -> LevelSizes {
+    LevelSizes {
+        transformer: TransformerSizes {
+            channels,
+            context_features: CONTEXT,
+            heads: 2,
+            depth,
+            groups: GROUPS,
+        },
+        time_features: TIME,
+    }
+}
+
+#[test]
+fn time_embedding() {
+    let bench = Bench::new();
+    let block = TimeEmbedding::load(&bench.source().at("time_embed"), FINE, TIME).unwrap();
+    let output =
+        block.forward(&bench.backend, bench.golden.array("time_embedding.timesteps").data()).unwrap();
+    let name = "time_embedding.output";
+    assert_close(name, &bench.backend.download(&output).unwrap(), &bench.golden.array(name), TOLERANCE);
+}
+
+#[test]
+fn residual_blocks() {
+    let bench = Bench::new();
+    for (name, place, inputs) in
+        [("resnet", "input_blocks.1.0", FINE), ("resnet_shortcut", "output_blocks.3.0", 2 * FINE)]
+    {
+        let source = bench.source().at(place);
+        let block =
+            ResBlock::load(&source, &ResBlockNames::UNET, [inputs, FINE], Some(TIME), GROUPS).unwrap();
+        let x = bench.picture(&format!("{name}.x"));
+        let output = block.forward(&bench.backend, &x, Some(&bench.time())).unwrap();
+        bench.check(&format!("{name}.output"), &output);
+    }
+}
+
+#[test]
+fn spatial_transformer() {
+    let bench = Bench::new();
+    let source = bench.source().at("input_blocks.1.1");
+    let block = SpatialTransformer::load(&source, level(FINE, 1).transformer).unwrap();
+    let x = bench.picture("transformer.x");
+    bench.check("transformer.output", &block.forward(&bench.backend, &x, &bench.context()).unwrap());
+}
+
+#[test]
+fn resampling() {
+    let bench = Bench::new();
+    let source = bench.source();
+    let padding = Downsample::<ReferenceBackend>::UNET_PADDING;
+    let down = Downsample::load(&source, "input_blocks.2.0.op", FINE, padding).unwrap();
+    bench.check("downsample.output", &down.forward(&bench.backend, &bench.picture("downsample.x")).unwrap());
+    let up = Upsample::load(&source, "output_blocks.3.2.conv", FINE).unwrap();
+    for (name, size) in [("upsample", [12, 10]), ("upsample_odd", [11, 9])] {
+        let x = bench.picture(&format!("{name}.x"));
+        bench.check(&format!("{name}.output"), &up.forward(&bench.backend, &x, size).unwrap());
+    }
+}
+
+#[test]
+fn down_level() {
+    let bench = Bench::new();
+    let source = bench.source().at("input_blocks");
+    let down = DownLevel::load(&source, 1, 1, FINE, level(FINE, 1), false).unwrap();
+    let mut skips = Vec::new();
+    let x = bench.picture("down.x");
+    let output = down.forward(&bench.backend, x, &bench.time(), &bench.context(), &mut skips).unwrap();
+    bench.check("down.output", &output);
+    bench.check("down.skip", &skips[0]);
+    bench.check("down.output", &skips[1]);
+}
+
+#[test]
+fn bottom() {
+    let bench = Bench::new();
+    let bottom = Bottom::load(&bench.source().at("middle_block"), level(COARSE, 1)).unwrap();
+    let x = bench.picture("bottom.x");
+    let output = bottom.forward(&bench.backend, &x, &bench.time(), &bench.context()).unwrap();
+    bench.check("bottom.output", &output);
+}
+
+#[test]
+fn up_level() {
+    let bench = Bench::new();
+    let source = bench.source().at("output_blocks");
+    let up = UpLevel::load(&source, 2, &[FINE, FINE], COARSE, level(FINE, 1), false).unwrap();
+    // The picture that tells the size comes from the level above, whose skip is not taken.
+    let size = bench.backend.upload(&Array::zeros([2, 6, 6, FINE])).unwrap();
+    let mut skips = vec![size, bench.picture("up.skip_0"), bench.picture("up.skip_1")];
+    let x = bench.picture("up.x");
+    let output = up.forward(&bench.backend, x, &bench.time(), &bench.context(), &mut skips).unwrap();
+    bench.check("up.output", &output);
+    assert_eq!(skips.len(), 1);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_by_name() {
+    let bench = Bench::new();
+    let error = TimeEmbedding::load(&bench.source().at("time_embed"), FINE, TIME + 1).unwrap_err();
+    assert!(error.to_string().contains("model.diffusion_model.time_embed.0"), "{error}");
+    assert!(TimeEmbedding::load(&bench.source().at("nowhere"), FINE, TIME).is_err());
+}
+
+#[test]
+fn too_few_skips_are_an_error() {
+    let bench = Bench::new();
+    let source = bench.source().at("output_blocks");
+    let up = UpLevel::load(&source, 2, &[FINE, FINE], COARSE, level(FINE, 1), false).unwrap();
+    let x = bench.picture("up.x");
+    assert!(up.forward(&bench.backend, x, &bench.time(), &bench.context(), &mut Vec::new()).is_err());
+}

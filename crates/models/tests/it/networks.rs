@@ -1,0 +1,127 @@
+//! Whole networks against transformers' and diffusers', and rows of a batch against themselves alone.
+
+use crate::{TOLERANCE, backend};
+use impasto_models::{ModelError, StableDiffusion};
+use impasto_tensor::Array;
+use impasto_tensor::reference::ReferenceBackend;
+use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
+
+fn tiny() -> StableDiffusion<ReferenceBackend> {
+    StableDiffusion::load(backend(), &tiny_checkpoint()).unwrap()
+}
+
+/// Row `row` of an array, as a batch of one.
+fn row(array: &Array, row: usize) -> Array {
+    Array::stack(&[&array.unstack()[row]]).unwrap()
+}
+
+#[test]
+fn clip_gives_every_layer() {
+    let (model, golden) = (tiny(), golden("clip"));
+    for name in ["full", "short"] {
+        let ids = golden.ids(&format!("{name}.tokens"));
+        for skip in 1..=3 {
+            let name = format!("{name}.skip_{skip}");
+            assert_close(&name, &model.text.encode(&ids, skip).unwrap(), &golden.array(&name), TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn clip_rows_do_not_depend_on_each_other() {
+    let (model, golden) = (tiny(), golden("clip"));
+    let ids = golden.ids("full.tokens");
+    let together = model.text.encode(&ids, 1).unwrap();
+    assert_eq!(model.text.encode(&ids[1..], 1).unwrap(), row(&together, 1));
+}
+
+#[test]
+fn clip_refuses_what_it_does_not_know() {
+    let model = tiny();
+    for skip in [0, 4] {
+        assert!(matches!(model.text.encode(&[[0; 77]], skip), Err(ModelError::ClipSkip { layers: 3, .. })));
+    }
+    let end = model.tokenizer.end();
+    assert!(model.text.encode(&[[end; 77]], 1).is_ok());
+    assert!(model.text.encode(&[[end + 1; 77]], 1).is_err(), "an id beyond the vocabulary");
+    assert!(model.text.encode(&[[0; 78]], 1).is_err(), "too many tokens");
+    assert!(model.text.encode(&[vec![0; 77], vec![0; 76]], 1).is_err(), "unequal lengths");
+    assert!(model.text.encode::<Vec<u32>>(&[], 1).is_err());
+}
+
+/// Latents, timesteps and contexts of a UNet golden.
+fn unet_query(golden: &Golden, name: &str) -> (Array, Vec<f32>, [Array; 2]) {
+    let timesteps = golden.array(&format!("{name}.timestep")).into_data();
+    let contexts = [0, 1].map(|row| golden.array(&format!("{name}.context_{row}")));
+    (golden.array(&format!("{name}.latent")), timesteps, contexts)
+}
+
+#[test]
+fn unet_with_contexts_of_different_length() {
+    let (model, golden) = (tiny(), golden("unet"));
+    for name in ["even", "odd", "line"] {
+        let (latent, timesteps, [short, long]) = unet_query(&golden, name);
+        let output = model.unet.forward(&latent, &timesteps, &[&short, &long]).unwrap();
+        for (row, output) in output.unstack().iter().enumerate() {
+            let name = format!("{name}.output_{row}");
+            assert_close(&name, output, &golden.array(&name), TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn unet_rows_do_not_depend_on_each_other() {
+    let (model, golden) = (tiny(), golden("unet"));
+    let (latent, timesteps, [short, long]) = unet_query(&golden, "odd");
+    let together = model.unet.forward(&latent, &timesteps, &[&short, &long]).unwrap();
+    let first = model.unet.forward(&row(&latent, 0), &timesteps[..1], &[&short]).unwrap();
+    assert_eq!(first, row(&together, 0), "a longer context beside it changes nothing");
+    let swapped = Array::stack(&[&latent.unstack()[1], &latent.unstack()[0]]).unwrap();
+    let swapped = model.unet.forward(&swapped, &[timesteps[1], timesteps[0]], &[&long, &short]).unwrap();
+    assert_eq!(row(&swapped, 1), first, "nor does the place in the batch");
+}
+
+#[test]
+fn unet_refuses_what_does_not_fit() {
+    let model = tiny();
+    let (latent, context) = (Array::zeros([1, 4, 8, 8]), Array::zeros([77, 32]));
+    assert!(model.unet.forward(&latent, &[1.0], &[&context]).is_ok());
+    for shape in [[1, 3, 8, 8], [1, 4, 0, 8], [0, 4, 8, 8]] {
+        assert!(model.unet.forward(&Array::zeros(shape), &[1.0], &[&context]).is_err(), "{shape:?}");
+    }
+    assert!(model.unet.forward(&Array::zeros([4, 8, 8]), &[1.0], &[&context]).is_err());
+    assert!(model.unet.forward(&latent, &[1.0, 2.0], &[&context]).is_err());
+    assert!(model.unet.forward(&latent, &[1.0], &[]).is_err());
+    for shape in [[77, 31], [0, 32]] {
+        assert!(model.unet.forward(&latent, &[1.0], &[&Array::zeros(shape)]).is_err(), "{shape:?}");
+    }
+}
+
+#[test]
+fn vae_decodes_and_encodes() {
+    let (model, golden) = (tiny(), golden("vae"));
+    for name in ["square", "wide"] {
+        let decoded = model.vae.decode(&golden.array(&format!("{name}.latent"))).unwrap();
+        assert_close(name, &decoded, &golden.array(&format!("{name}.decoded")), TOLERANCE);
+        let encoded = model.vae.encode_mean(&golden.array(&format!("{name}.image"))).unwrap();
+        assert_close(name, &encoded, &golden.array(&format!("{name}.encoded")), TOLERANCE);
+    }
+}
+
+#[test]
+fn vae_rows_do_not_depend_on_each_other() {
+    let (model, golden) = (tiny(), golden("vae"));
+    let latent = golden.array("wide.latent");
+    let together = model.vae.decode(&latent).unwrap();
+    assert_eq!(model.vae.decode(&row(&latent, 1)).unwrap(), row(&together, 1));
+}
+
+#[test]
+fn vae_refuses_what_does_not_fit() {
+    let model = tiny();
+    assert!(model.vae.decode(&Array::zeros([1, 3, 4, 4])).is_err());
+    assert!(model.vae.decode(&Array::zeros([0, 4, 4, 4])).is_err());
+    assert!(model.vae.decode(&Array::zeros([4, 4, 4])).is_err());
+    assert!(model.vae.encode_mean(&Array::zeros([1, 3, 12, 16])).is_err(), "not a multiple of 8");
+    assert!(model.vae.encode_mean(&Array::zeros([1, 3, 0, 16])).is_err());
+}

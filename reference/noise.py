@@ -1,0 +1,77 @@
+"""Goldens for the noise of crates/diffusion: torch's CPU generator, philox, the turn towards variation noise.
+
+    python reference/noise.py        # writes goldens/noise.safetensors and goldens/noise.json
+
+Made with torch 2.9.1 (AVX2 or AVX-512 code path), numpy 2.4.6, safetensors 0.8.0.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+GOLDENS = Path(__file__).resolve().parent.parent / "goldens"
+COUNTS = [1, 3, 4, 15, 16, 17, 31, 32, 100, 1024]
+SEEDS = [0, 1, 42, 5489, 2**32 - 1, 2**32 + 7, 2**63 - 1]
+
+
+def philox_integers(seed, call, count):
+    """Salmon et al. 2011, ten rounds, in Python's integers: the counter is [call, 0, index, 0]."""
+    rows = []
+    for index in range(count):
+        c, k = [call, 0, index, 0], [seed & 0xFFFFFFFF, seed >> 32]
+        for _ in range(10):
+            a, b = c[0] * 0xD2511F53, c[2] * 0xCD9E8D57
+            c = [(b >> 32) ^ c[1] ^ k[0], b & 0xFFFFFFFF, (a >> 32) ^ c[3] ^ k[1], a & 0xFFFFFFFF]
+            k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+        rows.append(c)
+    return np.array(rows, dtype=np.uint32)
+
+
+def philox_normals(integers):
+    """Box and Muller 1958, sine half, with CUDA's single-precision factors in double-precision arithmetic."""
+    unit, turn = np.float64(np.float32(2.3283064e-10)), np.float64(np.float32(2.3283064e-10 * 6.2831855))
+    u = integers[:, 0] * unit + unit / 2
+    v = integers[:, 1] * turn + turn / 2
+    return (np.sqrt(-2.0 * np.log(u)) * np.sin(v)).astype(np.float32)
+
+
+def slerp(strength, low, high):
+    """A1111's turn towards the variation noise, along dimension 1, in torch's own operations."""
+    low_unit, high_unit = low / low.norm(dim=1, keepdim=True), high / high.norm(dim=1, keepdim=True)
+    dot = (low_unit * high_unit).sum(1)
+    if dot.mean() > 0.9995:
+        return low * strength + high * (1 - strength)
+    omega = torch.acos(dot)
+    whole = torch.sin(omega)
+    return (torch.sin((1.0 - strength) * omega) / whole).unsqueeze(1) * low + (
+        torch.sin(strength * omega) / whole
+    ).unsqueeze(1) * high
+
+
+def main():
+    arrays, integers = {}, {}
+    for seed in SEEDS:
+        for count in COUNTS:
+            generator = torch.Generator().manual_seed(seed)
+            draws = [torch.randn(count, generator=generator).numpy() for _ in range(3)]
+            arrays[f"mersenne.{seed}.{count}"] = np.stack(draws)
+        calls = [philox_integers(seed, call, 64) for call in range(3)]
+        arrays[f"philox.{seed}"] = np.stack([philox_normals(rows) for rows in calls])
+        # Torch shows 31 bits of the stream's integers. 700 of them go beyond the first 624, which renews the state.
+        stream = torch.empty(700, dtype=torch.int32).random_(generator=torch.Generator().manual_seed(seed))
+        integers[str(seed)] = {"mersenne": stream.tolist(), "philox": [rows[:4].tolist() for rows in calls]}
+    shape = (4, 6, 5)
+    noises = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (42, 43)]
+    for strength in (0.1, 0.5, 0.9):
+        arrays[f"slerp.{strength}"] = slerp(strength, *noises).numpy()
+    # All but parallel: the same seed twice.
+    arrays["slerp.parallel"] = slerp(0.3, noises[0], noises[0]).numpy()
+    save_file(arrays, GOLDENS / "noise.safetensors")
+    (GOLDENS / "noise.json").write_text(json.dumps(integers) + "\n")
+
+
+if __name__ == "__main__":
+    main()
