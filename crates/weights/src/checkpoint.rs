@@ -8,7 +8,7 @@ use crate::entry::{Data, Element, Entries};
 use crate::facts::{Facts, add_sidecars};
 use crate::kind::{ModelKind, kind};
 use crate::names::canonical;
-use crate::{WeightsError, safetensors_file};
+use crate::{WeightsError, pickle, safetensors_file};
 use impasto_tensor::WeightView;
 use memmap2::Mmap;
 use std::collections::BTreeMap;
@@ -65,9 +65,8 @@ impl Checkpoint {
         let container = sniff(bytes).map_err(|fault| fault.at(&file, Container::Safetensors))?;
         let (entries, metadata) = match container {
             Container::Safetensors => safetensors_file::read(bytes),
-            Container::TorchZip | Container::TorchLegacy => {
-                Err(crate::error::Fault::Unsupported("pickled tensors".to_owned()))
-            }
+            Container::TorchZip => pickle::read_zip(bytes).map(|entries| (entries, BTreeMap::new())),
+            Container::TorchLegacy => pickle::read_legacy(bytes).map(|entries| (entries, BTreeMap::new())),
         }
         .map_err(|fault| fault.at(&file, container))?;
         Ok(Self { file, source, container, entries: canonical(entries), metadata })

@@ -135,6 +135,7 @@ const RULES: &[(Ask, ModelKind)] = &[
     (Start("text_model."), ModelKind::TextEncoder),
     (Start("cond_stage_model."), ModelKind::TextEncoder),
     (Start("string_to_param."), ModelKind::Embedding),
+    (Start("string_to_token."), ModelKind::Embedding),
     (Name("emb_params"), ModelKind::Embedding),
     (Name("clip_l"), ModelKind::Embedding),
     (Name("clip_g"), ModelKind::Embedding),
@@ -174,7 +175,8 @@ mod tests {
 
     #[test]
     fn tells_kinds_by_names_and_sizes() {
-        let table: &[(&[(&str, &[usize])], ModelKind)] = &[
+        type Tensors = &'static [(&'static str, &'static [usize])];
+        let table: &[(Tensors, ModelKind)] = &[
             (&[(INPUT, &[320, 4, 3, 3])], ModelKind::StableDiffusion1),
             (&[(INPUT, &[320, 9, 3, 3])], ModelKind::StableDiffusion1Inpainting),
             (&[(INPUT, &[320, 8, 3, 3])], ModelKind::InstructPix2Pix),

@@ -12,6 +12,7 @@ mod hash_cache;
 mod kind;
 mod layout;
 mod names;
+mod pickle;
 mod safetensors_file;
 
 pub use architecture::{ClipTextConfig, Prediction, StableDiffusionConfig, UNetConfig, UNetLevel, VaeConfig};

@@ -61,7 +61,8 @@ pub(crate) fn canonical(entries: Entries) -> Entries {
     kept
 }
 
-fn ignored(name: &str) -> bool {
+/// Whether a name as found in a file is one that nobody needs.
+pub(crate) fn ignored(name: &str) -> bool {
     name.ends_with(".position_ids")
         || IGNORED_NAMES.contains(&name)
         || IGNORED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

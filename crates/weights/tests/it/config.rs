@@ -59,6 +59,16 @@ fn shapes_make_the_configuration() {
     }
 }
 
+/// A file that PyTorch wrote, of the layout the models' tests load.
+#[test]
+fn the_tiny_golden_model_has_a_configuration() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../goldens/tiny.safetensors");
+    let checkpoint = Checkpoint::open(path.as_ref()).unwrap();
+    let config = checkpoint.config().unwrap();
+    assert_eq!((config.text.positions, config.vae.image_channels), (77, 3));
+    assert_eq!(config.unet.context_features, config.text.width);
+}
+
 #[test]
 fn a_checkpoint_inside_the_program_is_the_same() {
     let bytes: &'static [u8] =
@@ -144,9 +154,8 @@ fn wrong_tensors_are_named() {
     );
     let odd = refusal_after(|shapes| _ = shapes.insert(convolution.to_owned(), vec![32, 64, 1, 1]));
     assert!(odd.contains("has shape [32, 64, 1, 1], wanted [32, 64, 3, 3]"), "{odd}");
-    let extra = refusal_after(|shapes| {
-        _ = shapes.insert("first_stage_model.decoder.up.0.attn.0.q.bias".to_owned(), vec![1])
-    });
+    let attention = "first_stage_model.decoder.up.0.attn.0.q.bias";
+    let extra = refusal_after(|shapes| _ = shapes.insert(attention.to_owned(), vec![1]));
     assert!(extra.contains("`first_stage_model.decoder.up.0.attn.0.q.bias` is not expected"), "{extra}");
     let text = refusal_after(|shapes| shapes.retain(|name, _| !name.starts_with("cond_stage_model")));
     assert!(text.contains("text_model.embeddings.token_embedding.weight` is missing"), "{text}");

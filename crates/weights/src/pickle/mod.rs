@@ -1,0 +1,17 @@
+//! Reading what `torch.save` wrote, without Python and without running anything: a pickle is a program for a stack
+//! machine, and this machine knows just the instructions and the names that checkpoints need. Everything else is
+//! refused by name. Numbers stay in the file; only tensors whose elements lie in another order are copied.
+//!
+//! The pickle instructions are those of Python's `pickletools`; the two file layouts those of `torch.serialization`.
+
+mod globals;
+mod legacy;
+mod machine;
+mod opcode;
+mod tensors;
+mod torch_zip;
+mod value;
+mod zip;
+
+pub(crate) use legacy::read as read_legacy;
+pub(crate) use torch_zip::read as read_zip;

@@ -1,0 +1,42 @@
+//! The layout of `torch.save` since version 1.6: `NAME/data.pkl` refers to storages `NAME/data/KEY`.
+
+use super::machine;
+use super::tensors::{self, StorageRanges};
+use super::value::Heap;
+use super::zip;
+use crate::entry::Entries;
+use crate::error::Fault;
+
+/// The tensors of a file.
+pub(crate) fn read(file: &[u8]) -> Result<Entries, Fault> {
+    let members = zip::members(file)?;
+    let mut pickles =
+        members.iter().filter_map(|(name, range)| Some((name.strip_suffix("data.pkl")?, range)));
+    let mut pickles =
+        pickles.by_ref().filter(|(root, _)| root.ends_with('/') && root.matches('/').count() == 1);
+    let Some((root, pickle)) = pickles.next() else {
+        return Err(Fault::Foreign(
+            "a zip archive that torch.save did not write (it has no data.pkl)".to_owned(),
+        ));
+    };
+    if pickles.next().is_some() {
+        return Err(Fault::damaged("it has more than one data.pkl"));
+    }
+    if members.contains_key(format!("{root}constants.pkl").as_str()) {
+        return Err(Fault::Foreign("a TorchScript program, which would have to be executed".to_owned()));
+    }
+    let order = members.get(format!("{root}byteorder").as_str());
+    if order.is_some_and(|order| file.get(order.clone()) != Some(b"little")) {
+        return Err(Fault::Unsupported("big-endian numbers".to_owned()));
+    }
+    let prefix = format!("{root}data/");
+    let storages: StorageRanges<'_> = members
+        .iter()
+        .filter_map(|(name, range)| Some((name.strip_prefix(&prefix)?, range.clone())))
+        .collect();
+    let mut heap = Heap::new();
+    let pickle =
+        file.get(pickle.clone()).ok_or_else(|| Fault::damaged("its data.pkl lies outside the file"))?;
+    let (value, _) = machine::run(pickle, &mut heap)?;
+    tensors::entries(&mut heap, value, &storages, file)
+}
