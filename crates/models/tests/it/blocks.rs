@@ -1,16 +1,26 @@
 //! Each kind of the UNet's blocks against diffusers' (`reference/make_models.py`).
 
-use crate::{TOLERANCE, backend};
+use crate::TOLERANCE;
 use impasto_models::blocks::{
     Bottom, Context, DownLevel, Downsample, LevelSizes, ResBlock, ResBlockNames, Source, SpatialTransformer,
     TimeEmbedding, TransformerSizes, UpLevel, Upsample,
 };
-use impasto_tensor::reference::ReferenceBackend;
 use impasto_tensor::{Array, Backend};
 use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
 use impasto_weights::Checkpoint;
+use std::sync::Arc;
 
-type Tensor = <ReferenceBackend as Backend>::Tensor;
+on_each_backend!(
+    time_embedding,
+    residual_blocks,
+    spatial_transformer,
+    resampling,
+    down_level,
+    bottom,
+    up_level,
+    a_damaged_checkpoint_is_refused_by_name,
+    too_few_skips_are_an_error
+);
 
 /// Channels of the fine and the coarse level, features of a context token and of the time embedding.
 const FINE: usize = 16;
@@ -19,36 +29,36 @@ const CONTEXT: usize = 32;
 const TIME: usize = 64;
 const GROUPS: usize = 8;
 
-struct Bench {
-    backend: std::sync::Arc<ReferenceBackend>,
+struct Bench<B> {
+    backend: Arc<B>,
     checkpoint: Checkpoint,
     golden: Golden,
 }
 
-impl Bench {
-    fn new() -> Self {
-        Self { backend: backend(), checkpoint: tiny_checkpoint(), golden: golden("unet_blocks") }
+impl<B: Backend> Bench<B> {
+    fn new(backend: Arc<B>) -> Self {
+        Self { backend, checkpoint: tiny_checkpoint(), golden: golden("unet_blocks") }
     }
 
-    fn source(&self) -> Source<'_, ReferenceBackend> {
+    fn source(&self) -> Source<'_, B> {
         Source::new(&*self.backend, &self.checkpoint).at("model.diffusion_model")
     }
 
-    fn picture(&self, name: &str) -> Tensor {
+    fn picture(&self, name: &str) -> B::Tensor {
         self.backend.upload(&self.golden.array(name).to_channels_last().unwrap()).unwrap()
     }
 
-    fn time(&self) -> Tensor {
+    fn time(&self) -> B::Tensor {
         self.backend.upload(&self.golden.array("time")).unwrap()
     }
 
-    fn context(&self) -> Context<Tensor> {
+    fn context(&self) -> Context<B::Tensor> {
         let tokens = self.golden.array("context");
         let lengths = vec![tokens.shape()[1]; tokens.shape()[0]];
         Context { tokens: self.backend.upload(&tokens).unwrap(), lengths }
     }
 
-    fn check(&self, name: &str, picture: &Tensor) {
+    fn check(&self, name: &str, picture: &B::Tensor) {
         let got: Array = self.backend.download(picture).unwrap().to_channels_first().unwrap();
         assert_close(name, &got, &self.golden.array(name), TOLERANCE);
     }
@@ -67,9 +77,8 @@ fn level(channels: usize, depth: usize) -> LevelSizes {
     }
 }
 
-#[test]
-fn time_embedding() {
-    let bench = Bench::new();
+fn time_embedding<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
     let block = TimeEmbedding::load(&bench.source().at("time_embed"), FINE, TIME).unwrap();
     let output =
         block.forward(&bench.backend, bench.golden.array("time_embedding.timesteps").data()).unwrap();
@@ -77,9 +86,8 @@ fn time_embedding() {
     assert_close(name, &bench.backend.download(&output).unwrap(), &bench.golden.array(name), TOLERANCE);
 }
 
-#[test]
-fn residual_blocks() {
-    let bench = Bench::new();
+fn residual_blocks<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
     for (name, place, inputs) in
         [("resnet", "input_blocks.1.0", FINE), ("resnet_shortcut", "output_blocks.3.0", 2 * FINE)]
     {
@@ -92,20 +100,18 @@ fn residual_blocks() {
     }
 }
 
-#[test]
-fn spatial_transformer() {
-    let bench = Bench::new();
+fn spatial_transformer<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
     let source = bench.source().at("input_blocks.1.1");
     let block = SpatialTransformer::load(&source, level(FINE, 1).transformer).unwrap();
     let x = bench.picture("transformer.x");
     bench.check("transformer.output", &block.forward(&bench.backend, &x, &bench.context()).unwrap());
 }
 
-#[test]
-fn resampling() {
-    let bench = Bench::new();
+fn resampling<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
     let source = bench.source();
-    let padding = Downsample::<ReferenceBackend>::UNET_PADDING;
+    let padding = Downsample::<B>::UNET_PADDING;
     let down = Downsample::load(&source, "input_blocks.2.0.op", FINE, padding).unwrap();
     bench.check("downsample.output", &down.forward(&bench.backend, &bench.picture("downsample.x")).unwrap());
     let up = Upsample::load(&source, "output_blocks.3.2.conv", FINE).unwrap();
@@ -115,9 +121,8 @@ fn resampling() {
     }
 }
 
-#[test]
-fn down_level() {
-    let bench = Bench::new();
+fn down_level<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
     let source = bench.source().at("input_blocks");
     let down = DownLevel::load(&source, 1, 1, FINE, level(FINE, 1), false).unwrap();
     let mut skips = Vec::new();
@@ -128,18 +133,16 @@ fn down_level() {
     bench.check("down.output", &skips[1]);
 }
 
-#[test]
-fn bottom() {
-    let bench = Bench::new();
+fn bottom<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
     let bottom = Bottom::load(&bench.source().at("middle_block"), level(COARSE, 1)).unwrap();
     let x = bench.picture("bottom.x");
     let output = bottom.forward(&bench.backend, &x, &bench.time(), &bench.context()).unwrap();
     bench.check("bottom.output", &output);
 }
 
-#[test]
-fn up_level() {
-    let bench = Bench::new();
+fn up_level<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
     let source = bench.source().at("output_blocks");
     let up = UpLevel::load(&source, 2, &[FINE, FINE], COARSE, level(FINE, 1), false).unwrap();
     // The picture that tells the size comes from the level above, whose skip is not taken.
@@ -151,17 +154,15 @@ fn up_level() {
     assert_eq!(skips.len(), 1);
 }
 
-#[test]
-fn a_damaged_checkpoint_is_refused_by_name() {
-    let bench = Bench::new();
-    let error = TimeEmbedding::load(&bench.source().at("time_embed"), FINE, TIME + 1).unwrap_err();
+fn a_damaged_checkpoint_is_refused_by_name<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
+    let error = TimeEmbedding::load(&bench.source().at("time_embed"), FINE, TIME + 1).err().unwrap();
     assert!(error.to_string().contains("model.diffusion_model.time_embed.0"), "{error}");
     assert!(TimeEmbedding::load(&bench.source().at("nowhere"), FINE, TIME).is_err());
 }
 
-#[test]
-fn too_few_skips_are_an_error() {
-    let bench = Bench::new();
+fn too_few_skips_are_an_error<B: Backend>(backend: Arc<B>) {
+    let bench = Bench::new(backend);
     let source = bench.source().at("output_blocks");
     let up = UpLevel::load(&source, 2, &[FINE, FINE], COARSE, level(FINE, 1), false).unwrap();
     let x = bench.picture("up.x");

@@ -1,13 +1,25 @@
 //! Whole networks against transformers' and diffusers', and rows of a batch against themselves alone.
 
-use crate::{TOLERANCE, backend};
+use crate::TOLERANCE;
 use impasto_models::{ModelError, StableDiffusion};
-use impasto_tensor::Array;
-use impasto_tensor::reference::ReferenceBackend;
+use impasto_tensor::{Array, Backend};
 use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
+use std::sync::Arc;
 
-fn tiny() -> StableDiffusion<ReferenceBackend> {
-    StableDiffusion::load(backend(), &tiny_checkpoint()).unwrap()
+on_each_backend!(
+    clip_gives_every_layer,
+    clip_rows_do_not_depend_on_each_other,
+    clip_refuses_what_it_does_not_know,
+    unet_with_contexts_of_different_length,
+    unet_rows_do_not_depend_on_each_other,
+    unet_refuses_what_does_not_fit,
+    vae_decodes_and_encodes,
+    vae_rows_do_not_depend_on_each_other,
+    vae_refuses_what_does_not_fit
+);
+
+fn tiny<B: Backend>(backend: Arc<B>) -> StableDiffusion<B> {
+    StableDiffusion::load(backend, &tiny_checkpoint()).unwrap()
 }
 
 /// Row `row` of an array, as a batch of one.
@@ -15,9 +27,8 @@ fn row(array: &Array, row: usize) -> Array {
     Array::stack(&[&array.unstack()[row]]).unwrap()
 }
 
-#[test]
-fn clip_gives_every_layer() {
-    let (model, golden) = (tiny(), golden("clip"));
+fn clip_gives_every_layer<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("clip"));
     for name in ["full", "short"] {
         let ids = golden.ids(&format!("{name}.tokens"));
         for skip in 1..=3 {
@@ -27,17 +38,15 @@ fn clip_gives_every_layer() {
     }
 }
 
-#[test]
-fn clip_rows_do_not_depend_on_each_other() {
-    let (model, golden) = (tiny(), golden("clip"));
+fn clip_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("clip"));
     let ids = golden.ids("full.tokens");
     let together = model.text.encode(&ids, 1).unwrap();
     assert_eq!(model.text.encode(&ids[1..], 1).unwrap(), row(&together, 1));
 }
 
-#[test]
-fn clip_refuses_what_it_does_not_know() {
-    let model = tiny();
+fn clip_refuses_what_it_does_not_know<B: Backend>(backend: Arc<B>) {
+    let model = tiny(backend);
     for skip in [0, 4] {
         assert!(matches!(model.text.encode(&[[0; 77]], skip), Err(ModelError::ClipSkip { layers: 3, .. })));
     }
@@ -56,9 +65,8 @@ fn unet_query(golden: &Golden, name: &str) -> (Array, Vec<f32>, [Array; 2]) {
     (golden.array(&format!("{name}.latent")), timesteps, contexts)
 }
 
-#[test]
-fn unet_with_contexts_of_different_length() {
-    let (model, golden) = (tiny(), golden("unet"));
+fn unet_with_contexts_of_different_length<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("unet"));
     for name in ["even", "odd", "line"] {
         let (latent, timesteps, [short, long]) = unet_query(&golden, name);
         let output = model.unet.forward(&latent, &timesteps, &[&short, &long]).unwrap();
@@ -69,9 +77,8 @@ fn unet_with_contexts_of_different_length() {
     }
 }
 
-#[test]
-fn unet_rows_do_not_depend_on_each_other() {
-    let (model, golden) = (tiny(), golden("unet"));
+fn unet_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("unet"));
     let (latent, timesteps, [short, long]) = unet_query(&golden, "odd");
     let together = model.unet.forward(&latent, &timesteps, &[&short, &long]).unwrap();
     let first = model.unet.forward(&row(&latent, 0), &timesteps[..1], &[&short]).unwrap();
@@ -81,9 +88,8 @@ fn unet_rows_do_not_depend_on_each_other() {
     assert_eq!(row(&swapped, 1), first, "nor does the place in the batch");
 }
 
-#[test]
-fn unet_refuses_what_does_not_fit() {
-    let model = tiny();
+fn unet_refuses_what_does_not_fit<B: Backend>(backend: Arc<B>) {
+    let model = tiny(backend);
     let (latent, context) = (Array::zeros([1, 4, 8, 8]), Array::zeros([77, 32]));
     assert!(model.unet.forward(&latent, &[1.0], &[&context]).is_ok());
     for shape in [[1, 3, 8, 8], [1, 4, 0, 8], [0, 4, 8, 8]] {
@@ -97,9 +103,8 @@ fn unet_refuses_what_does_not_fit() {
     }
 }
 
-#[test]
-fn vae_decodes_and_encodes() {
-    let (model, golden) = (tiny(), golden("vae"));
+fn vae_decodes_and_encodes<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("vae"));
     for name in ["square", "wide"] {
         let decoded = model.vae.decode(&golden.array(&format!("{name}.latent"))).unwrap();
         assert_close(name, &decoded, &golden.array(&format!("{name}.decoded")), TOLERANCE);
@@ -108,17 +113,15 @@ fn vae_decodes_and_encodes() {
     }
 }
 
-#[test]
-fn vae_rows_do_not_depend_on_each_other() {
-    let (model, golden) = (tiny(), golden("vae"));
+fn vae_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("vae"));
     let latent = golden.array("wide.latent");
     let together = model.vae.decode(&latent).unwrap();
     assert_eq!(model.vae.decode(&row(&latent, 1)).unwrap(), row(&together, 1));
 }
 
-#[test]
-fn vae_refuses_what_does_not_fit() {
-    let model = tiny();
+fn vae_refuses_what_does_not_fit<B: Backend>(backend: Arc<B>) {
+    let model = tiny(backend);
     assert!(model.vae.decode(&Array::zeros([1, 3, 4, 4])).is_err());
     assert!(model.vae.decode(&Array::zeros([0, 4, 4, 4])).is_err());
     assert!(model.vae.decode(&Array::zeros([4, 4, 4])).is_err());
