@@ -4,7 +4,7 @@
 // `npm run dev -- --mode mock` needs none and answers from `mock/`.
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
-import { mockServer } from './mock/plugin';
+import { mockServer } from './mock/plugin.ts';
 
 const server = process.env.IMPASTO_URL ?? 'http://127.0.0.1:7860';
 const proxied = ['/api', '/sdapi', '/docs', '/openapi.json'];

@@ -1,6 +1,6 @@
 // Hooks the stand-in server into Vite's own, for development and for `vite preview`.
 import type { Connect, Plugin } from 'vite';
-import { MockServer } from './server';
+import { MockServer } from './server.ts';
 
 export function mockServer(): Plugin {
   const server = new MockServer();

@@ -1,8 +1,8 @@
 // A stand-in for Impasto's server, so that the page can be worked on without one. It has one worker, draws discs, and
 // says no as the real one does. A prompt with "fail" in it makes a job that fails.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Info, Job, JobRequest, Model } from '../src/api/types';
-import { drawPicture } from './pictures';
+import type { Info, Job, JobRequest, Model } from '../src/api/types.ts';
+import { drawPicture } from './pictures.ts';
 
 interface MockJob extends Job {
   request: JobRequest;

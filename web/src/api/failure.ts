@@ -41,6 +41,11 @@ const STATUS_WORDS: Record<number, string> = {
   503: 'The server is starting or shutting down. Try again in a moment.',
 };
 
+/** A job's own report of why it failed. */
+export function jobFailure(message: string | null): Failure {
+  return new Failure(sentence(message ?? 'the job failed', undefined), 500);
+}
+
 export function unreachable(): Failure {
   return new Failure('The server cannot be reached. Check that Impasto is running and your network is up.', 0);
 }

@@ -1,7 +1,8 @@
 // The job of this page and the pictures that are there to look at.
 import { api, link } from '../api/client';
-import { Failure } from '../api/failure';
+import { Failure, jobFailure } from '../api/failure';
 import type { Job, JobRequest } from '../api/types';
+import { count } from './format';
 import { follow, isFinal, type Change } from './follow';
 import { describe, type Result } from './result';
 
@@ -118,13 +119,15 @@ export class Jobs {
     this.#collect(job);
     const newest = this.results.find((result) => result.jobId === job.id);
     if (newest) this.selectedKey = newest.key;
-    if (job.state === 'done') this.announcement = `Finished, ${job.images.length} pictures`;
-    this.#end(job.state === 'failed' ? new Failure(job.error ?? 'The job failed.', 500) : null);
+    if (job.state === 'done') this.announcement = `Finished: ${count(job.images.length, 'picture')}`;
+    this.#end(job.state === 'failed' ? jobFailure(job.error) : null);
   }
 
   #end(failure: Failure | null) {
     this.live = null;
     this.#stop = null;
+    // Without a picture of its own, back to the last one.
+    this.selectedKey ??= this.session[0]?.key ?? null;
     localStorage.removeItem(CURRENT_KEY);
     this.failure = failure;
     const next = this.#next;

@@ -1,0 +1,196 @@
+// The page in a real browser, as a user meets it. Pictures of it go to the folder IMPASTO_PICTURES, if that is set.
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import axe from 'axe-core';
+import { chromium } from 'playwright-core';
+import { startServer } from './server.mjs';
+
+const PICTURES = process.env.IMPASTO_PICTURES;
+const PROMPT = 'a red apple on a blue background';
+const PATIENCE_MS = 180_000;
+
+let server, browser, page, problems;
+
+before(async () => {
+  if (PICTURES) await mkdir(PICTURES, { recursive: true });
+  server = await startServer();
+  // Chromium's sandbox does not work for root, whom containers like to use.
+  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args });
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+beforeEach(() => openPage());
+
+afterEach(async () => {
+  await page.context().close();
+  assert.deepEqual(problems, [], 'errors on the console');
+});
+
+async function openPage(options = {}) {
+  await page?.context().close();
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'light', ...options });
+  page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  problems = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+  await page.goto(server.url);
+  await page.getByRole('button', { name: 'Generate' }).and(page.locator(':enabled')).waitFor();
+}
+
+const prompt = () => page.getByLabel('Prompt', { exact: true });
+const interrupt = () => page.getByRole('button', { name: 'Interrupt' });
+const stage = () => page.getByRole('region', { name: 'Picture' });
+const useSettings = () => stage().getByRole('button', { name: 'Use these settings' });
+
+async function generate(text, steps = 8) {
+  await prompt().fill(text);
+  await page.getByLabel('Sampling steps', { exact: true }).fill(String(steps));
+  await page.getByRole('button', { name: 'Generate' }).click();
+}
+
+async function picture(name) {
+  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.png`) });
+}
+
+async function assertAccessible() {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'best-practice'] }));
+  assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+}
+
+test('the empty page teaches, and its examples work', async () => {
+  await page.getByRole('heading', { name: 'Describe a picture' }).waitFor();
+  await assertAccessible();
+  await picture('empty');
+  await page.getByRole('button', { name: PROMPT }).click();
+  await useSettings().waitFor();
+  assert.equal(await prompt().inputValue(), PROMPT);
+});
+
+test('a prompt becomes a picture, step by step', async () => {
+  await generate(PROMPT, 20);
+  await stage().getByText(/^Step \d+ of 20/).waitFor();
+  await stage().getByAltText('Not finished yet').waitFor();
+  await picture('running');
+  await useSettings().waitFor();
+  const image = stage().getByRole('img', { name: PROMPT });
+  assert.equal(await image.evaluate(async (node) => (await node.decode(), node.naturalWidth)), Number(await page.getByLabel('Width', { exact: true }).inputValue()));
+  await assertAccessible();
+  await picture('light');
+});
+
+test('the full view is worked by keys', async () => {
+  await page.getByRole('button', { name: 'Batch size: one more' }).click();
+  await prompt().fill('two yellow ducks on a green background');
+  await page.getByLabel('Sampling steps', { exact: true }).fill('8');
+  await page.keyboard.press('Control+Enter');
+  await useSettings().waitFor();
+  await stage().locator('button.frame').click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText(/^1 of /).waitFor();
+  await page.keyboard.press('ArrowRight');
+  await dialog.getByText(/^2 of /).waitFor();
+  await page.keyboard.press('ArrowLeft');
+  await dialog.getByText(/^1 of /).waitFor();
+  await assertAccessible();
+  await picture('full-view');
+  const download = page.waitForEvent('download');
+  await dialog.getByRole('link', { name: 'Download' }).click();
+  assert.match((await download).suggestedFilename(), /^impasto-\d+\.png$/);
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+});
+
+test('settings of a picture are taken over', async () => {
+  await page.getByLabel('Sampling method').selectOption('Euler a');
+  await page.getByRole('button', { name: /^Landscape/ }).click();
+  await page.getByLabel('Seed', { exact: true }).fill('1234');
+  await generate(PROMPT, 7);
+  await useSettings().waitFor();
+  const size = [await page.getByLabel('Width', { exact: true }).inputValue(), await page.getByLabel('Height', { exact: true }).inputValue()];
+  await page.getByRole('button', { name: 'Reset to defaults' }).click();
+  await prompt().fill('something else');
+  await useSettings().click();
+  assert.equal(await prompt().inputValue(), PROMPT);
+  assert.equal(await page.getByLabel('Sampling method').inputValue(), 'Euler a');
+  assert.equal(await page.getByLabel('Sampling steps', { exact: true }).inputValue(), '7');
+  assert.equal(await page.getByLabel('Seed', { exact: true }).inputValue(), '1234');
+  assert.deepEqual([await page.getByLabel('Width', { exact: true }).inputValue(), await page.getByLabel('Height', { exact: true }).inputValue()], size);
+});
+
+test('a job is interrupted, and what there is of it is kept', async () => {
+  await generate(PROMPT, 150);
+  await stage().getByText(/^Step \d+ of 150/).waitFor();
+  await interrupt().click();
+  await useSettings().waitFor();
+  await page.getByRole('button', { name: 'Generate' }).waitFor();
+});
+
+test('a job survives a reload of the page', async () => {
+  await generate(PROMPT, 150);
+  await stage().getByText(/^Step \d+ of 150/).waitFor();
+  await page.reload();
+  await stage().getByText(/^Step \d+ of 150/).waitFor();
+  await page.keyboard.press('Escape');
+  await useSettings().waitFor();
+});
+
+test('what the server refuses is said in words, at the field', async () => {
+  await page.route('**/api/v1/jobs', (route) => {
+    const body = route.request().postDataJSON();
+    return route.continue({ postData: { ...body, steps: 0 } });
+  });
+  await generate(PROMPT);
+  const alert = page.getByRole('alert');
+  await alert.waitFor();
+  assert.match(await alert.innerText(), /Sampling steps: .*0/);
+  assert.equal(await page.getByLabel('Sampling steps', { exact: true }).getAttribute('aria-invalid'), 'true');
+  await assertAccessible();
+  await picture('error');
+  // The browser itself reports every refused request.
+  problems = problems.filter((text) => !text.includes('422'));
+});
+
+test('a server that is away is said so, and found again', async () => {
+  await page.route('**/api/v1/info', (route) => route.abort());
+  await page.reload();
+  await page.getByRole('heading', { name: 'No answer from the server' }).waitFor();
+  await assertAccessible();
+  await page.unroute('**/api/v1/info');
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.getByRole('button', { name: 'Generate' }).waitFor();
+  problems = problems.filter((text) => !text.includes('ERR_FAILED'));
+});
+
+test('dark is as readable as light, and can be chosen', async () => {
+  await openPage({ colorScheme: 'dark' });
+  await generate(PROMPT);
+  await useSettings().waitFor();
+  await assertAccessible();
+  await picture('dark');
+  await page.getByRole('button', { name: 'Switch to light' }).click();
+  await page.reload();
+  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'light');
+});
+
+test('a phone has room for everything', async () => {
+  await openPage({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
+  assert.equal(await page.getByLabel('Sampling steps', { exact: true }).isVisible(), false);
+  await prompt().fill(PROMPT);
+  await page.getByRole('button', { name: 'Generate' }).click();
+  await useSettings().waitFor();
+  await assertAccessible();
+  await picture('phone');
+  await page.getByRole('button', { name: /steps/ }).click();
+  await page.getByLabel('Sampling steps', { exact: true }).waitFor();
+  const { scroll, width } = await page.evaluate(() => ({ scroll: document.documentElement.scrollWidth, width: innerWidth }));
+  assert.equal(scroll, width, 'nothing wider than the screen');
+});
