@@ -1,5 +1,6 @@
 //! What a trajectory asks of the networks, and what it wants back. It never calls a model itself.
 
+use crate::TrajectoryError;
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -71,4 +72,22 @@ pub struct Picture {
     pub height: u32,
     /// `3 * width * height` bytes.
     pub rgb: Vec<u8>,
+}
+
+impl Picture {
+    /// The picture of decoded values `[3, height, width]` from -1 to 1, clamped and, as A1111 does, cut off rather than
+    /// rounded.
+    pub fn from_decoded(decoded: &Array) -> Result<Self, TrajectoryError> {
+        let &[3, height, width] = decoded.shape() else {
+            return Err(TrajectoryError::answer(
+                "pixels [3, height, width]",
+                format!("{:?}", decoded.shape()),
+            ));
+        };
+        let size = height * width;
+        let byte = |value: f32| (((value + 1.0) / 2.0).clamp(0.0, 1.0) * 255.0) as u8;
+        let planes = decoded.data();
+        let rgb = (0..size).flat_map(|at| [0, 1, 2].map(|plane| byte(planes[plane * size + at]))).collect();
+        Ok(Self { width: width as u32, height: height as u32, rgb })
+    }
 }

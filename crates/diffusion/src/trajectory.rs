@@ -196,8 +196,7 @@ impl Trajectory {
             return Err(TrajectoryError::answer(wanted, format!("{:?}", pixels.shape())));
         }
         check_finite("VAE", pixels.data())?;
-        let rgb = interleave(pixels.data(), height * width);
-        self.stage = Stage::Done(Picture { width: width as u32, height: height as u32, rgb });
+        self.stage = Stage::Done(Picture::from_decoded(pixels)?);
         Ok(())
     }
 }
@@ -231,10 +230,4 @@ fn chunks_of(prompt: &str, model: &ModelFacts, field: &'static str) -> Result<Ve
         comma: comma.first().copied().filter(|_| comma.len() == 1),
     };
     chunk(&parse_attention(prompt), vocabulary, encode, field)
-}
-
-/// Planes of -1 to 1 to interleaved bytes, cut off, not rounded.
-fn interleave(planes: &[f32], size: usize) -> Vec<u8> {
-    let byte = |value: f32| (((value + 1.0) / 2.0).clamp(0.0, 1.0) * 255.0) as u8;
-    (0..size).flat_map(|at| [0, 1, 2].map(|plane| byte(planes[plane * size + at]))).collect()
 }

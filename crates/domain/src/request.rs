@@ -147,29 +147,29 @@ impl GenerationRequest {
         let height = self.height.unwrap_or(native.1);
         let edge = |field, value: u32| {
             let problem = format!("is out of range: allowed are 8 to {}", limits.max_edge);
-            check(field, value, (8..=limits.max_edge).contains(&value), problem)
+            check(field, &value, (8..=limits.max_edge).contains(&value), problem)
         };
         edge("width", width)?;
         edge("height", height)?;
         let pixels = u64::from(width) * u64::from(height);
         let area = format!("{width}x{height}");
-        check("size", area, pixels <= limits.max_pixels, format!("has over {} pixels", limits.max_pixels))?;
+        check("size", &area, pixels <= limits.max_pixels, format!("has over {} pixels", limits.max_pixels))?;
         let steps = format!("is out of range: allowed are 1 to {}", limits.max_steps);
-        check("steps", self.steps, (1..=limits.max_steps).contains(&self.steps), steps)?;
-        check("batch_size", self.batch_size, self.batch_size > 0, "must be at least 1")?;
-        check("n_iter", self.batch_count, self.batch_count > 0, "must be at least 1")?;
+        check("steps", &self.steps, (1..=limits.max_steps).contains(&self.steps), steps)?;
+        check("batch_size", &self.batch_size, self.batch_size > 0, "must be at least 1")?;
+        check("n_iter", &self.batch_count, self.batch_count > 0, "must be at least 1")?;
         let images = self.image_count();
         let most = format!("images asked for (batch_size x n_iter), {} allowed", limits.max_images);
-        check("batch_size", images, images <= limits.max_images, most)?;
-        check("cfg_scale", self.cfg_scale, self.cfg_scale.is_finite(), "must be a finite number")?;
+        check("batch_size", &images, images <= limits.max_images, most)?;
+        check("cfg_scale", &self.cfg_scale, self.cfg_scale.is_finite(), "must be a finite number")?;
         let strength = self.subseed_strength;
-        check("subseed_strength", strength, (0.0..=1.0).contains(&strength), "must be between 0 and 1")?;
+        check("subseed_strength", &strength, (0.0..=1.0).contains(&strength), "must be between 0 and 1")?;
         let eta = self.eta.unwrap_or(0.0);
-        check("eta", eta, eta.is_finite() && eta >= 0.0, "must be a finite number of at least 0")?;
-        check("clip_skip", self.clip_skip, (1..=12).contains(&self.clip_skip), "must be between 1 and 12")?;
+        check("eta", &eta, eta.is_finite() && eta >= 0.0, "must be a finite number of at least 0")?;
+        check("clip_skip", &self.clip_skip, (1..=12).contains(&self.clip_skip), "must be between 1 and 12")?;
         for (field, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
             let most = format!("bytes are too many, {} allowed", limits.max_prompt_bytes);
-            check(field, text.len(), text.len() <= limits.max_prompt_bytes, most)?;
+            check(field, &text.len(), text.len() <= limits.max_prompt_bytes, most)?;
         }
         Ok(())
     }
@@ -177,7 +177,7 @@ impl GenerationRequest {
 
 fn check(
     field: &'static str,
-    value: impl ToString,
+    value: &impl ToString,
     holds: bool,
     problem: impl Into<String>,
 ) -> Result<(), RequestError> {

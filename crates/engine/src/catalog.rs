@@ -25,6 +25,9 @@ enum Source {
     Builtin(BuiltinModel),
 }
 
+/// A model's entry with its native size, and the sizes of its networks.
+pub(crate) type Inspected = (Arc<ModelEntry>, Arc<StableDiffusionConfig>);
+
 #[derive(Debug, Clone)]
 struct Listed {
     source: Source,
@@ -79,7 +82,9 @@ impl Catalog {
         state.listed = from_files
             .chain(from_program)
             .map(|listed| match known.get(&listed.entry.filename) {
-                Some(old) if old.entry.bytes == listed.entry.bytes && old.entry.sha256 == listed.entry.sha256 => {
+                Some(old)
+                    if old.entry.bytes == listed.entry.bytes && old.entry.sha256 == listed.entry.sha256 =>
+                {
                     old.clone()
                 }
                 _ => listed,
@@ -142,12 +147,9 @@ impl Catalog {
     }
 
     /// Reads the sizes of a model's networks, once; remembers what is wrong if they cannot be read.
-    pub(crate) fn inspect(
-        &self,
-        entry: &ModelEntry,
-    ) -> Result<(Arc<ModelEntry>, Arc<StableDiffusionConfig>), EngineError> {
+    pub(crate) fn inspect(&self, entry: &ModelEntry) -> Result<Inspected, EngineError> {
         if let Some(known) = self.inspected(entry) {
-            return known;
+            return Ok(known);
         }
         let config = self
             .open(entry)
@@ -155,7 +157,9 @@ impl Catalog {
         let config = match config {
             Ok(config) => Arc::new(config),
             Err(error) => {
-                self.update(entry, |listed| Arc::make_mut(&mut listed.entry).problem = Some(problem_of(&error)));
+                self.update(entry, |listed| {
+                    Arc::make_mut(&mut listed.entry).problem = Some(problem_of(&error));
+                });
                 return Err(error);
             }
         };
@@ -171,13 +175,10 @@ impl Catalog {
     }
 
     /// What an earlier look at the file gave. A file that could not be read is looked at again.
-    fn inspected(
-        &self,
-        entry: &ModelEntry,
-    ) -> Option<Result<(Arc<ModelEntry>, Arc<StableDiffusionConfig>), EngineError>> {
+    fn inspected(&self, entry: &ModelEntry) -> Option<Inspected> {
         let state = self.state();
         let listed = state.listed.iter().find(|listed| listed.entry.filename == entry.filename)?;
-        Some(Ok((listed.entry.clone(), listed.config.clone()?)))
+        Some((listed.entry.clone(), listed.config.clone()?))
     }
 
     /// The model's entry with its hash, computed now unless it is cached. Takes seconds for large files.
@@ -267,10 +268,14 @@ fn find_checkpoints(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Whether a file of this lower-case name is a checkpoint and no separate VAE.
 fn is_checkpoint(name: &str) -> bool {
-    [".safetensors", ".ckpt", ".pt"]
-        .iter()
-        .any(|suffix| name.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty() && !stem.ends_with(".vae")))
+    match name.rsplit_once('.') {
+        Some((stem, "safetensors" | "ckpt" | "pt")) => {
+            !stem.is_empty() && stem.rsplit_once('.').is_none_or(|(_, inner)| inner != "vae")
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -280,7 +285,8 @@ mod tests {
     #[test]
     fn models_answer_to_their_aliases() {
         let hash = "0123456789abcdef".repeat(4);
-        let entry = entry("sub/fine.model.safetensors", "/m/sub/fine.model.safetensors".into(), 1, Some(hash));
+        let entry =
+            entry("sub/fine.model.safetensors", "/m/sub/fine.model.safetensors".into(), 1, Some(hash));
         assert_eq!(entry.title, "sub/fine.model.safetensors [0123456789]");
         assert_eq!(entry.name, "sub_fine.model");
         for alias in [

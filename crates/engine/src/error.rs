@@ -23,8 +23,10 @@ pub enum EngineError {
         problem: String,
     },
     /// The picture would not fit into memory.
-    #[error("a {width}x{height} picture needs about {needed_mib} MiB of memory, {available_mib} MiB are free; \
-             ask for a smaller picture")]
+    #[error(
+        "a {width}x{height} picture needs about {needed_mib} MiB of memory, {available_mib} MiB are free; \
+             ask for a smaller picture"
+    )]
     TooLarge {
         /// Pixels across.
         width: u32,
@@ -41,6 +43,9 @@ pub enum EngineError {
         /// Most jobs that may wait.
         limit: usize,
     },
+    /// A job came to an error.
+    #[error("{0}")]
+    Failed(String),
     /// The engine is shutting down or its thread has ended.
     #[error("the engine has stopped")]
     Stopped,

@@ -1,6 +1,21 @@
 //! Resident models and the step loop; submit, cancel, watch.
+//!
+//! The engine owns the backend and the models in memory, and runs its step loop on a thread of its own. It knows nothing
+//! of HTTP, users or databases. Everybody else holds an [`Engine`], which has no type parameter, and follows jobs through
+//! a [`Watcher`].
 
+mod catalog;
+mod error;
+mod handle;
+mod job;
+mod memory;
+mod preview;
+mod resident;
 mod status;
+mod worker;
 
+pub use catalog::BuiltinModel;
+pub use error::EngineError;
+pub use handle::{Engine, EngineConfig, EngineStats, SubmitOptions, Watcher};
 pub use impasto_diffusion::Picture;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};

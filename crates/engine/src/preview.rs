@@ -63,12 +63,14 @@ fn enlarge(colours: &[[f32; 3]], width: usize, height: usize, factor: usize) -> 
         let (top, bottom, down) = neighbours(y, factor, height);
         for x in 0..out_width {
             let (left, right, across) = neighbours(x, factor, width);
-            for part in 0..3 {
-                let at = |row: usize, column: usize| colours[row * width + column][part];
-                let upper = at(top, left) * (1.0 - across) + at(top, right) * across;
-                let lower = at(bottom, left) * (1.0 - across) + at(bottom, right) * across;
-                rgb.push(((upper * (1.0 - down) + lower * down).clamp(0.0, 1.0) * 255.0) as u8);
-            }
+            let corners = [(top, left), (top, right), (bottom, left), (bottom, right)]
+                .map(|(row, column)| colours[row * width + column]);
+            rgb.extend([0, 1, 2].map(|part| {
+                let [top_left, top_right, bottom_left, bottom_right] = corners.map(|colour| colour[part]);
+                let upper = top_left * (1.0 - across) + top_right * across;
+                let lower = bottom_left * (1.0 - across) + bottom_right * across;
+                ((upper * (1.0 - down) + lower * down).clamp(0.0, 1.0) * 255.0) as u8
+            }));
         }
     }
     Picture { width: out_width as u32, height: out_height as u32, rgb }

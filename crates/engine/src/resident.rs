@@ -35,7 +35,9 @@ impl<B: Backend> Resident<B> {
         if let Some(hashing) = self.hashing.take() {
             match hashing.join() {
                 Ok(Ok(entry)) => self.entry = entry,
-                Ok(Err(error)) => tracing::warn!(model = %self.entry.title, %error, "the model's hash is unknown"),
+                Ok(Err(error)) => {
+                    tracing::warn!(model = %self.entry.title, %error, "the model's hash is unknown");
+                }
                 Err(_) => tracing::error!(model = %self.entry.title, "hashing the model panicked"),
             }
         }
@@ -87,13 +89,21 @@ impl<B: Backend> Residents<B> {
 
     /// Whether `wanted` models, of which `bytes` are not in memory yet, can be in memory together.
     pub(crate) fn fits_beside(&self, in_use: &[&str], bytes: u64) -> bool {
-        let used: u64 =
-            self.models.iter().filter(|(name, _)| in_use.contains(&name.as_str())).map(|(_, m)| m.bytes).sum();
+        let used: u64 = self
+            .models
+            .iter()
+            .filter(|(name, _)| in_use.contains(&name.as_str()))
+            .map(|(_, m)| m.bytes)
+            .sum();
         in_use.is_empty() || used + bytes <= self.limit
     }
 
     /// The model of `entry`, loaded if it is not in memory. Models not in `in_use` may be dropped for it.
-    pub(crate) fn get(&mut self, entry: &ModelEntry, in_use: &[&str]) -> Result<&mut Resident<B>, EngineError> {
+    pub(crate) fn get(
+        &mut self,
+        entry: &ModelEntry,
+        in_use: &[&str],
+    ) -> Result<&mut Resident<B>, EngineError> {
         self.clock += 1;
         if !self.models.contains_key(&entry.filename) {
             self.make_room(f32_bytes(entry), in_use);
@@ -123,8 +133,7 @@ impl<B: Backend> Residents<B> {
     fn load(&self, entry: &ModelEntry) -> Result<Resident<B>, EngineError> {
         let began = Instant::now();
         let checkpoint = self.catalog.open(entry)?;
-        let problem =
-            |problem: String| EngineError::BadModel { name: entry.title.clone(), problem };
+        let problem = |problem: String| EngineError::BadModel { name: entry.title.clone(), problem };
         let before = self.backend.weight_bytes();
         let networks = StableDiffusion::load(self.backend.clone(), &checkpoint)
             .map_err(|error| problem(error.to_string()))?;

@@ -1,0 +1,446 @@
+//! The handle by which everybody else speaks with the engine's thread.
+
+use crate::catalog::{BuiltinModel, Catalog, Inspected};
+use crate::job::Job;
+use crate::memory::{activation_bytes, available_bytes};
+use crate::resident::{Residents, f32_bytes};
+use crate::worker::Worker;
+use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
+use impasto_domain::{GenerationRequest, RequestLimits};
+use impasto_tensor::Backend;
+use impasto_weights::StableDiffusionConfig;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Finished jobs whose pictures are kept in memory.
+const FINISHED_JOBS: usize = 64;
+/// Bytes of finished pictures that are kept in memory; the newest job's are kept in any case.
+const FINISHED_BYTES: usize = 256 << 20;
+
+/// How the engine is set up.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Folder of checkpoints.
+    pub models_dir: Option<PathBuf>,
+    /// Folder for the hash cache.
+    pub cache_dir: Option<PathBuf>,
+    /// Models inside the program.
+    pub builtin: Vec<BuiltinModel>,
+    /// What a request may ask for.
+    pub limits: RequestLimits,
+    /// Bytes of prepared weights to keep in memory.
+    pub model_bytes: u64,
+    /// Most jobs that may wait.
+    pub queue_limit: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            models_dir: None,
+            cache_dir: None,
+            builtin: Vec::new(),
+            limits: RequestLimits::default(),
+            model_bytes: 8 << 30,
+            queue_limit: 256,
+        }
+    }
+}
+
+/// What is to be known of a job beyond what is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SubmitOptions {
+    /// Cancel the job when its last [`Watcher`] is dropped.
+    pub cancel_when_unwatched: bool,
+    /// Make previews while somebody watches.
+    pub previews: bool,
+}
+
+/// Figures of the engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct EngineStats {
+    /// Jobs that wait.
+    pub queued: usize,
+    /// Jobs that take turns.
+    pub running: usize,
+    /// Sampler steps made, over all images.
+    pub steps_total: u64,
+    /// Pictures decoded.
+    pub images_total: u64,
+    /// Seconds spent in turns.
+    pub busy_seconds_total: f64,
+    /// Models in memory.
+    pub resident_models: usize,
+    /// Bytes of their prepared weights.
+    pub resident_bytes: u64,
+}
+
+/// What the engine's thread is told.
+pub(crate) enum Command {
+    Submit(Box<Job>),
+    Stop(JobId, Stop),
+    Shutdown(Instant),
+}
+
+/// What handle and thread share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    jobs: Mutex<JobTable>,
+    waiting: AtomicUsize,
+    running: AtomicUsize,
+    steps: AtomicU64,
+    images: AtomicU64,
+    busy_micros: AtomicU64,
+    resident_models: AtomicUsize,
+    resident_bytes: AtomicU64,
+    stopped: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct JobTable {
+    statuses: BTreeMap<JobId, watch::Sender<Arc<JobStatus>>>,
+    order: VecDeque<JobId>,
+}
+
+impl Shared {
+    fn jobs(&self) -> MutexGuard<'_, JobTable> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how many jobs wait and run, and the number and bytes of the models in memory.
+    pub(crate) fn count(&self, queued: usize, running: usize, (models, bytes): (usize, u64)) {
+        self.waiting.store(queued, Ordering::Relaxed);
+        self.running.store(running, Ordering::Relaxed);
+        self.resident_models.store(models, Ordering::Relaxed);
+        self.resident_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Called when the thread ends, for whatever reason: nothing more is accepted, and nobody waits in vain.
+    fn close(&self) {
+        self.stopped.store(true, Ordering::Release);
+        for sender in self.jobs().statuses.values() {
+            let mut status = (**sender.borrow()).clone();
+            if !status.state.is_final() {
+                status.state = JobState::Failed;
+                status.error = Some(EngineError::Stopped.to_string());
+                sender.send_replace(Arc::new(status));
+            }
+        }
+    }
+
+    /// Adds a turn's work.
+    pub(crate) fn record(&self, steps: u64, images: u64, time: Duration) {
+        self.steps.fetch_add(steps, Ordering::Relaxed);
+        self.images.fetch_add(images, Ordering::Relaxed);
+        self.busy_micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Closes even when the thread panics.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl JobTable {
+    fn insert(&mut self, id: JobId, status: watch::Sender<Arc<JobStatus>>) {
+        self.statuses.insert(id, status);
+        self.order.push_back(id);
+        self.forget_old();
+    }
+
+    /// Drops the oldest finished jobs beyond the bounds.
+    fn forget_old(&mut self) {
+        let mut finished = 0;
+        let mut bytes = 0;
+        let mut forgotten = Vec::new();
+        for id in self.order.iter().rev() {
+            let Some(status) = self.statuses.get(id).map(|sender| sender.borrow().clone()) else { continue };
+            if status.state.is_final() {
+                finished += 1;
+                bytes += status.images.iter().map(|image| image.picture.rgb.len()).sum::<usize>();
+                if finished > FINISHED_JOBS || (finished > 1 && bytes > FINISHED_BYTES) {
+                    forgotten.push(*id);
+                }
+            }
+        }
+        self.order.retain(|id| !forgotten.contains(id));
+        for id in forgotten {
+            self.statuses.remove(&id);
+        }
+    }
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    catalog: Arc<Catalog>,
+    commands: Mutex<Sender<Command>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    limits: RequestLimits,
+    queue_limit: usize,
+    /// Jobs accepted that the thread has not counted yet are counted here too.
+    accepted: AtomicU64,
+    description: String,
+}
+
+/// A handle of the engine. Cloning it gives another handle of the same engine; no call waits for a step to end.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("backend", &self.inner.description).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts the engine's thread on a backend.
+    pub fn start<B: Backend>(backend: B, config: EngineConfig) -> Result<Self, EngineError> {
+        let backend = Arc::new(backend);
+        let description = backend.describe();
+        let catalog = Arc::new(Catalog::new(config.models_dir, config.cache_dir.as_deref(), config.builtin));
+        let shared = Arc::new(Shared::default());
+        let (commands, received) = channel();
+        let worker = Worker::new(
+            Residents::new(backend, catalog.clone(), config.model_bytes),
+            shared.clone(),
+            received,
+        );
+        let closing = CloseOnDrop(shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || {
+                let _closing = closing;
+                worker.run();
+            })
+            .map_err(|error| EngineError::Start(error.to_string()))?;
+        let inner = Inner {
+            shared,
+            catalog,
+            commands: Mutex::new(commands),
+            thread: Mutex::new(Some(thread)),
+            limits: config.limits,
+            queue_limit: config.queue_limit,
+            accepted: AtomicU64::new(0),
+            description,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Accepts a request, or says why not. Model, size and seeds are filled in.
+    pub fn submit(
+        &self,
+        mut request: GenerationRequest,
+        options: SubmitOptions,
+    ) -> Result<Watcher, EngineError> {
+        let (entry, config) = self.model_for(&request)?;
+        let native = entry.native_size.unwrap_or((512, 512));
+        request.validate(&self.inner.limits, native)?;
+        request.width.get_or_insert(native.0);
+        request.height.get_or_insert(native.1);
+        request.model = Some(entry.title.clone());
+        request.draw_seeds(random);
+        self.check_memory(&request, &entry, &config)?;
+        let waiting = self.inner.shared.waiting.load(Ordering::Relaxed);
+        if waiting >= self.inner.queue_limit {
+            return Err(EngineError::QueueFull { limit: self.inner.queue_limit });
+        }
+        // Random, so that ids of an earlier run of the program are not taken for ours; the count keeps them apart.
+        let id = JobId(random() << 16 | self.inner.accepted.fetch_add(1, Ordering::Relaxed) & 0xffff);
+        let position = waiting + self.inner.shared.running.load(Ordering::Relaxed);
+        let first = Job::first_status(id, Arc::new(request), position);
+        let (sender, receiver) = watch::channel(Arc::new(first.clone()));
+        self.inner.shared.jobs().insert(id, sender.clone());
+        self.send(Command::Submit(Box::new(Job::new(&first, entry, options, sender))))?;
+        self.inner.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Ok(Watcher { id, receiver })
+    }
+
+    fn model_for(&self, request: &GenerationRequest) -> Result<Inspected, EngineError> {
+        let catalog = &self.inner.catalog;
+        let entry = match &request.model {
+            Some(name) => catalog.find(name).ok_or_else(|| EngineError::UnknownModel(name.clone()))?,
+            None => catalog.default_model().ok_or(EngineError::NoModel)?,
+        };
+        catalog.inspect(&entry)
+    }
+
+    fn check_memory(
+        &self,
+        request: &GenerationRequest,
+        entry: &ModelEntry,
+        config: &StableDiffusionConfig,
+    ) -> Result<(), EngineError> {
+        let (Some(width), Some(height), Some(free)) = (request.width, request.height, available_bytes())
+        else {
+            return Ok(());
+        };
+        // Models in memory make room for this one, and if it is among them, its weights are there already.
+        let resident = self.inner.shared.resident_bytes.load(Ordering::Relaxed);
+        let needed = activation_bytes(config, width, height, 2) + f32_bytes(entry);
+        if needed <= free + resident {
+            return Ok(());
+        }
+        Err(EngineError::TooLarge {
+            width,
+            height,
+            needed_mib: needed >> 20,
+            available_mib: (free + resident) >> 20,
+        })
+    }
+
+    fn send(&self, command: Command) -> Result<(), EngineError> {
+        if !self.is_alive() {
+            return Err(EngineError::Stopped);
+        }
+        let commands = self.inner.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.send(command).map_err(|_| EngineError::Stopped)
+    }
+
+    /// Follows a job; also one that ended a while ago.
+    pub fn watch(&self, id: JobId) -> Option<Watcher> {
+        let receiver = self.inner.shared.jobs().statuses.get(&id)?.subscribe();
+        Some(Watcher { id, receiver })
+    }
+
+    /// Snapshots of all jobs still known, newest last.
+    pub fn jobs(&self) -> Vec<Arc<JobStatus>> {
+        let table = self.inner.shared.jobs();
+        table
+            .order
+            .iter()
+            .filter_map(|id| table.statuses.get(id))
+            .map(|sender| sender.borrow().clone())
+            .collect()
+    }
+
+    /// Ends a job before its time; `false` when there is no such job or it has ended.
+    pub fn stop(&self, id: JobId, how: Stop) -> bool {
+        let ended =
+            self.inner.shared.jobs().statuses.get(&id).is_none_or(|status| status.borrow().state.is_final());
+        !ended && self.send(Command::Stop(id, how)).is_ok()
+    }
+
+    /// The models that can be used.
+    pub fn models(&self) -> Vec<Arc<ModelEntry>> {
+        self.inner.catalog.entries()
+    }
+
+    /// Looks for new model files.
+    pub fn refresh_models(&self) {
+        self.inner.catalog.refresh();
+    }
+
+    /// The model that answers to a name, by exact match of title, name, file name, base name or hash.
+    pub fn find_model(&self, name: &str) -> Option<Arc<ModelEntry>> {
+        self.inner.catalog.find(name)
+    }
+
+    /// The model used where a request names none.
+    pub fn default_model(&self) -> Option<Arc<ModelEntry>> {
+        self.inner.catalog.default_model()
+    }
+
+    /// Makes a model the one used where a request names none.
+    pub fn set_default_model(&self, name: &str) -> Result<Arc<ModelEntry>, EngineError> {
+        self.inner.catalog.set_default(name)
+    }
+
+    /// A model's entry with native size and hash. Reads the whole file unless its hash is cached: seconds.
+    pub fn inspect_model(&self, entry: &ModelEntry) -> Result<Arc<ModelEntry>, EngineError> {
+        self.inner.catalog.inspect(entry)?;
+        self.inner.catalog.hashed(entry)
+    }
+
+    /// What requests may ask for.
+    pub fn limits(&self) -> &RequestLimits {
+        &self.inner.limits
+    }
+
+    /// The backend in a few words.
+    pub fn describe(&self) -> &str {
+        &self.inner.description
+    }
+
+    /// Figures for monitoring.
+    pub fn stats(&self) -> EngineStats {
+        let shared = &self.inner.shared;
+        EngineStats {
+            queued: shared.waiting.load(Ordering::Relaxed),
+            running: shared.running.load(Ordering::Relaxed),
+            steps_total: shared.steps.load(Ordering::Relaxed),
+            images_total: shared.images.load(Ordering::Relaxed),
+            busy_seconds_total: shared.busy_micros.load(Ordering::Relaxed) as f64 / 1e6,
+            resident_models: shared.resident_models.load(Ordering::Relaxed),
+            resident_bytes: shared.resident_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the engine's thread runs.
+    pub fn is_alive(&self) -> bool {
+        !self.inner.shared.stopped.load(Ordering::Acquire)
+    }
+
+    /// Accepts nothing more, lets running jobs end within `finish_within`, cancels the rest, and waits for all that.
+    pub fn shutdown(&self, finish_within: Duration) {
+        // An engine that has stopped already needs no telling.
+        let _ = self.send(Command::Shutdown(Instant::now() + finish_within));
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the engine's thread panicked");
+        }
+    }
+}
+
+/// 64 bits that differ from call to call and from run to run. Not for secrets.
+fn random() -> u64 {
+    RandomState::new().hash_one(Instant::now())
+}
+
+/// Follows one job.
+#[derive(Debug)]
+pub struct Watcher {
+    id: JobId,
+    receiver: watch::Receiver<Arc<JobStatus>>,
+}
+
+impl Watcher {
+    /// The job's name.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// The newest snapshot.
+    pub fn status(&mut self) -> Arc<JobStatus> {
+        self.receiver.borrow_and_update().clone()
+    }
+
+    /// The next snapshot; at once the last one when the job has ended.
+    pub async fn changed(&mut self) -> Arc<JobStatus> {
+        let ended = self.receiver.borrow().state.is_final();
+        if !ended {
+            // An error means that the engine is gone; the last snapshot is what there is then.
+            let _ = self.receiver.changed().await;
+        }
+        self.status()
+    }
+
+    /// The last snapshot, once the job has ended.
+    pub async fn finished(mut self) -> Arc<JobStatus> {
+        // An error means that the engine is gone, which it only is after a last snapshot.
+        let _ = self.receiver.wait_for(|status| status.state.is_final()).await;
+        self.status()
+    }
+}

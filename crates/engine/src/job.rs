@@ -1,0 +1,229 @@
+//! One job at work: its images, and the snapshot that its watchers see.
+
+use crate::{
+    EngineError, FinishedImage, JobId, JobState, JobStatus, ModelEntry, Picture, Stop, SubmitOptions,
+};
+use impasto_diffusion::{ImageSpec, ModelFacts, Trajectory};
+use impasto_domain::{GenerationRequest, InfotextFacts, PROGRAM_VERSION, compose_infotext};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// An image of the batch at work.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) index: u32,
+    pub(crate) trajectory: Trajectory,
+}
+
+/// A job, from its acceptance to its end.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: JobId,
+    pub(crate) request: Arc<GenerationRequest>,
+    pub(crate) entry: Arc<ModelEntry>,
+    pub(crate) options: SubmitOptions,
+    /// Images at work; all of one batch.
+    pub(crate) batch: Vec<Image>,
+    /// First image of the next batch.
+    next_image: u32,
+    images: Vec<FinishedImage>,
+    status: watch::Sender<Arc<JobStatus>>,
+    began: Option<Instant>,
+    interrupted: bool,
+    /// When the newest preview was made.
+    pub(crate) previewed: Option<Instant>,
+    preview: Option<Arc<Picture>>,
+    preview_number: u64,
+    position: usize,
+    model: Option<Arc<ModelEntry>>,
+}
+
+impl Job {
+    /// An accepted job whose watchers follow the sender, which holds its first snapshot.
+    pub(crate) fn new(
+        first: &JobStatus,
+        entry: Arc<ModelEntry>,
+        options: SubmitOptions,
+        status: watch::Sender<Arc<JobStatus>>,
+    ) -> Self {
+        Self {
+            id: first.id,
+            request: first.request.clone(),
+            entry,
+            options,
+            batch: Vec::new(),
+            next_image: 0,
+            images: Vec::new(),
+            status,
+            began: None,
+            interrupted: false,
+            previewed: None,
+            preview: None,
+            preview_number: 0,
+            position: first.position,
+            model: None,
+        }
+    }
+
+    /// The snapshot of a job that was just accepted.
+    pub(crate) fn first_status(id: JobId, request: Arc<GenerationRequest>, position: usize) -> JobStatus {
+        JobStatus {
+            id,
+            steps: request.steps,
+            request,
+            state: JobState::Queued,
+            position,
+            step: 0,
+            batches_done: 0,
+            progress: 0.0,
+            elapsed: Duration::ZERO,
+            eta: None,
+            preview: None,
+            preview_number: 0,
+            images: Vec::new(),
+            model: None,
+            interrupted: false,
+            error: None,
+        }
+    }
+
+    /// Whether nobody watches a job that is not wanted then.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.options.cancel_when_unwatched && self.status.receiver_count() == 0
+    }
+
+    /// Whether somebody wants to see unfinished pictures.
+    pub(crate) fn wants_previews(&self) -> bool {
+        self.options.previews && self.status.receiver_count() > 0
+    }
+
+    /// Tells watchers how many jobs are before this one.
+    pub(crate) fn set_position(&mut self, position: usize) {
+        if self.position != position {
+            self.position = position;
+            self.publish(JobState::Queued, None);
+        }
+    }
+
+    /// Starts the clock.
+    pub(crate) fn begin(&mut self) {
+        self.position = 0;
+        self.began = Some(Instant::now());
+        self.publish(JobState::Running, None);
+    }
+
+    /// Takes the next batch in hand; `false` when there is none.
+    pub(crate) fn begin_batch(&mut self, facts: &ModelFacts) -> Result<bool, String> {
+        let end = self.next_image.saturating_add(self.request.batch_size).min(self.request.image_count());
+        let native = self.entry.native_size.unwrap_or((512, 512));
+        for index in self.next_image..end {
+            let spec = ImageSpec::of(&self.request, index, native);
+            let trajectory = Trajectory::new(spec, facts).map_err(|error| error.to_string())?;
+            self.batch.push(Image { index, trajectory });
+        }
+        self.next_image = end;
+        Ok(!self.batch.is_empty())
+    }
+
+    /// Ends the batch at work, or everything, with what there is by now.
+    pub(crate) fn hurry(&mut self, how: Stop) {
+        self.interrupted = true;
+        for image in &mut self.batch {
+            image.trajectory.finish_early();
+        }
+        if how == Stop::Interrupt {
+            self.next_image = self.request.image_count();
+        }
+    }
+
+    /// Keeps a finished picture.
+    pub(crate) fn keep(&mut self, index: u32, picture: Picture, model: &Arc<ModelEntry>) {
+        let size =
+            (self.request.width.unwrap_or(picture.width), self.request.height.unwrap_or(picture.height));
+        let infotext = compose_infotext(&InfotextFacts {
+            request: &self.request,
+            index,
+            size,
+            model_name: base_name(model),
+            model_hash: model.short_hash(),
+            version: PROGRAM_VERSION,
+        });
+        let seeds = self.request.seeds(index);
+        self.model = Some(model.clone());
+        self.images.push(FinishedImage {
+            index,
+            picture: Arc::new(picture),
+            infotext,
+            seed: seeds.seed,
+            subseed: seeds.subseed,
+        });
+    }
+
+    /// Shows how the first image at work looks.
+    pub(crate) fn show(&mut self, picture: Picture) {
+        self.preview = Some(Arc::new(picture));
+        self.preview_number += 1;
+        self.previewed = Some(Instant::now());
+    }
+
+    /// Tells watchers how far the job is.
+    pub(crate) fn publish_progress(&self) {
+        self.publish(JobState::Running, None);
+    }
+
+    /// Tells watchers how the job ended.
+    pub(crate) fn finish(&self, outcome: Result<(), EngineError>) {
+        match outcome {
+            Ok(()) => self.publish(JobState::Done, None),
+            Err(error) => self.publish(JobState::Failed, Some(error.to_string())),
+        }
+    }
+
+    /// Tells watchers that the job was cancelled, and why if it was not their wish.
+    pub(crate) fn cancel(&self, reason: Option<String>) {
+        self.publish(JobState::Cancelled, reason);
+    }
+
+    fn publish(&self, state: JobState, error: Option<String>) {
+        let request = &self.request;
+        let done = self.images.len() as u32;
+        let at_work = self.batch.first().map_or((0, request.steps), |image| image.trajectory.progress());
+        let (step, steps) = if state == JobState::Done { (at_work.1, at_work.1) } else { at_work };
+        let batches_done = done / request.batch_size.max(1);
+        let share = if self.batch.is_empty() { 0.0 } else { step as f32 / steps.max(1) as f32 };
+        let progress = if state == JobState::Done {
+            1.0
+        } else {
+            ((batches_done as f32 + share) / request.batch_count.max(1) as f32).min(1.0)
+        };
+        let elapsed = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        let eta = (progress > 0.0 && !state.is_final())
+            .then(|| elapsed.mul_f32((1.0 - progress).max(0.0) / progress));
+        self.status.send_replace(Arc::new(JobStatus {
+            id: self.id,
+            request: request.clone(),
+            state,
+            position: self.position,
+            step,
+            steps,
+            batches_done,
+            progress,
+            elapsed,
+            eta,
+            preview: self.preview.clone(),
+            preview_number: self.preview_number,
+            images: if state == JobState::Cancelled { Vec::new() } else { self.images.clone() },
+            model: self.model.clone(),
+            interrupted: self.interrupted,
+            error,
+        }));
+    }
+}
+
+/// The name that infotexts give a model: the file's, without folder and suffix.
+fn base_name(model: &ModelEntry) -> &str {
+    let relative = model.title.split(" [").next().unwrap_or_default();
+    let file = relative.rsplit('/').next().unwrap_or_default();
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
+}

@@ -1,0 +1,324 @@
+//! The engine's thread: the step loop over all jobs at work.
+//!
+//! Jobs at work take turns, one sampler step each. A turn asks every image of the job's batch what it needs and answers
+//! it: all rows of the batch in one UNet call, or one decoded picture.
+
+use crate::handle::{Command, Shared};
+use crate::job::Job;
+use crate::resident::{Resident, Residents, f32_bytes};
+use crate::{EngineError, Stop};
+use impasto_diffusion::{Answer, DecodeQuery, DenoiseQuery, Picture, Step};
+use impasto_tensor::{Array, Backend};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+/// Most jobs that take turns. More would only make each of them late.
+const ACTIVE_JOBS: usize = 4;
+/// Latent pixels of all rows of one UNet call together, at most; a bound on memory.
+const CALL_PIXELS: usize = 8 * 64 * 64;
+/// Previews of a job are at least this far apart.
+const PREVIEW_PAUSE: Duration = Duration::from_millis(150);
+/// A preview is decoded, not just mapped, when that takes no more than this share of the time since the last.
+const PREVIEW_SHARE: f64 = 0.3;
+/// Latents up to this many pixels are decoded for their first preview, before the time it takes is known.
+const PREVIEW_PIXELS: usize = 32 * 32;
+
+/// The state of the engine's thread.
+pub(crate) struct Worker<B: Backend> {
+    residents: Residents<B>,
+    shared: Arc<Shared>,
+    commands: Receiver<Command>,
+    queued: VecDeque<Job>,
+    active: VecDeque<Job>,
+    /// Seconds that decoding a latent pixel took last time.
+    decode_seconds: Option<f64>,
+    /// Set when the engine shuts down: what runs may go on until then.
+    deadline: Option<Instant>,
+}
+
+impl<B: Backend> Worker<B> {
+    /// A worker without jobs.
+    pub(crate) fn new(residents: Residents<B>, shared: Arc<Shared>, commands: Receiver<Command>) -> Self {
+        Self {
+            residents,
+            shared,
+            commands,
+            queued: VecDeque::new(),
+            active: VecDeque::new(),
+            decode_seconds: None,
+            deadline: None,
+        }
+    }
+
+    /// Works until shut down.
+    pub(crate) fn run(mut self) {
+        while self.take_commands() {
+            self.drop_abandoned();
+            self.admit();
+            self.turn();
+            self.shared.count(self.queued.len(), self.active.len(), self.residents.size());
+        }
+        for job in self.queued.drain(..).chain(self.active.drain(..)) {
+            job.cancel(Some("the server was shut down".to_owned()));
+        }
+        self.shared.count(0, 0, self.residents.size());
+    }
+
+    /// Takes what was asked meanwhile, waiting for it when there is nothing to do; `false` when it is time to end.
+    fn take_commands(&mut self) -> bool {
+        loop {
+            let idle = self.active.is_empty() && self.queued.is_empty();
+            if self.deadline.is_some_and(|deadline| idle || Instant::now() >= deadline) {
+                return false;
+            }
+            let command = if idle {
+                self.commands.recv().map_err(|_| TryRecvError::Disconnected)
+            } else {
+                self.commands.try_recv()
+            };
+            match command {
+                Ok(command) => self.obey(command),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Submit(job) => self.queued.push_back(*job),
+            Command::Stop(id, how) => {
+                if let Some(at) = self.queued.iter().position(|job| job.id == id) {
+                    self.stop_queued(at, how);
+                } else if let Some(at) = self.active.iter().position(|job| job.id == id) {
+                    self.stop_active(at, how);
+                }
+            }
+            Command::Shutdown(deadline) => {
+                self.deadline = Some(deadline);
+                for job in self.queued.drain(..) {
+                    job.cancel(Some("the server was shut down before it began".to_owned()));
+                }
+            }
+        }
+    }
+
+    fn stop_queued(&mut self, at: usize, how: Stop) {
+        // Skipping a batch that has not begun is to begin with the next: nothing to do yet.
+        if how != Stop::Skip
+            && let Some(mut job) = self.queued.remove(at)
+        {
+            job.hurry(how);
+            if how == Stop::Cancel { job.cancel(None) } else { job.finish(Ok(())) }
+        }
+    }
+
+    fn stop_active(&mut self, at: usize, how: Stop) {
+        if how != Stop::Cancel {
+            self.active[at].hurry(how);
+        } else if let Some(job) = self.active.remove(at) {
+            job.cancel(None);
+        }
+    }
+
+    fn drop_abandoned(&mut self) {
+        for jobs in [&mut self.queued, &mut self.active] {
+            jobs.retain(|job| {
+                if job.is_abandoned() {
+                    tracing::info!(job = %job.id, "cancelled, since nobody waits for it");
+                    job.cancel(Some("nobody was waiting for it".to_owned()));
+                }
+                !job.is_abandoned()
+            });
+        }
+    }
+
+    /// Lets queued jobs take turns, in order, as long as their models can be in memory together.
+    fn admit(&mut self) {
+        while self.active.len() < ACTIVE_JOBS {
+            let Some(next) = self.queued.front() else { break };
+            let in_use = in_use(&self.active);
+            let missing =
+                if self.residents.contains(&next.entry.filename) { 0 } else { f32_bytes(&next.entry) };
+            if !self.residents.fits_beside(&in_use, missing) {
+                break;
+            }
+            if let Some(mut job) = self.queued.pop_front() {
+                job.begin();
+                self.active.push_back(job);
+            }
+        }
+        for (position, job) in self.queued.iter_mut().enumerate() {
+            job.set_position(position + self.active.len());
+        }
+    }
+
+    /// Gives the next job its turn.
+    fn turn(&mut self) {
+        let Some(mut job) = self.active.pop_front() else { return };
+        let in_use = in_use(&self.active);
+        let began = Instant::now();
+        let residents = &mut self.residents;
+        let decode_seconds = &mut self.decode_seconds;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let model = residents.get(&job.entry, &in_use)?;
+            Turn { model, decode_seconds }.take(&mut job)
+        }));
+        let outcome = outcome.unwrap_or_else(|panic| {
+            tracing::error!(job = %job.id, "a step panicked");
+            Err(EngineError::Failed(format!("internal error: {}", panic_message(&*panic))))
+        });
+        match outcome {
+            Ok(Progress { steps, images, finished }) => {
+                self.shared.record(steps, images, began.elapsed());
+                if finished {
+                    job.finish(Ok(()));
+                } else {
+                    job.publish_progress();
+                    self.active.push_back(job);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(job = %job.id, %error, "a job failed");
+                job.finish(Err(error));
+            }
+        }
+    }
+}
+
+fn in_use(active: &VecDeque<Job>) -> Vec<&str> {
+    active.iter().map(|job| job.entry.filename.as_str()).collect()
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a step panicked")
+}
+
+/// What a turn brought.
+struct Progress {
+    steps: u64,
+    images: u64,
+    finished: bool,
+}
+
+/// One turn of one job.
+struct Turn<'a, B: Backend> {
+    model: &'a mut Resident<B>,
+    decode_seconds: &'a mut Option<f64>,
+}
+
+impl<B: Backend> Turn<'_, B> {
+    fn take(&mut self, job: &mut Job) -> Result<Progress, EngineError> {
+        if job.batch.is_empty() && !job.begin_batch(&self.model.facts).map_err(EngineError::Failed)? {
+            return Ok(Progress { steps: 0, images: 0, finished: true });
+        }
+        let mut denoise = Vec::new();
+        let mut decode = None;
+        for at in 0..job.batch.len() {
+            match self.next_heavy_step(job, at)? {
+                Step::Denoise(query) => denoise.push((at, query)),
+                Step::Decode(query) => decode = decode.or(Some((at, query))),
+                Step::EncodeText(_) | Step::Done(_) => {}
+            }
+        }
+        let mut progress = Progress { steps: 0, images: 0, finished: false };
+        if let Some((at, query)) = decode.filter(|_| denoise.is_empty()) {
+            self.decode(job, at, &query)?;
+            progress.images = 1;
+        } else {
+            self.denoise(job, &denoise)?;
+            progress.steps = denoise.len() as u64;
+        }
+        Ok(progress)
+    }
+
+    /// The next step of an image that takes the UNet or the decoder; text is encoded on the way.
+    fn next_heavy_step(&mut self, job: &mut Job, at: usize) -> Result<Step, EngineError> {
+        let trajectory = &mut job.batch[at].trajectory;
+        loop {
+            let step = trajectory.next().map_err(failed)?;
+            let Step::EncodeText(query) = &step else { return Ok(step) };
+            let vectors = self.model.encode(query).map_err(EngineError::Failed)?;
+            trajectory.answer(Answer::Text(vectors)).map_err(failed)?;
+        }
+    }
+
+    /// Answers all the queries, their rows in as few calls as memory allows.
+    fn denoise(&mut self, job: &mut Job, queries: &[(usize, DenoiseQuery)]) -> Result<(), EngineError> {
+        let rows: Vec<_> = queries.iter().flat_map(|(_, query)| &query.rows).collect();
+        let Some(first) = rows.first() else { return Ok(()) };
+        let pixels: usize = first.latent.shape().iter().skip(1).product();
+        let mut outputs = Vec::with_capacity(rows.len());
+        for call in rows.chunks((CALL_PIXELS / pixels.max(1)).max(2)) {
+            let latents: Vec<&Array> = call.iter().map(|row| &*row.latent).collect();
+            let timesteps: Vec<f32> = call.iter().map(|row| row.timestep).collect();
+            let contexts: Vec<&Array> = call.iter().map(|row| &*row.context).collect();
+            let latents = Array::stack(&latents).map_err(failed)?;
+            let output = self.model.networks.unet.forward(&latents, &timesteps, &contexts).map_err(failed)?;
+            outputs.extend(output.unstack());
+        }
+        let mut outputs = outputs.iter();
+        for (at, query) in queries {
+            let own: Vec<&Array> = outputs.by_ref().take(query.rows.len()).collect();
+            let answer = Answer::Output(Array::stack(&own).map_err(failed)?);
+            job.batch[*at].trajectory.answer(answer).map_err(failed)?;
+        }
+        self.preview(job);
+        Ok(())
+    }
+
+    fn decode(&mut self, job: &mut Job, at: usize, query: &DecodeQuery) -> Result<(), EngineError> {
+        let decoded = self.decode_latent(&query.latent)?;
+        let image = &mut job.batch[at];
+        image.trajectory.answer(Answer::Decoded(decoded)).map_err(failed)?;
+        let step = image.trajectory.next().map_err(failed)?;
+        let Step::Done(picture) = step else {
+            return Err(EngineError::Failed("a decoded trajectory was not done".to_owned()));
+        };
+        let index = job.batch.remove(at).index;
+        let entry = self.model.entry();
+        job.keep(index, picture, &entry);
+        Ok(())
+    }
+
+    /// `[channels, height, width]` to `[3, 8 height, 8 width]`, timed.
+    fn decode_latent(&mut self, latent: &Array) -> Result<Array, EngineError> {
+        let began = Instant::now();
+        let batch = Array::stack(&[latent]).map_err(failed)?;
+        let decoded = self.model.networks.vae.decode(&batch).map_err(failed)?;
+        let pixels = latent.shape().iter().skip(1).product::<usize>().max(1);
+        *self.decode_seconds = Some(began.elapsed().as_secs_f64() / pixels as f64);
+        decoded.unstack().pop().ok_or_else(|| EngineError::Failed("the decoder gave no picture".to_owned()))
+    }
+
+    /// Shows the first image at work, if somebody looks and the last look was a while ago.
+    fn preview(&mut self, job: &mut Job) {
+        let since = job.previewed.map(|at| at.elapsed());
+        if !job.wants_previews() || since.is_some_and(|since| since < PREVIEW_PAUSE) {
+            return;
+        }
+        let Some(latent) = job.batch.first().and_then(|image| image.trajectory.denoised()).cloned() else {
+            return;
+        };
+        let pixels: usize = latent.shape().iter().skip(1).product();
+        let affordable = match (*self.decode_seconds, since) {
+            (Some(seconds), Some(since)) => seconds * pixels as f64 <= PREVIEW_SHARE * since.as_secs_f64(),
+            _ => pixels <= PREVIEW_PIXELS,
+        };
+        let decoded = if affordable { self.decode_latent(&latent).ok() } else { None };
+        let picture = decoded
+            .and_then(|decoded| Picture::from_decoded(&decoded).ok())
+            .or_else(|| self.model.latent_to_rgb.picture(&latent, self.model.facts.downscale));
+        if let Some(picture) = picture {
+            job.show(picture);
+        }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Failed(error.to_string())
+}

@@ -1,0 +1,7 @@
+//! The engine from outside: jobs of a kilobyte-sized model on the reference backend.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod jobs;
+mod pixels;
+mod setup;
