@@ -31,11 +31,9 @@ def philox_integers(seed, call, count):
 
 
 def philox_normals(integers):
-    """Box and Muller 1958, sine half, with CUDA's single-precision factors in double-precision arithmetic."""
-    unit, turn = np.float64(np.float32(2.3283064e-10)), np.float64(np.float32(2.3283064e-10 * 6.2831855))
-    u = integers[:, 0] * unit + unit / 2
-    v = integers[:, 1] * turn + turn / 2
-    return (np.sqrt(-2.0 * np.log(u)) * np.sin(v)).astype(np.float32)
+    """Box and Muller 1958, sine half, in double precision throughout."""
+    u, v = ((integers[:, half].astype(np.float64) + 0.5) / 2**32 for half in (0, 1))
+    return (np.sqrt(-2.0 * np.log(u)) * np.sin(2 * np.pi * v)).astype(np.float32)
 
 
 def slerp(strength, low, high):
@@ -62,7 +60,11 @@ def main():
         arrays[f"philox.{seed}"] = np.stack([philox_normals(rows) for rows in calls])
         # Torch shows 31 bits of the stream's integers. 700 of them go beyond the first 624, which renews the state.
         stream = torch.empty(700, dtype=torch.int32).random_(generator=torch.Generator().manual_seed(seed))
-        integers[str(seed)] = {"mersenne": stream.tolist(), "philox": [rows[:4].tolist() for rows in calls]}
+        # One latent of 512 x 512 pixels, as the sum of its bit patterns.
+        latent = torch.randn(4, 64, 64, generator=torch.Generator().manual_seed(seed))
+        bits = int(latent.view(torch.int32).to(torch.int64).bitwise_and(0xFFFFFFFF).sum())
+        philox = [rows[:4].tolist() for rows in calls]
+        integers[str(seed)] = {"mersenne": stream.tolist(), "philox": philox, "latent_bits": bits}
     shape = (4, 6, 5)
     noises = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (42, 43)]
     for strength in (0.1, 0.5, 0.9):

@@ -1,6 +1,7 @@
 //! What can go wrong with a trajectory.
 
 use impasto_domain::RequestError;
+use std::fmt::Display;
 
 /// Why a trajectory cannot begin or go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +34,7 @@ pub enum TrajectoryError {
 }
 
 impl TrajectoryError {
-    pub(crate) fn request(field: &'static str, value: impl ToString, problem: impl Into<String>) -> Self {
+    pub(crate) fn request(field: &'static str, value: impl Display, problem: impl Into<String>) -> Self {
         Self::Request(RequestError { field, value: value.to_string(), problem: problem.into() })
     }
 

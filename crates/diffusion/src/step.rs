@@ -85,7 +85,7 @@ impl Picture {
             ));
         };
         let size = height * width;
-        let byte = |value: f32| (((value + 1.0) / 2.0).clamp(0.0, 1.0) * 255.0) as u8;
+        let byte = |value: f32| (f32::midpoint(value, 1.0).clamp(0.0, 1.0) * 255.0) as u8;
         let planes = decoded.data();
         let rgb = (0..size).flat_map(|at| [0, 1, 2].map(|plane| byte(planes[plane * size + at]))).collect();
         Ok(Self { width: width as u32, height: height as u32, rgb })

@@ -1,5 +1,7 @@
 //! The Mersenne Twister MT19937 (Matsumoto and Nishimura 1998), and normals from it as PyTorch makes them on a CPU.
 
+use super::single::{ln, sine_and_cosine};
+
 const WORDS: usize = 624;
 const SHIFT: usize = 397;
 
@@ -61,7 +63,7 @@ impl MersenneTwister {
         for block in values.as_chunks_mut::<BLOCK>().0 {
             box_muller(block);
         }
-        if count % BLOCK != 0 {
+        if !count.is_multiple_of(BLOCK) {
             let mut tail = [0.0; BLOCK];
             tail.fill_with(|| self.uniform());
             box_muller(&mut tail);
@@ -75,7 +77,7 @@ impl MersenneTwister {
         if count < BLOCK {
             self.normals(count);
         } else {
-            let tail = if count % BLOCK == 0 { 0 } else { BLOCK };
+            let tail = if count.is_multiple_of(BLOCK) { 0 } else { BLOCK };
             (0..count + tail).for_each(|_| _ = self.integer());
         }
     }
@@ -108,10 +110,10 @@ impl MersenneTwister {
 fn box_muller(block: &mut [f32; BLOCK]) {
     let (radii, angles) = block.split_at_mut(BLOCK / 2);
     for (a, b) in radii.iter_mut().zip(angles) {
-        let radius = (-2.0 * libm::log(f64::from(1.0 - *a)) as f32).sqrt();
-        let angle = f64::from(2.0 * std::f32::consts::PI * *b);
-        *a = radius * libm::cos(angle) as f32;
-        *b = radius * libm::sin(angle) as f32;
+        let radius = (-2.0 * ln(1.0 - *a)).sqrt();
+        let (sine, cosine) = sine_and_cosine(2.0 * std::f32::consts::PI * *b);
+        *a = radius * cosine;
+        *b = radius * sine;
     }
 }
 

@@ -3,6 +3,7 @@
 mod image;
 mod mersenne;
 mod philox;
+mod single;
 
 pub use image::ImageNoise;
 pub use mersenne::MersenneTwister;

@@ -7,11 +7,6 @@ const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const INCREMENTS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const ROUNDS: usize = 10;
 
-/// CUDA's factor from an integer to the unit interval, 2^-32.
-const TO_UNIT: f32 = 2.328_306_4e-10;
-/// The same to a full turn. The product is formed in double precision.
-const TO_TURN: f32 = (2.328_306_4e-10_f64 * 6.283_185_5_f64) as f32;
-
 /// The generator of one seed.
 #[derive(Debug, Clone)]
 pub struct Philox {
@@ -59,12 +54,12 @@ fn round([a, b, c, d]: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     [high_c ^ b ^ key[0], low_c, high_a ^ d ^ key[1], low_a]
 }
 
-/// Box and Muller 1958: the sine half of the pair that the first two integers make.
+/// Box and Muller 1958: the sine half of the pair that the first two integers make. In double precision throughout, as
+/// the values that A1111 documents are; CUDA's own fast sine and A1111's single-precision factors are some 5e-7 off.
 fn normal([x, y, ..]: [u32; 4]) -> f32 {
-    let (unit, turn) = (f64::from(TO_UNIT), f64::from(TO_TURN));
-    let radius = libm::sqrt(-2.0 * libm::log(f64::from(x) * unit + f64::from(TO_UNIT / 2.0)));
-    let angle = f64::from(y) * turn + f64::from(TO_TURN / 2.0);
-    (radius * libm::sin(angle)) as f32
+    let unit = |integer: u32| (f64::from(integer) + 0.5) / 4_294_967_296.0;
+    let radius = libm::sqrt(-2.0 * libm::log(unit(x)));
+    (radius * libm::sin(2.0 * std::f64::consts::PI * unit(y))) as f32
 }
 
 #[cfg(test)]

@@ -22,11 +22,17 @@ fn weigh(values: &mut [f32], weights: &[f32], features: usize) {
     }
     let before = mean(values);
     for (vector, weight) in values.chunks_mut(features.max(1)).zip(weights) {
-        vector.iter_mut().for_each(|value| *value *= weight);
+        scale(vector, *weight);
     }
     let ratio = before / mean(values);
     if ratio.is_finite() {
-        values.iter_mut().for_each(|value| *value *= ratio);
+        scale(values, ratio);
+    }
+}
+
+fn scale(values: &mut [f32], factor: f32) {
+    for value in values {
+        *value *= factor;
     }
 }
 

@@ -1,0 +1,98 @@
+//! Networks made of formulas: the denoiser of `reference/samplers.py`, and a text encoder and a decoder to go with it.
+
+use impasto_diffusion::{Answer, DenoiseRow, ImageSpec, ModelFacts, Step, Trajectory};
+use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule};
+use impasto_models::Tokenizer;
+use impasto_tensor::Array;
+use impasto_weights::Prediction;
+use std::sync::Arc;
+
+/// A model that can make pictures of 8 pixels a cell.
+pub(crate) fn model(prediction: Prediction) -> ModelFacts {
+    ModelFacts {
+        tokenizer: Arc::new(Tokenizer::new(300).unwrap()),
+        latent_channels: 4,
+        downscale: 8,
+        prediction,
+        betas: (0.00085, 0.012),
+        text_layers: 12,
+    }
+}
+
+/// A picture of 6 x 4 cells, with what `reference/samplers.py` chose.
+pub(crate) fn request(sampler: Sampler, schedule: Schedule, steps: u32) -> GenerationRequest {
+    GenerationRequest {
+        prompt: "wanted".into(),
+        negative_prompt: "not".into(),
+        width: Some(48),
+        height: Some(32),
+        steps,
+        cfg_scale: 3.5,
+        sampler,
+        schedule,
+        seed: Some(42),
+        subseed: Some(0),
+        noise_source: NoiseSource::Cpu,
+        ..GenerationRequest::default()
+    }
+}
+
+pub(crate) fn trajectory(request: &GenerationRequest, prediction: Prediction) -> Trajectory {
+    Trajectory::new(ImageSpec::of(request, 0, (512, 512)), &model(prediction)).unwrap()
+}
+
+/// A good answer to any step but the last.
+pub(crate) fn answer(step: &Step, prediction: Prediction) -> Option<Answer> {
+    Some(match step {
+        // The text's mark is its first vector: the mean that its pictures have.
+        Step::EncodeText(query) => {
+            let text: f32 = query.chunks.concat().iter().map(|&id| id as f32).sum();
+            let mut vectors = Array::zeros([query.chunks.len(), 77, 2]);
+            vectors.data_mut().fill(text);
+            Answer::Text(vectors)
+        }
+        Step::Denoise(query) => {
+            let outputs: Vec<Array> =
+                query.rows.iter().zip([0.4, -0.3]).map(|(row, mean)| output(row, mean, prediction)).collect();
+            Answer::Output(Array::stack(&outputs.iter().collect::<Vec<_>>()).unwrap())
+        }
+        Step::Decode(query) => {
+            let &[_, height, width] = query.latent.shape() else { panic!("a latent has three dimensions") };
+            let mut pixels = Array::zeros([3, height * 8, width * 8]);
+            // Any difference between latents shows.
+            let cell = |index: usize| (query.latent.data()[index % query.latent.data().len()] * 1e3).sin();
+            pixels.data_mut().iter_mut().enumerate().for_each(|(index, pixel)| *pixel = cell(index));
+            Answer::Decoded(pixels)
+        }
+        Step::Done(_) => return None,
+    })
+}
+
+/// What a perfect network says of pictures that are normally distributed about `mean`, with variance 1/4.
+fn output(row: &DenoiseRow, mean: f64, prediction: Prediction) -> Array {
+    const VARIANCE: f64 = 0.25;
+    let sigma = (f64::from(row.timestep) * 0.00622 - 3.53).exp();
+    let root = (sigma * sigma + 1.0).sqrt();
+    let mut output = (*row.latent).clone();
+    for value in output.data_mut() {
+        let noisy = f64::from(*value) * root;
+        let clean = (mean * sigma * sigma + noisy * VARIANCE) / (sigma * sigma + VARIANCE);
+        let epsilon = (noisy - clean) / sigma;
+        *value = match prediction {
+            Prediction::Epsilon => epsilon,
+            Prediction::Velocity => (epsilon - sigma * clean) / root,
+        } as f32;
+    }
+    output
+}
+
+/// The latent that `trajectory` wants decoded in the end.
+pub(crate) fn final_latent(mut trajectory: Trajectory, prediction: Prediction) -> Array {
+    loop {
+        let step = trajectory.next().unwrap();
+        if let Step::Decode(query) = &step {
+            return (*query.latent).clone();
+        }
+        trajectory.answer(answer(&step, prediction).unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,7 @@
+//! Against what PyTorch and k-diffusion compute, and whole trajectories.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+mod fake;
+mod noise;
+mod samplers;
+mod trajectory;

@@ -1,0 +1,265 @@
+//! Whole trajectories on networks made of formulas.
+
+use crate::fake;
+use impasto_diffusion::{Answer, ImageSpec, Picture, Step, Trajectory, TrajectoryError};
+use impasto_domain::{GenerationRequest, Sampler, Schedule};
+use impasto_tensor::Array;
+use impasto_weights::Prediction::Epsilon;
+
+fn ancestral(steps: u32) -> GenerationRequest {
+    fake::request(Sampler::EulerAncestral, Schedule::Automatic, steps)
+}
+
+fn kind(step: &Step) -> &'static str {
+    match step {
+        Step::EncodeText(_) => "text",
+        Step::Denoise(_) => "denoise",
+        Step::Decode(_) => "decode",
+        Step::Done(_) => "done",
+    }
+}
+
+/// Answers one step; the picture, if it was the last.
+fn advance(trajectory: &mut Trajectory) -> Option<Picture> {
+    let step = trajectory.next().unwrap();
+    match (fake::answer(&step, Epsilon), step) {
+        (Some(answer), _) => {
+            trajectory.answer(answer).unwrap();
+            None
+        }
+        (None, Step::Done(picture)) => Some(picture),
+        (None, step) => panic!("{} has no answer", kind(&step)),
+    }
+}
+
+fn finish(mut trajectory: Trajectory) -> Picture {
+    loop {
+        if let Some(picture) = advance(&mut trajectory) {
+            return picture;
+        }
+    }
+}
+
+#[test]
+fn goes_from_text_over_steps_to_a_picture() {
+    let mut trajectory = fake::trajectory(&ancestral(3), Epsilon);
+    let mut kinds = Vec::new();
+    let mut progress = Vec::new();
+    loop {
+        let (step, again) = (trajectory.next().unwrap(), trajectory.next().unwrap());
+        assert_eq!(format!("{step:?}"), format!("{again:?}"), "a step is the same until it is answered");
+        kinds.push(kind(&step));
+        progress.push(trajectory.progress());
+        let Some(answer) = fake::answer(&step, Epsilon) else { break };
+        trajectory.answer(answer).unwrap();
+    }
+    assert_eq!(kinds, ["text", "text", "denoise", "denoise", "denoise", "decode", "done"]);
+    assert_eq!(progress, [(0, 3), (0, 3), (0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]);
+    let picture = finish(trajectory);
+    assert_eq!((picture.width, picture.height, picture.rgb.len()), (48, 32, 3 * 48 * 32));
+}
+
+#[test]
+fn rows_are_conditional_first_and_share_latent_and_time() {
+    let mut trajectory = fake::trajectory(&GenerationRequest { cfg_scale: 1.0, ..ancestral(2) }, Epsilon);
+    advance(&mut trajectory);
+    advance(&mut trajectory);
+    let Step::Denoise(query) = trajectory.next().unwrap() else { panic!("a denoising step") };
+    let [with, without] = &query.rows[..] else { panic!("two rows, with a cfg_scale of 1 too") };
+    assert_eq!(with.timestep, 999.0);
+    assert_eq!((with.timestep, &with.latent), (without.timestep, &without.latent));
+    assert_eq!(with.context.shape(), [77, 2]);
+    assert_ne!(with.context, without.context);
+}
+
+#[test]
+fn contexts_of_different_length_are_not_padded() {
+    let long = GenerationRequest { prompt: "a BREAK b BREAK c".into(), ..ancestral(1) };
+    let mut trajectory = fake::trajectory(&long, Epsilon);
+    advance(&mut trajectory);
+    advance(&mut trajectory);
+    let Step::Denoise(query) = trajectory.next().unwrap() else { panic!("a denoising step") };
+    let lengths: Vec<usize> = query.rows.iter().map(|row| row.context.shape()[0]).collect();
+    assert_eq!(lengths, [231, 77]);
+}
+
+/// Stored and loaded at any point, with the text vectors asked for again, it ends in the same bits.
+#[test]
+fn a_stored_trajectory_ends_in_the_same_picture() {
+    let wanted = finish(fake::trajectory(&ancestral(5), Epsilon));
+    for cut in 0..9 {
+        let mut trajectory = fake::trajectory(&ancestral(5), Epsilon);
+        (0..cut).for_each(|_| _ = advance(&mut trajectory));
+        let stored = serde_json::to_string(&trajectory).unwrap();
+        let restored: Trajectory = serde_json::from_str(&stored).unwrap();
+        assert_eq!(restored.progress(), trajectory.progress());
+        assert!(finish(restored) == wanted, "cut after {cut} answers");
+    }
+}
+
+/// Several trajectories stepped in turns, in whatever order, end as each does alone.
+#[test]
+fn trajectories_do_not_see_each_other() {
+    let requests: Vec<GenerationRequest> =
+        (0..3).map(|seed| GenerationRequest { seed: Some(seed), ..ancestral(4) }).collect();
+    let alone: Vec<Picture> =
+        requests.iter().map(|request| finish(fake::trajectory(request, Epsilon))).collect();
+    assert!(alone[0] != alone[1], "seeds differ");
+    let mut together: Vec<Trajectory> =
+        requests.iter().map(|request| fake::trajectory(request, Epsilon)).collect();
+    for round in 0..5 {
+        for index in [2, 0, 1, 1, 0, 2].into_iter().cycle().skip(round).take(3) {
+            advance(&mut together[index]);
+        }
+    }
+    assert!(together.into_iter().map(finish).eq(alone));
+}
+
+#[test]
+fn images_of_a_request_count_up_their_seeds() {
+    let model = fake::model(Epsilon);
+    let request = ancestral(1);
+    let second = Trajectory::new(ImageSpec::of(&request, 1, (512, 512)), &model).unwrap();
+    let same = fake::trajectory(&GenerationRequest { seed: Some(43), ..request }, Epsilon);
+    assert!(finish(second) == finish(same));
+}
+
+#[test]
+fn stopping_early_decodes_the_newest_estimate() {
+    let mut trajectory = fake::trajectory(&ancestral(9), Epsilon);
+    (0..4).for_each(|_| _ = advance(&mut trajectory));
+    let estimate = trajectory.denoised().unwrap().clone();
+    trajectory.finish_early();
+    let Step::Decode(query) = trajectory.next().unwrap() else { panic!("a decoding step") };
+    assert_eq!(*query.latent, estimate);
+    assert_eq!(trajectory.progress(), (2, 9));
+    finish(trajectory);
+}
+
+#[test]
+fn stopping_before_the_first_step_decodes_the_noise() {
+    let mut trajectory = fake::trajectory(&ancestral(9), Epsilon);
+    trajectory.finish_early();
+    assert!(trajectory.denoised().is_none());
+    let Step::Decode(query) = trajectory.next().unwrap() else { panic!("a decoding step") };
+    assert!(query.latent.data().iter().all(|value| value.is_finite()));
+    let picture = finish(trajectory.clone());
+    trajectory.finish_early();
+    assert!(finish(trajectory) == picture, "stopping twice is stopping once");
+}
+
+/// A step of DDIM between two of A1111's times is none where there is but one time.
+#[test]
+fn ddim_of_one_step_makes_none() {
+    let mut trajectory = fake::trajectory(&fake::request(Sampler::Ddim, Schedule::Automatic, 1), Epsilon);
+    assert_eq!(trajectory.progress(), (0, 0));
+    assert_eq!(kind(&trajectory.next().unwrap()), "decode");
+}
+
+#[test]
+fn odd_sizes_are_rounded_down_to_cells() {
+    let odd = GenerationRequest { width: Some(55), height: Some(39), ..ancestral(1) };
+    assert!(finish(fake::trajectory(&odd, Epsilon)) == finish(fake::trajectory(&ancestral(1), Epsilon)));
+}
+
+#[test]
+fn bytes_are_cut_off_not_rounded() {
+    let mut trajectory = fake::trajectory(&ancestral(1), Epsilon);
+    trajectory.finish_early();
+    let mut pixels = Array::zeros([3, 32, 48]);
+    pixels.data_mut()[..4].copy_from_slice(&[-7.0, -1.0, 0.999, 7.0]);
+    trajectory.answer(Answer::Decoded(pixels)).unwrap();
+    let picture = finish(trajectory);
+    let reds: Vec<u8> = picture.rgb.iter().step_by(3).copied().take(5).collect();
+    assert_eq!(reds, [0, 0, 254, 255, 127]);
+}
+
+#[test]
+fn answers_to_other_questions_are_refused() {
+    let mut trajectory = fake::trajectory(&ancestral(2), Epsilon);
+    let refusal = |trajectory: &mut Trajectory, answer| trajectory.answer(answer).unwrap_err().to_string();
+    let output = Answer::Output(Array::zeros([2, 4, 4, 6]));
+    assert_eq!(
+        refusal(&mut trajectory, output.clone()),
+        "the trajectory waits for text vectors, but was given UNet outputs"
+    );
+    assert_eq!(
+        refusal(&mut trajectory, Answer::Text(Array::zeros([2, 77, 2]))),
+        "the trajectory waits for text vectors [1, 77, features], but was given [2, 77, 2]"
+    );
+    advance(&mut trajectory);
+    advance(&mut trajectory);
+    assert_eq!(
+        refusal(&mut trajectory, Answer::Output(Array::zeros([1, 4, 4, 6]))),
+        "the trajectory waits for UNet outputs [2, 4, 4, 6], but was given [1, 4, 4, 6]"
+    );
+    trajectory.finish_early();
+    assert_eq!(
+        refusal(&mut trajectory, Answer::Decoded(Array::zeros([3, 8, 8]))),
+        "the trajectory waits for pixels [3, 32, 48], but was given [3, 8, 8]"
+    );
+    let picture = finish(trajectory.clone());
+    advance(&mut trajectory);
+    assert_eq!(
+        refusal(&mut trajectory, output),
+        "the trajectory waits for nothing more, but was given UNet outputs"
+    );
+    assert!(finish(trajectory) == picture, "a refusal changes nothing");
+}
+
+#[test]
+fn values_that_are_not_numbers_are_refused_by_the_part_that_made_them() {
+    let mut trajectory = fake::trajectory(&ancestral(2), Epsilon);
+    let filled = |shape: &[usize], value: f32| {
+        let mut array = Array::zeros(shape);
+        array.data_mut().fill(value);
+        array
+    };
+    let part = |trajectory: &mut Trajectory, answer| match trajectory.answer(answer) {
+        Err(TrajectoryError::NotFinite { part, bad, all }) => (part, bad == all),
+        other => panic!("{other:?}"),
+    };
+    let text = Answer::Text(filled(&[1, 77, 2], f32::NAN));
+    assert_eq!(part(&mut trajectory, text), ("the text encoder", true));
+    advance(&mut trajectory);
+    advance(&mut trajectory);
+    let mut output = filled(&[2, 4, 4, 6], 0.5);
+    output.data_mut()[7] = f32::INFINITY;
+    assert_eq!(part(&mut trajectory, Answer::Output(output)), ("Unet", false));
+    trajectory.finish_early();
+    let pixels = Answer::Decoded(filled(&[3, 32, 48], f32::NAN));
+    assert_eq!(part(&mut trajectory, pixels), ("VAE", true));
+}
+
+#[test]
+fn a_guidance_that_overflows_fails_instead_of_making_a_black_picture() {
+    let mut trajectory = fake::trajectory(&GenerationRequest { cfg_scale: 1e300, ..ancestral(2) }, Epsilon);
+    (0..3).for_each(|_| _ = advance(&mut trajectory));
+    let error = trajectory.next().unwrap_err().to_string();
+    assert!(error.starts_with("a tensor with all NaNs was produced in the sampler"), "{error}");
+}
+
+#[test]
+fn what_the_model_cannot_do_is_refused_by_field_and_value() {
+    let sound = ancestral(2);
+    let cases = [
+        (GenerationRequest { steps: 0, ..sound.clone() }, "steps 0 is out of range: allowed are 1 to 1000"),
+        (GenerationRequest { width: Some(7), ..sound.clone() }, "width 7 is below this model's 8 pixels"),
+        (
+            GenerationRequest { width: Some(u32::MAX), height: Some(u32::MAX), ..sound.clone() },
+            "size 4294967295x4294967295 is too large for one picture",
+        ),
+        (
+            GenerationRequest { clip_skip: 13, ..sound.clone() },
+            "clip_skip 13 is out of range: this model's text encoder allows 1 to 12",
+        ),
+        (GenerationRequest { cfg_scale: f64::NAN, ..sound.clone() }, "cfg_scale NaN is out of range"),
+        (GenerationRequest { eta: Some(-1.0), ..sound.clone() }, "eta -1 is out of range"),
+        (GenerationRequest { subseed_strength: 2.0, ..sound.clone() }, "subseed_strength 2 is out of range"),
+    ];
+    for (request, message) in cases {
+        let spec = ImageSpec::of(&request, 0, (512, 512));
+        let error = Trajectory::new(spec, &fake::model(Epsilon)).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+}
