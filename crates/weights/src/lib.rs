@@ -1,4 +1,9 @@
 //! Reading checkpoints: safetensors and allow-listed pickles, architecture detection, hashes.
+//!
+//! A file goes through these modules in turn: `container` tells its format from its first bytes; `safetensors_file` or
+//! `pickle` finds its tensors without reading them; `names` gives them canonical names; `kind` tells the model; `facts`
+//! and `detect` make its configuration, which `layout` turns back into the list of tensors to compare with. Every file
+//! is taken for hostile: the worst it can do is to get an error. What the numbers mean is not known here.
 
 mod architecture;
 mod checkpoint;

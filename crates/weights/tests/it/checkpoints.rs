@@ -1,7 +1,7 @@
 //! Files of `torch.save` read as PyTorch reads them.
 
 use crate::files::{TestFile, safetensors, tiny_checkpoint};
-use crate::torch::{Pickle, archive, legacy_checkpoint, zip_checkpoint};
+use crate::torch::{Pickle, archive, legacy_checkpoint, zip_checkpoint, zip64};
 use impasto_weights::{Checkpoint, Container, ModelKind};
 use safetensors::tensor::Dtype;
 
@@ -69,6 +69,20 @@ fn pairs_make_an_ordered_dictionary() {
         .stop();
     let file = TestFile::new("m.pt", &archive(pickle, &[("0", &[0, 60, 0, 64])]));
     assert_eq!(file.open().unwrap().tensor("a").unwrap().to_f32(), [1.0, 2.0]);
+}
+
+#[test]
+fn large_archives_are_read() {
+    let pickle = Pickle::new().raw(b"}").text("a").tensor("0", 2, 0, &[2], &[1]).raw(b"s").stop();
+    let members = [("m/data.pkl".to_owned(), pickle), ("m/data/0".to_owned(), vec![0, 60, 0, 64])];
+    let file = TestFile::new("m.pt", &zip64(&members));
+    assert_eq!(file.open().unwrap().tensor("a").unwrap().to_f32(), [1.0, 2.0]);
+}
+
+#[test]
+fn threads_may_share_a_checkpoint() {
+    fn shared<T: Send + Sync + std::fmt::Debug>(_: &T) {}
+    shared(&golden("zip.ckpt"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Files made to harm: each gets one error, soon, and nothing else happens.
 
 use crate::files::{TestFile, refusal, safetensors};
-use crate::torch::{Pickle, archive, legacy, zip};
+use crate::torch::{Pickle, archive, legacy, zip, zip64};
 use impasto_weights::{Checkpoint, WeightsError};
 use proptest::prelude::*;
 use safetensors::tensor::Dtype;
@@ -179,6 +179,7 @@ fn corpus() -> Vec<Vec<u8>> {
         golden("legacy.ckpt").unwrap(),
         golden("protocol_4.pt").unwrap(),
         golden("embedding.pt").unwrap(),
+        zip64(&[("m/data.pkl".to_owned(), Pickle::new().raw(b"}").stop())]),
     ]
 }
 

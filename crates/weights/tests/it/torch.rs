@@ -107,29 +107,53 @@ pub(crate) fn legacy(object: &[u8], keys: &[u8]) -> Vec<u8> {
 
 /// A zip archive of stored members.
 pub(crate) fn zip(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+    write_zip(members, false)
+}
+
+/// The same with every size and place in 64 bits, as archives beyond 4 GB have them.
+pub(crate) fn zip64(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+    write_zip(members, true)
+}
+
+fn write_zip(members: &[(String, Vec<u8>)], large: bool) -> Vec<u8> {
+    let small = |number: usize| if large { u32::MAX } else { number as u32 }.to_le_bytes();
     let mut file = vec![];
     let mut directory = vec![];
     for (name, bytes) in members {
-        let place = file.len() as u32;
+        let place = file.len();
+        let mut extra = vec![];
+        if large {
+            // Another field first: readers must step over what they do not know.
+            extra.extend(b"FB\x02\0ZZ\x01\0\x18\0");
+            for number in [bytes.len(), bytes.len(), place] {
+                extra.extend((number as u64).to_le_bytes());
+            }
+        }
         // Version, flags, method, time, date, checksum; then sizes, and lengths of name and extra field.
         let mut common = vec![0; 14];
-        for length in [bytes.len(), bytes.len()] {
-            common.extend((length as u32).to_le_bytes());
-        }
+        common.extend([small(bytes.len()), small(bytes.len())].concat());
         common.extend((name.len() as u16).to_le_bytes());
-        common.extend([0; 2]);
-        file.extend(b"PK\x03\x04".iter().chain(&common).chain(name.as_bytes()).chain(bytes));
+        file.extend(b"PK\x03\x04".iter().chain(&common).chain(&[0; 2]).chain(name.as_bytes()).chain(bytes));
+        common.extend((extra.len() as u16).to_le_bytes());
         directory.extend(b"PK\x01\x02\0\0".iter().chain(&common));
         directory.extend([0; 10]);
-        directory.extend(place.to_le_bytes());
-        directory.extend(name.as_bytes());
+        directory.extend(small(place));
+        directory.extend(name.as_bytes().iter().chain(&extra));
     }
-    let place = file.len() as u32;
-    let length = directory.len() as u32;
+    let (place, length) = (file.len(), directory.len());
     file.extend(directory);
+    if large {
+        let end = file.len() as u64;
+        file.extend(b"PK\x06\x06".iter().chain(&[0; 28]));
+        for number in [members.len(), length, place] {
+            file.extend((number as u64).to_le_bytes());
+        }
+        file.extend(b"PK\x06\x07".iter().chain(&[0; 4]).chain(&end.to_le_bytes()).chain(&[0; 4]));
+    }
+    let count = if large { u16::MAX } else { members.len() as u16 };
     file.extend(b"PK\x05\x06\0\0\0\0");
-    file.extend([(members.len() as u16).to_le_bytes(); 2].concat());
-    file.extend([length.to_le_bytes(), place.to_le_bytes()].concat());
+    file.extend([count.to_le_bytes(); 2].concat());
+    file.extend([small(length), small(place)].concat());
     file.extend([0; 2]);
     file
 }
