@@ -17,7 +17,7 @@ const NATIVE = 128;
 const FINAL = new Set(['done', 'failed', 'cancelled']);
 
 const INFO: Info = {
-  version: 'v0.1.0',
+  version: 'impasto 0.1.0',
   backend: 'stand-in',
   limits: { max_edge: 2048, max_pixels: 2048 * 2048, max_steps: 1000, max_images: 256 },
   samplers: ['DPM++ 2M', 'Euler a', 'Euler', 'DDIM'].map((name) => ({ name })),
@@ -80,9 +80,14 @@ export class MockServer {
       position: this.#jobs.filter((one) => !FINAL.has(one.state)).length,
       step: 0,
       steps: asked.steps,
+      batches_done: 0,
+      batch_count: asked.n_iter,
       progress: 0,
       eta: null,
+      model: null,
+      preview: null,
       images: [],
+      interrupted: false,
       error: null,
       request: { ...asked, seed: asked.seed < 0 ? Math.floor(Math.random() * 2 ** 32) : asked.seed },
       width: asked.width ?? native,
@@ -120,6 +125,7 @@ export class MockServer {
       }
       if (job.ending === 'cancel' || job.request.prompt.includes('fail')) break;
       finishBatch(job);
+      job.batches_done += 1;
     }
     job.state = job.ending === 'cancel' ? 'cancelled' : 'done';
     if (job.request.prompt.includes('fail')) {
@@ -160,12 +166,12 @@ function finishBatch(job: MockJob) {
     const seed = request.seed + index;
     const negative = request.negative_prompt ? `\nNegative prompt: ${request.negative_prompt}` : '';
     const facts = `Steps: ${request.steps}, Sampler: ${request.sampler_name}, Schedule type: ${request.scheduler}, CFG scale: ${request.cfg_scale}, Seed: ${seed}, Size: ${job.width}x${job.height}, Model hash: 0123456789, Model: impasto-demo, Version: v0.1.0`;
-    job.images.push({ url: `/api/v1/jobs/${job.id}/images/${index}.png`, seed, infotext: `${request.prompt}${negative}\n${facts}` });
+    job.images.push({ index, url: `/api/v1/jobs/${job.id}/images/${index}.png`, seed, infotext: `${request.prompt}${negative}\n${facts}` });
   }
 }
 
-function view({ id, state, position, step, steps, progress, eta, images, error }: MockJob): Job {
-  return { id, state, position, step, steps, progress, eta, images, error };
+function view({ request: _request, listeners: _listeners, ending: _ending, ...job }: MockJob): Job {
+  return job;
 }
 
 function tell(job: MockJob, event: string, data: unknown) {

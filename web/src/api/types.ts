@@ -3,6 +3,7 @@
 export type JobState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
 
 export interface JobImage {
+  index: number;
   url: string;
   seed: number;
   infotext: string;
@@ -14,9 +15,16 @@ export interface Job {
   position: number;
   step: number;
   steps: number;
+  batches_done: number;
+  batch_count: number;
   progress: number;
   eta: number | null;
+  model: string | null;
+  width: number | null;
+  height: number | null;
+  preview: string | null;
   images: JobImage[];
+  interrupted: boolean;
   error: string | null;
 }
 

@@ -2,7 +2,24 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Job } from '../api/types';
 import { follow, readEvent, type Listener, type Source, type Surroundings } from './follow';
 
-const JOB: Job = { id: '1', state: 'running', position: 0, step: 0, steps: 4, progress: 0, eta: null, images: [], error: null };
+const JOB: Job = {
+  id: '1',
+  state: 'running',
+  position: 0,
+  step: 0,
+  steps: 4,
+  batches_done: 0,
+  batch_count: 1,
+  progress: 0,
+  eta: null,
+  model: null,
+  width: 128,
+  height: 128,
+  preview: null,
+  images: [],
+  interrupted: false,
+  error: null,
+};
 
 class FakeSource implements Source {
   closed = false;

@@ -22,12 +22,15 @@ export function scale(factor: number): string {
   return `${Number(factor.toFixed(factor < 1 ? 2 : 1))}×`;
 }
 
+type Activity = Pick<Job, 'state' | 'position' | 'step' | 'steps' | 'batches_done' | 'batch_count' | 'eta'>;
+
 /** What a job that is not finished is doing, in one line. */
-export function activity(job: Pick<Job, 'state' | 'position' | 'step' | 'steps' | 'eta'>): string {
+export function activity(job: Activity): string {
   if (job.state === 'queued') {
     return job.position > 0 ? `Waiting for ${count(job.position, 'job')} before this one` : 'Starting';
   }
-  if (job.step === 0) return 'Preparing the model';
-  const step = `Step ${job.step} of ${job.steps}`;
+  if (job.step === 0 && job.batches_done === 0) return 'Preparing the model';
+  const batch = job.batch_count > 1 ? `Batch ${Math.min(job.batches_done + 1, job.batch_count)} of ${job.batch_count}, step` : 'Step';
+  const step = `${batch} ${job.step} of ${job.steps}`;
   return job.eta === null ? step : `${step}, about ${duration(job.eta)} left`;
 }

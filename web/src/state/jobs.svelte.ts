@@ -7,12 +7,9 @@ import { follow, isFinal, type Change } from './follow';
 import { describe, type Result } from './result';
 
 export interface LiveJob extends Job {
-  /** How it looks now, once there is something to see. */
-  preview: string | null;
   connected: boolean;
   /** The user asked for its end. */
   stopping: boolean;
-  request: JobRequest | null;
 }
 
 const CURRENT_KEY = 'impasto.job';
@@ -42,7 +39,7 @@ export class Jobs {
     const jobs = await api.jobs();
     for (const job of jobs) this.#collect(job);
     const mine = jobs.find((job) => job.id === id);
-    if (mine && !isFinal(mine.state)) this.#watch(mine, null);
+    if (mine && !isFinal(mine.state)) this.#watch(mine);
     else localStorage.removeItem(CURRENT_KEY);
     const newest = this.session[0];
     if (!this.live && newest) this.selectedKey = newest.key;
@@ -61,7 +58,7 @@ export class Jobs {
       localStorage.setItem(CURRENT_KEY, id);
       this.#sessionJobs.add(id);
       sessionStorage.setItem(SESSION_KEY, JSON.stringify([...this.#sessionJobs]));
-      this.#watch(await api.job(id), request);
+      this.#watch(await api.job(id));
       this.announcement = 'Generating';
     } catch (error) {
       this.#fail(error);
@@ -92,9 +89,9 @@ export class Jobs {
     this.results = this.results.filter((result) => result.key !== key);
   }
 
-  #watch(job: Job, request: JobRequest | null) {
+  #watch(job: Job) {
     this.selectedKey = null;
-    this.live = { ...job, preview: null, connected: true, stopping: false, request };
+    this.live = { ...job, preview: job.preview && link(job.preview), connected: true, stopping: false };
     this.#stop?.();
     this.#stop = follow(
       job.id,
@@ -110,8 +107,9 @@ export class Jobs {
 
   #apply(change: Change) {
     if (!this.live) return;
+    // The picture itself comes in events of its own; the link of the status would only fetch it again.
     if (change.kind === 'preview') this.live.preview = link(change.url);
-    else Object.assign(this.live, change.status);
+    else Object.assign(this.live, { ...change.status, preview: this.live.preview });
     this.#collect(this.live);
   }
 
@@ -138,7 +136,7 @@ export class Jobs {
   /** Adds the pictures of a job that are not yet known. */
   #collect(job: Pick<Job, 'id' | 'images'>) {
     const known = new Set(this.results.map((result) => result.key));
-    const fresh = job.images.map((image, index) => describe(job.id, index, image)).filter(({ key }) => !known.has(key));
+    const fresh = job.images.map((image) => describe(job.id, image)).filter(({ key }) => !known.has(key));
     if (fresh.length > 0) this.results = [...fresh.reverse(), ...this.results];
   }
 

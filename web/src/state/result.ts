@@ -19,11 +19,11 @@ export interface Result {
   height: number;
 }
 
-export function describe(jobId: string, index: number, image: JobImage): Result {
+export function describe(jobId: string, image: JobImage): Result {
   const { prompt, negativePrompt, fields } = parseInfotext(image.infotext);
   const [width = 512, height = 512] = (fields.get('Size') ?? '').split('x').map(Number).filter(Boolean);
   return {
-    key: `${jobId}/${index}`,
+    key: `${jobId}/${image.index}`,
     jobId,
     url: link(image.url),
     fileName: `impasto-${image.seed}.png`,
