@@ -159,6 +159,11 @@ impl JobTable {
         self.forget_old();
     }
 
+    fn remove(&mut self, id: JobId) {
+        self.statuses.remove(&id);
+        self.order.retain(|known| *known != id);
+    }
+
     /// Drops the oldest finished jobs beyond the bounds.
     fn forget_old(&mut self) {
         let mut finished = 0;
@@ -174,9 +179,8 @@ impl JobTable {
                 }
             }
         }
-        self.order.retain(|id| !forgotten.contains(id));
         for id in forgotten {
-            self.statuses.remove(&id);
+            self.remove(id);
         }
     }
 }
@@ -263,7 +267,10 @@ impl Engine {
         let first = Job::first_status(id, Arc::new(request), position);
         let (sender, receiver) = watch::channel(Arc::new(first.clone()));
         self.inner.shared.jobs().insert(id, sender.clone());
-        self.send(Command::Submit(Box::new(Job::new(&first, entry, options, sender))))?;
+        if let Err(error) = self.send(Command::Submit(Box::new(Job::new(&first, entry, options, sender)))) {
+            self.inner.shared.jobs().remove(id);
+            return Err(error);
+        }
         self.inner.shared.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(Watcher { id, receiver })
     }

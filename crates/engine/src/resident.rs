@@ -82,20 +82,18 @@ impl<B: Backend> Residents<B> {
         (self.models.len(), self.models.values().map(|model| model.bytes).sum())
     }
 
-    /// Whether the model of this file is in memory.
-    pub(crate) fn contains(&self, filename: &str) -> bool {
-        self.models.contains_key(filename)
-    }
-
-    /// Whether `wanted` models, of which `bytes` are not in memory yet, can be in memory together.
-    pub(crate) fn fits_beside(&self, in_use: &[&str], bytes: u64) -> bool {
-        let used: u64 = self
-            .models
+    /// Whether these models can be in memory together. One alone always can, or else it could never be used.
+    pub(crate) fn fit_together(&self, entries: &[&ModelEntry]) -> bool {
+        let mut wanted: Vec<(&str, u64)> = entries
             .iter()
-            .filter(|(name, _)| in_use.contains(&name.as_str()))
-            .map(|(_, m)| m.bytes)
-            .sum();
-        in_use.is_empty() || used + bytes <= self.limit
+            .map(|entry| {
+                let resident = self.models.get(&entry.filename).map(|model| model.bytes);
+                (entry.filename.as_str(), resident.unwrap_or_else(|| f32_bytes(entry)))
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup_by_key(|(name, _)| *name);
+        wanted.len() <= 1 || wanted.iter().map(|(_, bytes)| bytes).sum::<u64>() <= self.limit
     }
 
     /// The model of `entry`, loaded if it is not in memory. Models not in `in_use` may be dropped for it.

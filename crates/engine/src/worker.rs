@@ -5,8 +5,8 @@
 
 use crate::handle::{Command, Shared};
 use crate::job::Job;
-use crate::resident::{Resident, Residents, f32_bytes};
-use crate::{EngineError, Stop};
+use crate::resident::{Resident, Residents};
+use crate::{EngineError, ModelEntry, Stop};
 use impasto_diffusion::{Answer, DecodeQuery, DenoiseQuery, Picture, Step};
 use impasto_tensor::{Array, Backend};
 use std::collections::VecDeque;
@@ -140,10 +140,8 @@ impl<B: Backend> Worker<B> {
     fn admit(&mut self) {
         while self.active.len() < ACTIVE_JOBS {
             let Some(next) = self.queued.front() else { break };
-            let in_use = in_use(&self.active);
-            let missing =
-                if self.residents.contains(&next.entry.filename) { 0 } else { f32_bytes(&next.entry) };
-            if !self.residents.fits_beside(&in_use, missing) {
+            let models: Vec<&ModelEntry> = self.active.iter().chain([next]).map(|job| &*job.entry).collect();
+            if !self.residents.fit_together(&models) {
                 break;
             }
             if let Some(mut job) = self.queued.pop_front() {

@@ -115,7 +115,8 @@ fn nonsense_is_refused_before_it_is_accepted() {
     engine.shutdown(Duration::ZERO);
     assert!(!engine.is_alive());
     assert!(matches!(engine.submit(request(), PLAIN), Err(EngineError::Stopped)));
-    assert!(engine.jobs().iter().all(|job| job.state == JobState::Cancelled));
+    let ends: Vec<_> = engine.jobs().iter().map(|job| (job.state, job.error.clone())).collect();
+    assert!(ends.iter().all(|(state, _)| *state == JobState::Cancelled), "{ends:?}");
 }
 
 #[test]
