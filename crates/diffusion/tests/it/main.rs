@@ -4,4 +4,5 @@
 mod fake;
 mod noise;
 mod samplers;
+mod tiny;
 mod trajectory;

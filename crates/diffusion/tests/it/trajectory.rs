@@ -42,13 +42,16 @@ fn finish(mut trajectory: Trajectory) -> Picture {
 
 #[test]
 fn goes_from_text_over_steps_to_a_picture() {
-    let mut trajectory = fake::trajectory(&ancestral(3), Epsilon);
+    let mut trajectory = fake::trajectory(&GenerationRequest { clip_skip: 2, ..ancestral(3) }, Epsilon);
     let mut kinds = Vec::new();
     let mut progress = Vec::new();
     loop {
         let (step, again) = (trajectory.next().unwrap(), trajectory.next().unwrap());
         assert_eq!(format!("{step:?}"), format!("{again:?}"), "a step is the same until it is answered");
         kinds.push(kind(&step));
+        if let Step::EncodeText(query) = &step {
+            assert_eq!((query.chunks.len(), query.clip_skip), (1, 2));
+        }
         progress.push(trajectory.progress());
         let Some(answer) = fake::answer(&step, Epsilon) else { break };
         trajectory.answer(answer).unwrap();
@@ -261,5 +264,30 @@ fn what_the_model_cannot_do_is_refused_by_field_and_value() {
         let spec = ImageSpec::of(&request, 0, (512, 512));
         let error = Trajectory::new(spec, &fake::model(Epsilon)).unwrap_err();
         assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn endless_prompts_are_refused_in_good_time() {
+    let begun = std::time::Instant::now();
+    for unit in ["a", "a ", "a, ", "(", "(a:2)", "\u{1F34E}", "\\", "1", "BREAK "] {
+        let prompt = unit.repeat((1 << 20) / unit.len());
+        let request = GenerationRequest { negative_prompt: prompt, ..ancestral(1) };
+        let made = Trajectory::new(ImageSpec::of(&request, 0, (512, 512)), &fake::model(Epsilon));
+        if let Err(error) = made {
+            assert_eq!(error.to_string(), "negative_prompt of more tokens than allowed: 19200 are the most");
+        }
+    }
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_prompt_makes_whole_chunks(prompt in r"([a-z ,()\[\]:.0-9\\]|BREAK |word, |\PC){0,200}") {
+        let request = GenerationRequest { prompt, ..ancestral(1) };
+        let mut trajectory = fake::trajectory(&request, Epsilon);
+        let Step::EncodeText(query) = trajectory.next().unwrap() else { panic!("a text step") };
+        proptest::prop_assert!(!query.chunks.is_empty());
+        proptest::prop_assert!(query.chunks.iter().all(|chunk| chunk.len() == 77));
     }
 }
