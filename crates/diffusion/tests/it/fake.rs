@@ -1,4 +1,4 @@
-//! Networks made of formulas: the denoiser of `reference/samplers.py`, and a text encoder and a decoder to go with it.
+//! Networks made of formulas: the denoiser of `reference/make_samplers.py`, and a text encoder and a decoder to go with it.
 
 use impasto_diffusion::{Answer, DenoiseRow, ImageSpec, ModelFacts, Step, Trajectory};
 use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule};
@@ -19,7 +19,7 @@ pub(crate) fn model(prediction: Prediction) -> ModelFacts {
     }
 }
 
-/// A picture of 6 x 4 cells, with what `reference/samplers.py` chose.
+/// A picture of 6 x 4 cells, with what `reference/make_samplers.py` chose.
 pub(crate) fn request(sampler: Sampler, schedule: Schedule, steps: u32) -> GenerationRequest {
     GenerationRequest {
         prompt: "wanted".into(),

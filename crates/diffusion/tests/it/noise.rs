@@ -1,4 +1,4 @@
-//! Noise against `goldens/noise.*`, made by `reference/noise.py`.
+//! Noise against `goldens/noise.*`, made by `reference/make_noise.py`.
 
 use impasto_diffusion::{ImageNoise, MersenneTwister, Philox};
 use impasto_domain::{NoiseSource, Seeds};

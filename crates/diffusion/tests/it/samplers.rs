@@ -1,4 +1,4 @@
-//! Schedules and samplers against `goldens/samplers.safetensors`, made by `reference/samplers.py` with k-diffusion.
+//! Schedules and samplers against `goldens/samplers.safetensors`, made by `reference/make_samplers.py` with k-diffusion.
 
 use crate::fake;
 use impasto_diffusion::NoiseLevels;

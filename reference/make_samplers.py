@@ -1,6 +1,6 @@
 """Goldens for the schedules and samplers of crates/diffusion: k-diffusion's own, on an analytic denoiser.
 
-    python reference/samplers.py        # writes goldens/samplers.safetensors
+    python reference/make_samplers.py        # writes goldens/samplers.safetensors
 
 k-diffusion gives Euler, Euler a, DPM++ 2M and the Karras and exponential schedules. DDIM and the SGM uniform schedule
 are restated here from their equations with A1111's choices (times, order of operations, single precision).

@@ -1,6 +1,6 @@
 """Goldens for the noise of crates/diffusion: torch's CPU generator, philox, the turn towards variation noise.
 
-    python reference/noise.py        # writes goldens/noise.safetensors and goldens/noise.json
+    python reference/make_noise.py        # writes goldens/noise.safetensors and goldens/noise.json
 
 Made with torch 2.9.1 (AVX2 or AVX-512 code path), numpy 2.4.6, safetensors 0.8.0.
 """
