@@ -1,0 +1,207 @@
+//! Matrix products with packed weights, the base of linear layers and convolutions.
+//!
+//! The result is cut into tasks of some rows and some panels. A task packs its rows for one block of the inner
+//! dimension, which then stay in the second-level cache while the weights stream past them once. The cut changes
+//! nothing in any sum: each is made of blocks of products whose borders depend on the inner dimension alone.
+
+mod epilogue;
+mod pack;
+mod tile;
+
+pub(crate) use epilogue::Epilogue;
+pub(crate) use pack::{LeftRows, MatrixRows, PackedMatrix, Spread};
+pub(crate) use tile::{MAX_VECTORS, PANEL_VECTORS, Tile, tile_rows};
+
+use crate::buffer::BufferPool;
+use crate::isa::Isa;
+use crate::pool::{Disjoint, ThreadPool};
+use crate::simd::MAX_LANES;
+use epilogue::Finish;
+use impasto_tensor::TensorError;
+use std::ops::Range;
+
+/// The most tile rows of a task: its packed left side, a few hundred kilobytes, stays in the second-level cache.
+const MOST_TILES: usize = 20;
+/// The fewest panels of a task, where there are more: each task packs its rows anew.
+const FEWEST_PANELS: usize = 4;
+/// Tasks for each thread that a product is cut into, if it is large enough, so that threads of uneven speed end together.
+const TASKS_PER_THREAD: usize = 6;
+/// Below this many products, waking the other threads costs more than they do.
+const SMALL: usize = 1 << 17;
+
+/// What a product runs with.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) threads: &'a ThreadPool,
+    pub(crate) buffers: &'a BufferPool,
+}
+
+/// `out = epilogue(left * weights)`, `[rows, columns]`.
+pub(crate) fn multiply(
+    machine: Machine<'_>,
+    left: &impl LeftRows,
+    rows: usize,
+    weights: &PackedMatrix,
+    epilogue: Epilogue<'_>,
+    out: &mut [f32],
+) -> Result<(), TensorError> {
+    debug_assert_eq!(out.len(), rows * weights.columns);
+    if rows == 0 {
+        return Ok(());
+    }
+    let tile = tile_rows(machine.isa, PANEL_VECTORS);
+    let cut = Cut::new(rows.div_ceil(tile), weights, tile, machine.threads.threads());
+    let scratch_size = cut.most_tiles() * tile * pack::inner_block(weights.inner);
+    let mut scratch = machine.buffers.take(machine.threads.threads() * scratch_size)?;
+    let (scratch, out) = (Disjoint::new(&mut scratch), Disjoint::new(out));
+    machine.threads.run(cut.tasks(), &|worker, task| {
+        let (tiles, panels) = cut.task(task);
+        let rows = tiles.start * tile..rows.min(tiles.end * tile);
+        // SAFETY: the scratch is this worker's.
+        let packed = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
+        let block = Block { isa: machine.isa, left, weights, epilogue, rows, panels, tile };
+        // SAFETY: no other task has these rows and panels.
+        unsafe { block.multiply(packed, &out) };
+    })
+}
+
+/// How a product is cut into tasks.
+struct Cut {
+    tiles: usize,
+    panels: usize,
+    tile_parts: usize,
+    panel_parts: usize,
+}
+
+impl Cut {
+    /// Chooses the cut that streams and packs the least, among those of enough tasks.
+    fn new(tiles: usize, weights: &PackedMatrix, tile: usize, threads: usize) -> Self {
+        let panels = weights.panels();
+        let products = (tiles * tile).saturating_mul(weights.inner).saturating_mul(weights.columns);
+        let fewest = tiles.div_ceil(MOST_TILES);
+        let wanted = if products < SMALL || threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
+        let most_panel_parts = (panels / FEWEST_PANELS).max(1);
+        let choices = (1..=most_panel_parts).map(|panel_parts| {
+            let tile_parts = wanted.div_ceil(panel_parts).clamp(fewest, tiles.max(fewest));
+            Self { tiles, panels, tile_parts, panel_parts }
+        });
+        // Elements read: the weights once for each part of the rows, from memory; the rows once for each part of the
+        // panels, from a cache, which is taken to be four times as fast.
+        let cost = |cut: &Self| {
+            let missing = wanted.saturating_sub(cut.tasks()) * panels * weights.panel_width();
+            4 * cut.tile_parts * panels * weights.panel_width() + cut.panel_parts * tiles * tile + missing
+        };
+        choices.min_by_key(cost).unwrap_or(Self { tiles, panels, tile_parts: fewest, panel_parts: 1 })
+    }
+
+    fn tasks(&self) -> usize {
+        self.tile_parts * self.panel_parts
+    }
+
+    /// Tiles of the largest task.
+    fn most_tiles(&self) -> usize {
+        self.tiles.div_ceil(self.tile_parts)
+    }
+
+    /// Tiles and panels of a task. Tasks of the same panels follow each other.
+    fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let part = |i: usize, count: usize, parts: usize| i * count / parts..(i + 1) * count / parts;
+        let (rows, columns) = (task % self.tile_parts, task / self.tile_parts);
+        (part(rows, self.tiles, self.tile_parts), part(columns, self.panels, self.panel_parts))
+    }
+}
+
+/// One task of a product.
+struct Block<'a, L> {
+    isa: Isa,
+    left: &'a L,
+    weights: &'a PackedMatrix,
+    epilogue: Epilogue<'a>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// Rows of a tile.
+    tile: usize,
+}
+
+impl<L: LeftRows> Block<'_, L> {
+    /// Computes the block.
+    ///
+    /// # Safety
+    /// Nobody else may use the block's part of `out`.
+    unsafe fn multiply(&self, packed: &mut [f32], out: &Disjoint<'_>) {
+        let step = pack::inner_block(self.weights.inner);
+        for first in (0..self.weights.inner).step_by(step) {
+            let inner = first..self.weights.inner.min(first + step);
+            let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
+            for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
+                self.left.pack(self.isa, rows, inner.clone(), packed);
+            }
+            for panel in self.panels.clone() {
+                for (rows, packed) in self.tiles().zip(packed.chunks_exact(tile_size)) {
+                    // SAFETY: the tile is part of the block.
+                    unsafe { self.tile(rows, &inner, panel, packed, out) };
+                }
+            }
+        }
+    }
+
+    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
+        let end = self.rows.end;
+        self.rows.clone().step_by(self.tile).map(move |first| first..end.min(first + self.tile))
+    }
+
+    /// Adds one block of products to a tile, and finishes it after the last.
+    ///
+    /// # Safety
+    /// Nobody else may use the tile's part of `out`.
+    unsafe fn tile(
+        &self,
+        rows: Range<usize>,
+        inner: &Range<usize>,
+        panel: usize,
+        left: &[f32],
+        out: &Disjoint<'_>,
+    ) {
+        let (columns, width) = (self.weights.columns, self.weights.panel_width());
+        let first = panel * width;
+        let here = width.min(columns - first);
+        let right = self.weights.panel(inner, panel);
+        let accumulate = inner.start > 0;
+        // SAFETY: each row's piece belongs to the tile, and the pieces of two rows do not overlap.
+        let piece = |row: usize| unsafe { out.part(row * columns + first..row * columns + first + here) };
+        let tile = |out, row_stride| Tile {
+            left: left.as_ptr(),
+            left_stride: rows.len() * width / PANEL_VECTORS,
+            right: right.as_ptr(),
+            inner: inner.len(),
+            out,
+            row_stride,
+            vector_stride: width / PANEL_VECTORS,
+            accumulate,
+        };
+        if here == width {
+            // SAFETY: `left` has been packed for these rows, the panel has `inner` times `width` elements, and every
+            // row's piece of `out` is whole.
+            unsafe {
+                let start =
+                    out.pointer(rows.start * columns + first..(rows.end - 1) * columns + first + here);
+                tile(start, columns).compute(self.isa, rows.len(), PANEL_VECTORS);
+            }
+        } else {
+            // A panel that sticks out beyond the last column goes through a tile of its own.
+            let mut whole = [0.0; 14 * PANEL_VECTORS * MAX_LANES];
+            for (row, whole) in rows.clone().zip(whole.chunks_exact_mut(width)) {
+                whole[..here].copy_from_slice(piece(row));
+            }
+            // SAFETY: as above, with `whole` having room for the most rows of a tile.
+            unsafe { tile(whole.as_mut_ptr(), width).compute(self.isa, rows.len(), PANEL_VECTORS) };
+            for (row, whole) in rows.clone().zip(whole.chunks_exact(width)) {
+                piece(row).copy_from_slice(&whole[..here]);
+            }
+        }
+        if inner.end == self.weights.inner && !self.epilogue.is_empty() {
+            self.isa.run(Finish { epilogue: self.epilogue, rows, tile: first..first + here, columns, out });
+        }
+    }
+}

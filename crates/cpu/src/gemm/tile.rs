@@ -1,0 +1,125 @@
+//! The micro-kernel: a small tile of a matrix product, held in registers.
+//!
+//! The scheme is that of Goto and van de Geijn (2008): the right side comes as a panel of a few vectors for each `k`,
+//! the left side as rows whose elements are broadcast. A row's elements lie a vector's length together, so that packing
+//! copies whole vectors and the kernel reads at constant distances.
+
+use crate::isa::Isa;
+use crate::simd::{Kernel, Simd};
+
+/// Vectors of a panel of packed weights.
+pub(crate) const PANEL_VECTORS: usize = 2;
+/// The most vectors that a tile is wide.
+pub(crate) const MAX_VECTORS: usize = 5;
+
+/// The most rows of a tile that is `vectors` wide and still leaves registers for a panel's vectors and a broadcast.
+pub(crate) fn tile_rows(isa: Isa, vectors: usize) -> usize {
+    let limit = [14, 14, 9, 6, 5][vectors - 1];
+    ((isa.registers() - vectors - 1) / vectors).clamp(1, limit)
+}
+
+/// Operands of a tile, for a vector of `L` lanes and a tile of `R` rows and `V` vectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    /// Left side: element `k` of row `r` at `k / L * left_stride + r * L + k % L`.
+    pub(crate) left: *const f32,
+    /// Elements from one group of `L` values of `k` to the next.
+    pub(crate) left_stride: usize,
+    /// Right side: vector `v` for `k` at `(k * V + v) * L`.
+    pub(crate) right: *const f32,
+    /// Number of products in a sum.
+    pub(crate) inner: usize,
+    /// Result: vector `v` of row `r` at `r * row_stride + v * vector_stride`.
+    pub(crate) out: *mut f32,
+    /// Elements from one row of the result to the next.
+    pub(crate) row_stride: usize,
+    /// Elements from one vector of the result to the next.
+    pub(crate) vector_stride: usize,
+    /// Whether to add to what is there.
+    pub(crate) accumulate: bool,
+}
+
+impl Tile {
+    /// Computes `rows` by `vectors` vectors.
+    ///
+    /// # Safety
+    /// `left` and `right` must be readable and `out` writable, and no other thread's, as far as the fields say;
+    /// `rows` must be within [`tile_rows`].
+    pub(crate) unsafe fn compute(self, isa: Isa, rows: usize, vectors: usize) {
+        macro_rules! dispatch {
+            ($($vectors:literal: $($rows:literal)*;)*) => {
+                match (vectors, rows) {
+                    $($(($vectors, $rows) => isa.run(Micro::<$rows, $vectors>(self)),)*)*
+                    _ => debug_assert!(rows == 0, "no tile of {rows} rows and {vectors} vectors"),
+                }
+            };
+        }
+        dispatch! {
+            1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
+            2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
+            3: 1 2 3 4 5 6 7 8 9;
+            4: 1 2 3 4 5 6;
+            5: 1 2 3 4 5;
+        }
+    }
+}
+
+/// The kernel of one tile size.
+struct Micro<const ROWS: usize, const VECTORS: usize>(Tile);
+
+impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Tile { mut left, left_stride, mut right, inner, out, row_stride, vector_stride, accumulate } =
+            self.0;
+        let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
+        // SAFETY: the loops stay within what `Tile::compute` demands: `inner` values of `k`, ROWS rows, VECTORS vectors.
+        unsafe {
+            for _ in 0..inner / S::LANES {
+                for k in 0..S::LANES {
+                    // The rows of the next group: as many lines as there are rows.
+                    s.prefetch(left.wrapping_add(left_stride + k * S::LANES));
+                    step(s, &mut sums, left.add(k), right.add(k * VECTORS * S::LANES));
+                }
+                left = left.add(left_stride);
+                right = right.add(S::LANES * VECTORS * S::LANES);
+            }
+            for k in 0..inner % S::LANES {
+                step(s, &mut sums, left.add(k), right.add(k * VECTORS * S::LANES));
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                for (vector, &sum) in sums.iter().enumerate() {
+                    let to = out.add(row * row_stride + vector * vector_stride);
+                    s.store(to, if accumulate { s.add(s.load(to), sum) } else { sum });
+                }
+            }
+        }
+    }
+}
+
+/// One rank-1 update.
+///
+/// # Safety
+/// `left` must be readable at every row's distance, `right` for VECTORS vectors.
+#[inline(always)]
+unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    s: S,
+    sums: &mut [[S::F; VECTORS]; ROWS],
+    left: *const f32,
+    right: *const f32,
+) {
+    let mut panel = [s.splat(0.0); VECTORS];
+    for (vector, x) in panel.iter_mut().enumerate() {
+        // SAFETY: the caller vouches for it.
+        *x = unsafe { s.load(right.add(vector * S::LANES)) };
+    }
+    for (row, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: the caller vouches for it.
+        let x = s.splat(unsafe { *left.add(row * S::LANES) });
+        for (sum, &y) in sums.iter_mut().zip(&panel) {
+            *sum = s.fma(x, y, *sum);
+        }
+    }
+}

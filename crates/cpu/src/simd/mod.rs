@@ -1,0 +1,166 @@
+//! Vectors of `f32` as one small trait, so that every kernel is written once.
+//!
+//! A kernel is a [`Kernel`]: a struct of arguments whose `run` is generic over [`Simd`]. [`Isa`](crate::isa::Isa) runs it
+//! inside a function that enables the instructions; as everything in between is `#[inline(always)]`, the compiler
+//! sees straight-line vector code. A value of a `Simd` type is the proof that the CPU has the instructions.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+/// The widest vector of any instruction set, in lanes.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// Vector arithmetic of one instruction set.
+pub(crate) trait Simd: Copy {
+    /// A vector of `LANES` elements.
+    type F: Copy;
+    /// Elements of a vector.
+    const LANES: usize;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::F;
+    /// The `LANES` elements at `from`, at any alignment.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load(self, from: *const f32) -> Self::F;
+    /// Writes `LANES` elements at `to`, at any alignment.
+    ///
+    /// # Safety
+    /// They must be writable, and nobody else's.
+    unsafe fn store(self, to: *mut f32, x: Self::F);
+    /// Asks for the cache line at `from`, which may be any address.
+    fn prefetch(self, from: *const f32);
+    /// `a + b`.
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a - b`.
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`.
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`.
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The larger.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once where the instruction set can.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `below` where `x < limit`, else `otherwise`.
+    fn where_below(self, x: Self::F, limit: Self::F, below: Self::F, otherwise: Self::F) -> Self::F;
+    /// Adds the integer in the low bits of `n`'s representation to the exponent of `x`.
+    fn add_to_exponent(self, x: Self::F, n: Self::F) -> Self::F;
+
+    /// The first `LANES` elements, or those there are, followed by zeros.
+    #[inline(always)]
+    fn read(self, from: &[f32]) -> Self::F {
+        if from.len() >= Self::LANES {
+            // SAFETY: the slice has LANES elements.
+            unsafe { self.load(from.as_ptr()) }
+        } else {
+            let mut lanes = [0.0; MAX_LANES];
+            lanes[..from.len()].copy_from_slice(from);
+            // SAFETY: no instruction set has more than MAX_LANES lanes.
+            unsafe { self.load(lanes.as_ptr()) }
+        }
+    }
+
+    /// Writes the first `LANES` elements, or those there is room for.
+    #[inline(always)]
+    fn write(self, to: &mut [f32], x: Self::F) {
+        if to.len() >= Self::LANES {
+            // SAFETY: the slice has LANES elements.
+            unsafe { self.store(to.as_mut_ptr(), x) }
+        } else {
+            let lanes = self.lanes(x);
+            to.copy_from_slice(&lanes[..to.len()]);
+        }
+    }
+
+    /// The lanes as an array, the rest zeros.
+    #[inline(always)]
+    fn lanes(self, x: Self::F) -> [f32; MAX_LANES] {
+        let mut lanes = [0.0; MAX_LANES];
+        // SAFETY: no instruction set has more than MAX_LANES lanes.
+        unsafe { self.store(lanes.as_mut_ptr(), x) };
+        lanes
+    }
+
+    /// The sum of the lanes, halves first.
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        fold(self.lanes(x), Self::LANES, |a, b| a + b)
+    }
+
+    /// The largest lane.
+    #[inline(always)]
+    fn largest(self, x: Self::F) -> f32 {
+        fold(self.lanes(x), Self::LANES, f32::max)
+    }
+}
+
+/// Folds the upper half of the lanes onto the lower until one is left.
+#[inline(always)]
+fn fold(mut lanes: [f32; MAX_LANES], count: usize, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = count / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = join(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Work that can be done with any instruction set.
+pub(crate) trait Kernel {
+    /// What it gives.
+    type Output;
+
+    /// Does it. Implementations must be `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    struct Exercise;
+
+    impl Kernel for Exercise {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let ramp: Vec<f32> = (0..MAX_LANES).map(|i| i as f32 - 2.0).collect();
+            let x = s.read(&ramp);
+            let last = S::LANES - 1;
+            assert_eq!(s.sum(x), (0..S::LANES).map(|i| i as f32 - 2.0).sum::<f32>());
+            assert_eq!(s.largest(x), last as f32 - 2.0);
+            assert_eq!(s.lanes(s.fma(x, x, s.splat(1.0)))[last], ramp[last] * ramp[last] + 1.0);
+            assert_eq!(s.lanes(s.div(s.sub(x, s.splat(1.0)), s.splat(2.0)))[0], -1.5);
+            assert_eq!(s.lanes(s.add(s.mul(x, x), x))[0], 2.0);
+            assert_eq!(s.lanes(s.max(s.min(x, s.splat(0.0)), s.splat(-1.0)))[..4], [-1.0, -1.0, 0.0, 0.0]);
+            let chosen = s.where_below(x, s.splat(0.0), s.splat(7.0), s.splat(8.0));
+            assert_eq!(s.lanes(chosen)[..4], [7.0, 7.0, 8.0, 8.0]);
+            let three = s.splat(f32::from_bits(3));
+            assert_eq!(s.lanes(s.add_to_exponent(s.splat(1.5), three))[last], 12.0);
+            s.prefetch(ramp.as_ptr());
+
+            assert_eq!(s.lanes(s.read(&ramp[..3]))[1..4], [-1.0, 0.0, 0.0]);
+            let mut out = [9.0; 3];
+            s.write(&mut out[..2], x);
+            assert_eq!(out, [-2.0, -1.0, 9.0]);
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_computes_alike() {
+        for isa in Isa::supported() {
+            isa.run(Exercise);
+        }
+    }
+}
