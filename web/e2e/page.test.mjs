@@ -126,6 +126,23 @@ test('settings of a picture are taken over', async () => {
   assert.deepEqual([await page.getByLabel('Width', { exact: true }).inputValue(), await page.getByLabel('Height', { exact: true }).inputValue()], size);
 });
 
+test('a dropped picture brings its settings', async () => {
+  await page.getByLabel('Seed', { exact: true }).fill('77');
+  await generate(PROMPT, 6);
+  await useSettings().waitFor();
+  await page.reload();
+  await prompt().fill('something else');
+  await page.getByRole('button', { name: 'Reset to defaults' }).click();
+  await stage().getByRole('img', { name: PROMPT }).evaluate(async (image) => {
+    const bytes = await (await fetch(image.src)).blob();
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], 'apple.png', { type: 'image/png' }));
+    window.dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
+  });
+  await page.waitForFunction(() => document.querySelector('#seed').value === '77');
+  assert.equal(await prompt().inputValue(), PROMPT);
+});
+
 test('a job is interrupted, and what there is of it is kept', async () => {
   await generate(PROMPT, 150);
   await stage().getByText(/^Step \d+ of 150/).waitFor();

@@ -13,8 +13,20 @@ const COLOURS: Record<string, Colour> = {
   white: [244, 243, 239],
 };
 
-/** A PNG for `prompt`; `clear` is how much of the noise is gone, 0 to 1. */
-export function drawPicture(prompt: string, seed: number, width: number, height: number, clear: number): Buffer {
+const KEYWORD = 'parameters\0';
+
+interface Drawing {
+  prompt: string;
+  seed: number;
+  width: number;
+  height: number;
+  /** How much of the noise is gone, 0 to 1. */
+  clear: number;
+  infotext?: string;
+}
+
+/** A PNG, with its infotext if there is one. */
+export function drawPicture({ prompt, seed, width, height, clear, infotext = '' }: Drawing): Buffer {
   const named = [...prompt.matchAll(/[a-z]+/g)].map(([word]) => COLOURS[word]).filter((colour) => colour !== undefined);
   const [disc = [150, 90, 70], ground = [222, 214, 200]] = named as Colour[];
   const random = generator(seed + Math.round(clear * 1000));
@@ -32,16 +44,23 @@ export function drawPicture(prompt: string, seed: number, width: number, height:
       }
     }
   }
-  return png(width, height, rows);
+  return png(width, height, rows, infotext);
 }
 
-function png(width: number, height: number, rows: Buffer): Buffer {
+/** The infotext in a PNG of `drawPicture`; empty if there is none. */
+export function readInfotext(file: Buffer): string {
+  const start = file.indexOf(KEYWORD);
+  return start < 4 ? '' : file.toString('utf8', start + KEYWORD.length, start + file.readUInt32BE(start - 8));
+}
+
+function png(width: number, height: number, rows: Buffer, infotext: string): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
   header.set([8, 2, 0, 0, 0], 8);
   const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
+  const text = infotext ? chunk('tEXt', Buffer.from(KEYWORD + infotext)) : Buffer.alloc(0);
+  return Buffer.concat([signature, chunk('IHDR', header), text, chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
 }
 
 function chunk(type: string, data: Buffer): Buffer {

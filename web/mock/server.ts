@@ -2,7 +2,7 @@
 // says no as the real one does. A prompt with "fail" in it makes a job that fails.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Info, Job, JobRequest, Model } from '../src/api/types.ts';
-import { drawPicture } from './pictures.ts';
+import { drawPicture, readInfotext } from './pictures.ts';
 
 interface MockJob extends Job {
   request: JobRequest;
@@ -48,10 +48,11 @@ export class MockServer {
     const parts = pathname.split('/').filter(Boolean);
     if (parts[0] !== 'api' && parts[0] !== 'sdapi') return false;
     const [, , resource, id = '', action = ''] = parts;
-    if (parts[0] === 'sdapi') json(response, 200, null);
+    if (pathname.endsWith('/png-info')) json(response, 200, { info: infotextOf((await read<{ image: string }>(request)).image) });
+    else if (parts[0] === 'sdapi') json(response, 200, null);
     else if (resource === 'info') json(response, 200, INFO);
     else if (resource === 'models') json(response, 200, MODELS);
-    else if (resource === 'jobs' && id === '' && request.method === 'POST') this.#submit(await read(request), response);
+    else if (resource === 'jobs' && id === '' && request.method === 'POST') this.#submit(await read<JobRequest>(request), response);
     else if (resource === 'jobs' && id === '') json(response, 200, this.#jobs.map(view).reverse());
     else this.#answerJob(id, action, parts[5] ?? '', request, response);
     return true;
@@ -120,7 +121,12 @@ export class MockServer {
         job.progress = (batch + job.step / steps) / batches;
         job.eta = ((batches - batch) * steps - job.step) * (STEP_MS / 1000);
         tell(job, 'step', view(job));
-        const preview = drawPicture(job.request.prompt, job.request.seed, job.width / 2, job.height / 2, job.step / steps);
+        const preview = drawPicture({
+          ...job.request,
+          width: job.width / 2,
+          height: job.height / 2,
+          clear: job.step / steps,
+        });
         tell(job, 'preview', { image: `data:image/png;base64,${preview.toString('base64')}` });
       }
       if (job.ending === 'cancel' || job.request.prompt.includes('fail')) break;
@@ -151,9 +157,10 @@ export class MockServer {
 
   #image(job: MockJob, file: string, response: ServerResponse) {
     const { request, width, height } = job;
-    const clear = job.step < job.steps ? job.step / job.steps : 1;
+    const image = job.images[parseInt(file)];
+    if (!image) return json(response, 404, { detail: 'picture not found' });
     response.writeHead(200, { 'content-type': 'image/png' });
-    response.end(drawPicture(request.prompt, request.seed + parseInt(file), width, height, clear));
+    response.end(drawPicture({ ...image, prompt: request.prompt, width, height, clear: job.step / job.steps }));
   }
 }
 
@@ -183,10 +190,15 @@ function json(response: ServerResponse, status: number, body: unknown) {
   response.end(JSON.stringify(body));
 }
 
-async function read(request: IncomingMessage): Promise<JobRequest> {
+/** Of a picture as a `data:` link. */
+function infotextOf(image: string): string {
+  return readInfotext(Buffer.from(image.slice(image.indexOf(',') + 1), 'base64'));
+}
+
+async function read<T>(request: IncomingMessage): Promise<T> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
-  return JSON.parse(Buffer.concat(chunks).toString()) as JobRequest;
+  return JSON.parse(Buffer.concat(chunks).toString()) as T;
 }
 
 function pause(milliseconds: number): Promise<void> {

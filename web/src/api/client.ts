@@ -30,6 +30,8 @@ export const api = {
   info: () => call<Info>('GET', 'api/v1/info'),
   models: () => call<Model[]>('GET', 'api/v1/models'),
   refreshModels: () => call<unknown>('POST', 'sdapi/v1/refresh-checkpoints'),
+  /** The infotext in a picture's file; empty if there is none. */
+  infotext: async (image: string) => (await call<{ info: string }>('POST', 'sdapi/v1/png-info', { image })).info,
   jobs: () => call<Job[]>('GET', 'api/v1/jobs'),
   job: (id: string) => call<Job>('GET', job(id)),
   submit: (request: JobRequest) => call<{ id: string; state: string }>('POST', 'api/v1/jobs', request),

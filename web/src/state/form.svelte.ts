@@ -1,6 +1,8 @@
 // The form's settings while the page is open.
+import type { JobRequest } from '../api/types';
 import type { Server } from './server.svelte';
 import { settingsFromInfotext } from './infotext';
+import { fileOf } from './models';
 import { DEFAULTS, restoreSettings, toRequest, type Settings } from './settings';
 import { carryOver, type Size } from './sizes';
 
@@ -34,13 +36,13 @@ export class Form {
     const { values } = this;
     if (!info.samplers.some(({ name }) => name === values.sampler)) values.sampler = info.samplers[0]?.name ?? DEFAULTS.sampler;
     if (!info.schedulers.some(({ label }) => label === values.scheduler)) values.scheduler = DEFAULTS.scheduler;
-    if (!models.some(({ title }) => title === values.model)) values.model = '';
+    if (!models.some((model) => fileOf(model) === values.model)) values.model = '';
   }
 
   /** Chooses a model and keeps the size's proportion to the native one. */
-  chooseModel(title: string) {
+  chooseModel(file: string) {
     const from = this.native;
-    this.values.model = title;
+    this.values.model = file;
     if (this.values.width === null && this.values.height === null) return;
     this.resize(carryOver(this.size, from, this.native));
   }
@@ -68,7 +70,8 @@ export class Form {
     this.missing = [];
   }
 
-  request() {
-    return toRequest(this.values);
+  request(): JobRequest {
+    const { values } = this;
+    return toRequest({ ...values, model: values.model && (this.#server.model(values.model)?.title ?? '') });
   }
 }

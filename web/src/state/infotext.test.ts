@@ -57,7 +57,7 @@ describe('settingsFromInfotext', () => {
       seed: 4294967290,
       width: 192,
       height: 128,
-      model: 'demo.safetensors [0123456789]',
+      model: 'demo.safetensors',
     });
     expect(missing).toEqual([]);
   });

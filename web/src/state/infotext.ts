@@ -3,6 +3,7 @@
 // The grammar is that of A1111's `parse_generation_parameters`: prompt lines, an optional negative prompt, and a last
 // line of `Key: value` pairs, which counts as such only with three pairs or more.
 import type { Model } from '../api/types';
+import { fileOf } from './models';
 import type { Settings } from './settings';
 
 export interface Infotext {
@@ -100,7 +101,7 @@ function readModel(fields: Map<string, string>, known: Known, settings: Partial<
   const model =
     known.models.find((one) => hash !== undefined && one.hash === hash) ??
     known.models.find((one) => name !== undefined && one.name === name);
-  if (model) settings.model = model.title;
+  if (model) settings.model = fileOf(model);
   else missing.push(`model ${name ?? hash} is not on this server`);
 }
 

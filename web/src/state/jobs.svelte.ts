@@ -21,6 +21,8 @@ export class Jobs {
   results = $state<Result[]>([]);
   selectedKey = $state<string | null>(null);
   failure = $state<Failure | null>(null);
+  /** A job is on its way to the server. */
+  submitting = $state(false);
   /** Said once to those who listen rather than look. */
   announcement = $state('');
 
@@ -30,13 +32,20 @@ export class Jobs {
   readonly selected: Result | null = $derived(this.results.find((result) => result.key === this.selectedKey) ?? null);
 
   #sessionJobs = new Set<string>(JSON.parse(sessionStorage.getItem(SESSION_KEY) ?? '[]') as string[]);
+  readonly #onEnd: () => void;
   #stop: (() => void) | null = null;
   #next: JobRequest | null = null;
+
+  /** `onEnd` is called after each job. */
+  constructor(onEnd: () => void) {
+    this.#onEnd = onEnd;
+  }
 
   /** Takes up the job that ran when the page was left, and lists what the server still has. */
   async restore() {
     const id = localStorage.getItem(CURRENT_KEY);
-    const jobs = await api.jobs();
+    const jobs = await api.jobs().catch((error: unknown) => this.#fail(error));
+    if (!jobs) return;
     for (const job of jobs) this.#collect(job);
     const mine = jobs.find((job) => job.id === id);
     if (mine && !isFinal(mine.state)) this.#watch(mine);
@@ -53,6 +62,8 @@ export class Jobs {
       await this.interrupt();
       return;
     }
+    if (this.submitting) return;
+    this.submitting = true;
     try {
       const { id } = await api.submit(request);
       localStorage.setItem(CURRENT_KEY, id);
@@ -62,6 +73,8 @@ export class Jobs {
       this.announcement = 'Generating';
     } catch (error) {
       this.#fail(error);
+    } finally {
+      this.submitting = false;
     }
   }
 
@@ -128,6 +141,7 @@ export class Jobs {
     this.selectedKey ??= this.session[0]?.key ?? null;
     localStorage.removeItem(CURRENT_KEY);
     this.failure = failure;
+    this.#onEnd();
     const next = this.#next;
     this.#next = null;
     if (next && !failure) void this.generate(next);

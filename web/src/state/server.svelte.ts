@@ -2,6 +2,7 @@
 import { api } from '../api/client';
 import { Failure } from '../api/failure';
 import type { Info, Model } from '../api/types';
+import { fileOf } from './models';
 import type { Size } from './sizes';
 
 const COMMON_NATIVE: Size = { width: 512, height: 512 };
@@ -39,13 +40,19 @@ export class Server {
     }
   }
 
-  /** The model of this title, or the one that is used when none is named. */
-  model(title: string): Model | null {
-    return this.models.find((model) => model.title === title) ?? this.defaultModel;
+  /** Learns what the server found out of its models by working with them: hashes and native sizes. */
+  async reloadModels() {
+    if (this.models.every(({ hash, native_width }) => hash !== null && native_width !== null)) return;
+    this.models = await api.models().catch(() => this.models);
   }
 
-  native(title: string): Size {
-    const model = this.model(title);
+  /** The model in this file, or the one that is used when none is named. */
+  model(file: string): Model | null {
+    return this.models.find((model) => fileOf(model) === file) ?? this.defaultModel;
+  }
+
+  native(file: string): Size {
+    const model = this.model(file);
     if (!model?.native_width || !model.native_height) return COMMON_NATIVE;
     return { width: model.native_width, height: model.native_height };
   }

@@ -4,7 +4,7 @@ import type { JobRequest } from '../api/types';
 export interface Settings {
   prompt: string;
   negativePrompt: string;
-  /** Title of a model; empty means the server's own choice. */
+  /** File of a model; empty means the server's own choice. */
   model: string;
   sampler: string;
   scheduler: string;
@@ -52,6 +52,7 @@ export function restoreSettings(stored: string | null): Settings {
   return settings;
 }
 
+/** `settings.model` is a title here. */
 export function toRequest(settings: Settings): JobRequest {
   return {
     kind: 'txt2img',
