@@ -6,7 +6,7 @@ use crate::memory::{activation_bytes, available_bytes};
 use crate::resident::{Residents, f32_bytes};
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
-use impasto_domain::{GenerationRequest, RequestLimits};
+use impasto_domain::{GenerationRequest, RequestError, RequestLimits};
 use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
 use std::collections::{BTreeMap, VecDeque};
@@ -252,6 +252,7 @@ impl Engine {
         let (entry, config) = self.model_for(&request)?;
         let native = entry.native_size.unwrap_or((512, 512));
         request.validate(&self.inner.limits, native)?;
+        check_clip_skip(&request, config.text.layers as u32)?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
@@ -409,6 +410,18 @@ impl Engine {
             tracing::error!("the engine's thread panicked");
         }
     }
+}
+
+/// Refuses to skip more layers than the model's text encoder has.
+fn check_clip_skip(request: &GenerationRequest, layers: u32) -> Result<(), RequestError> {
+    if request.clip_skip <= layers {
+        return Ok(());
+    }
+    Err(RequestError {
+        field: "clip_skip",
+        value: request.clip_skip.to_string(),
+        problem: format!("is out of range: this model's text encoder has {layers} layers"),
+    })
 }
 
 /// 64 bits that differ from call to call and from run to run. Not for secrets.

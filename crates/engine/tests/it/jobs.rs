@@ -101,6 +101,10 @@ fn nonsense_is_refused_before_it_is_accepted() {
     assert!(
         refuse(GenerationRequest { model: Some("none".into()), ..request() }).contains("\"none\" not found")
     );
+    assert_eq!(
+        refuse(GenerationRequest { clip_skip: 12, ..request() }),
+        "clip_skip 12 is out of range: this model's text encoder has 3 layers"
+    );
     let running = engine.submit(long(), PLAIN).unwrap();
     let mut refused = false;
     for _ in 0..8 {
