@@ -1,6 +1,6 @@
 //! Everything that can be said of the code without running its tests.
 
-use crate::{house, layers, openapi, process};
+use crate::{docs, house, layers, process};
 use anyhow::bail;
 
 /// Name of a check, whether it needs the compiler, and the check.
@@ -18,7 +18,7 @@ const CHECKS: &[Check] = &[
         let mut doc = process::cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
         process::run(doc.env("RUSTDOCFLAGS", "--deny=warnings"))
     }),
-    ("openapi", true, || openapi::run(&["--check".to_owned()])),
+    ("generated pages", true, || docs::run(&["--check".to_owned()])),
 ];
 
 /// Runs every check, also after one has failed; `--quick` leaves out those that compile.

@@ -1,12 +1,13 @@
 //! Finding a Chromium for the browser tests, or installing the system's package.
 
 use crate::process;
+use std::path::PathBuf;
 
 /// Names under which systems install it.
 const NAMES: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 
-/// The program's name; the error says how to get one.
-pub(crate) fn find_or_install() -> Result<&'static str, String> {
+/// Its path; the error says how to get one.
+pub(crate) fn find_or_install() -> Result<PathBuf, String> {
     if let Some(found) = find() {
         return Ok(found);
     }
@@ -14,8 +15,11 @@ pub(crate) fn find_or_install() -> Result<&'static str, String> {
     find().ok_or_else(|| "apt-get installed chromium, but it does not start".to_owned())
 }
 
-fn find() -> Option<&'static str> {
-    NAMES.iter().copied().find(|name| process::exists(name))
+fn find() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .flat_map(|folder| NAMES.iter().map(move |name| folder.join(name)))
+        .find(|path| path.to_str().is_some_and(process::exists))
 }
 
 /// By apt-get, as root or through a sudo that asks no password.

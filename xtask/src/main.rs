@@ -4,10 +4,10 @@
 
 mod check;
 mod chromium;
+mod docs;
 mod goldens;
 mod house;
 mod layers;
-mod openapi;
 mod process;
 mod tally;
 mod test;
@@ -39,7 +39,12 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "openapi",
         help: "write docs/openapi.json from the server's routes (--check: only compare)",
-        run: openapi::run,
+        run: docs::openapi,
+    },
+    Command {
+        name: "docs",
+        help: "the same, and docs/settings.md from the table of settings",
+        run: docs::run,
     },
     Command {
         name: "goldens",

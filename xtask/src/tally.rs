@@ -59,21 +59,26 @@ impl Tally {
 }
 
 /// Sums the result lines of `cargo test` (`test result: ok. 3 passed; 0 failed; ..`), Vitest
-/// (`Tests  1 failed | 3 passed (4)`) and Playwright (`  3 passed (2.1s)`, `  1 failed`).
+/// (`Tests  1 failed | 3 passed (4)`) and Node's runner (`ℹ pass 3`, `ℹ fail 1`).
 fn counts(lines: &[String]) -> (usize, usize) {
     let mut sum = (0, 0);
     for line in lines {
         let line = without_colours(line);
         let line = line.trim();
-        let is_result = line.starts_with("test result:")
-            || line.starts_with("Tests ")
-            || line.starts_with(|c: char| c.is_ascii_digit());
-        if is_result {
+        if line.starts_with("test result:") || line.starts_with("Tests ") {
             sum.0 += number_before(line, "passed");
             sum.1 += number_before(line, "failed");
+        } else if let Some(line) = line.strip_prefix("ℹ ") {
+            sum.0 += number_after(line, "pass ");
+            sum.1 += number_after(line, "fail ");
         }
     }
     sum
+}
+
+/// The number behind a line's first word; 0 if the line begins otherwise.
+fn number_after(line: &str, word: &str) -> usize {
+    line.strip_prefix(word).and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The number in front of `word`; 0 if there is none.
@@ -103,8 +108,9 @@ mod tests {
                 (34, 1),
             ),
             (" Test Files  3 passed (3)", (0, 0)),
-            ("  7 passed (12.3s)", (7, 0)),
-            ("  1 failed", (0, 1)),
+            ("ℹ pass 7", (7, 0)),
+            ("\u{1b}[34mℹ fail 1\u{1b}[39m", (0, 1)),
+            ("ℹ tests 8", (0, 0)),
             ("it says that all passed", (0, 0)),
         ] {
             assert_eq!(counts(&[line.to_owned()]), wanted, "{line}");

@@ -58,7 +58,7 @@ fn browser_tests(program: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         }
     };
     let mut tests = web::npm(&["run", "e2e"]);
-    tests.env("IMPASTO_BIN", program).env("CHROMIUM_BIN", chromium);
+    tests.env("IMPASTO_BIN", program).env("CHROMIUM", chromium);
     let (ended_well, lines) = process::watch(&mut tests)?;
     tally.add("web: npm run e2e", ended_well, &lines);
     Ok(())

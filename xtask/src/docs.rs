@@ -1,0 +1,35 @@
+//! The pages of docs/ that are written by programs: `openapi.json` from the routes, `settings.md` from the table of settings.
+
+use crate::process;
+use anyhow::{Context as _, bail};
+
+const OPENAPI: &str = "docs/openapi.json";
+const SETTINGS: &str = "docs/settings.md";
+
+/// Writes both.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    update(SETTINGS, &impasto_settings::render_markdown(), arguments)?;
+    openapi(arguments)
+}
+
+/// Writes the description of the HTTP interface.
+pub(crate) fn openapi(arguments: &[String]) -> anyhow::Result<()> {
+    let program = ["run", "--quiet", "--package=impasto-cli", "--", "openapi"];
+    update(OPENAPI, &process::capture(&mut process::cargo(program))?, arguments)
+}
+
+/// Writes a page, or with `--check` only compares.
+fn update(name: &str, fresh: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let path = process::root().join(name);
+    if !arguments.iter().any(|argument| argument == "--check") {
+        std::fs::write(&path, fresh).with_context(|| format!("cannot write {name}"))?;
+        process::say(&format!("{name}: written"));
+        return Ok(());
+    }
+    let written = std::fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+    if fresh != written {
+        bail!("{name} is stale: run `cargo xtask docs` and look at the difference");
+    }
+    process::say(&format!("{name}: up to date"));
+    Ok(())
+}
