@@ -1,1 +1,24 @@
-//! Wire types of the HTTP interfaces.
+//! Wire types of the HTTP interfaces: `/sdapi/v1` as AUTOMATIC1111 v1.10 has it, and our own `/api/v1`.
+//!
+//! Bodies come in as JSON values and are read leniently, as A1111's library does; answers have its keys in its order.
+//! Nothing here knows of an HTTP framework or of the engine.
+
+mod coerce;
+mod comments;
+mod convert;
+mod error;
+mod info;
+mod jobs;
+mod lists;
+mod progress;
+mod txt2img;
+
+pub use convert::override_options;
+pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
+pub use info::{PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
+pub use jobs::{
+    Accepted, Job, JobImage, JobPreview, JobSubmission, Limits, Model, SamplerName, ScheduleName, ServerInfo,
+};
+pub use lists::{SamplerItem, SchedulerItem, SdModelItem, samplers, schedulers};
+pub use progress::{Progress, ProgressState};
+pub use txt2img::Txt2ImgRequest;

@@ -1,0 +1,213 @@
+//! From a request's body to what the engine is asked: nulls, ranges, options, and what cannot be done yet.
+
+use crate::comments::without_comments;
+use crate::{ApiError, Txt2ImgRequest};
+use impasto_domain::{GenerationRequest, NoiseSource, Sampler};
+use impasto_settings::{Options, SettingsError};
+use serde_json::{Map, Value};
+
+/// Scripts that are always on in A1111 and take nothing from requests.
+const KNOWN_SCRIPTS: &[&str] = &["sampler", "seed", "refiner", "comments"];
+
+/// The options that hold for one request. A model that nobody knows is left out, as clients expect; any other option that
+/// nobody knows is an error. `find_model` gives the title of the model that answers to a name.
+pub fn override_options(
+    options: &Options,
+    overrides: Option<&Map<String, Value>>,
+    find_model: impl Fn(&str) -> Option<String>,
+) -> Result<Options, ApiError> {
+    let mut options = options.clone();
+    for (name, value) in overrides.into_iter().flatten() {
+        if name == "sd_model_checkpoint" {
+            let found = value.as_str().and_then(&find_model);
+            options.sd_model_checkpoint = found.or(options.sd_model_checkpoint);
+            continue;
+        }
+        options.set(name, value).map_err(|error| match error {
+            SettingsError::Unknown(name) => ApiError::exception("KeyError", format!("'{name}'")),
+            other => {
+                ApiError::field(&["override_settings", name], other.to_string(), "value_error", Some(value))
+            }
+        })?;
+    }
+    Ok(options)
+}
+
+impl Txt2ImgRequest {
+    /// What the engine is to make, under the options that hold for this request.
+    pub fn to_generation(&self, options: &Options) -> Result<GenerationRequest, ApiError> {
+        self.refuse_unsupported()?;
+        let name = match self.sampler_name.as_deref() {
+            None | Some("") => &self.sampler_index,
+            Some(name) => name,
+        };
+        let asked = self.scheduler.as_deref().filter(|name| !name.is_empty());
+        let (sampler, schedule) = Sampler::resolve(name, asked);
+        let eta = self.eta.or(match sampler {
+            _ if sampler.is_timestep_based() => Some(options.eta_ddim),
+            _ if sampler.is_ancestral() => Some(options.eta_ancestral),
+            _ => None,
+        });
+        Ok(GenerationRequest {
+            model: options.sd_model_checkpoint.clone(),
+            prompt: prompt("prompt", self.prompt.as_deref(), options)?,
+            negative_prompt: prompt("negative_prompt", self.negative_prompt.as_deref(), options)?,
+            width: self.width.map(|value| count("width", value)).transpose()?,
+            height: self.height.map(|value| count("height", value)).transpose()?,
+            steps: count("steps", required("steps", self.steps)?)?,
+            cfg_scale: required("cfg_scale", self.cfg_scale)?,
+            sampler,
+            schedule,
+            seed: seed("seed", self.seed)?,
+            subseed: seed("subseed", self.subseed)?,
+            subseed_strength: required("subseed_strength", self.subseed_strength)?,
+            batch_size: count("batch_size", required("batch_size", self.batch_size)?)?,
+            batch_count: count("n_iter", required("n_iter", self.n_iter)?)?,
+            clip_skip: options.clip_stop_at_last_layers,
+            noise_source: NoiseSource::from_exact_name(&options.randn_source).unwrap_or_default(),
+            eta,
+            eta_noise_seed_delta: options.eta_noise_seed_delta,
+        })
+    }
+
+    /// Errors for what would change the picture and cannot be done.
+    fn refuse_unsupported(&self) -> Result<(), ApiError> {
+        if let Some(name) = self.script_name.as_deref().filter(|name| !name.is_empty()) {
+            return Err(ApiError::http(422, format!("Script '{name}' not found")));
+        }
+        let unknown = |name: &&String| !KNOWN_SCRIPTS.contains(&name.to_lowercase().as_str());
+        if let Some(name) = self.alwayson_scripts.keys().find(unknown) {
+            return Err(ApiError::http(422, format!("always on script {name} not found")));
+        }
+        let differs = |value: Option<f64>, neutral: f64| value.is_some_and(|value| value != neutral);
+        let above_zero = |value: Option<i64>| value.is_some_and(|value| value > 0);
+        let unsupported = [
+            ("enable_hr", self.enable_hr == Some(true)),
+            ("restore_faces", self.restore_faces == Some(true)),
+            ("tiling", self.tiling == Some(true)),
+            (
+                "refiner_checkpoint",
+                self.refiner_checkpoint.as_deref().is_some_and(|name| !name.is_empty() && name != "None"),
+            ),
+            (
+                "seed_resize_from_h",
+                above_zero(self.seed_resize_from_h) && above_zero(self.seed_resize_from_w),
+            ),
+            ("s_min_uncond", differs(self.s_min_uncond, 0.0)),
+            ("s_churn", differs(self.s_churn, 0.0)),
+            ("s_tmin", differs(self.s_tmin, 0.0)),
+            ("s_tmax", differs(self.s_tmax, 0.0)),
+            ("s_noise", differs(self.s_noise, 1.0)),
+        ];
+        let Some((field, _)) = unsupported.into_iter().find(|(_, asked)| *asked) else { return Ok(()) };
+        let value =
+            serde_json::to_value(self).ok().and_then(|body| body.get(field).cloned()).unwrap_or_default();
+        Err(ApiError::field(
+            &[field],
+            format!("{field} {value} is not supported"),
+            "value_error",
+            Some(&value),
+        ))
+    }
+}
+
+fn required<T>(field: &'static str, value: Option<T>) -> Result<T, ApiError> {
+    value.ok_or_else(|| ApiError::exception("TypeError", format!("{field} must not be null")))
+}
+
+fn count(field: &'static str, value: i64) -> Result<u32, ApiError> {
+    u32::try_from(value).map_err(|_| {
+        ApiError::field(
+            &[field],
+            format!("{field} {value} is out of range"),
+            "value_error",
+            Some(&value.into()),
+        )
+    })
+}
+
+fn seed(field: &'static str, value: Option<i64>) -> Result<Option<u64>, ApiError> {
+    match value {
+        None | Some(-1) => Ok(None),
+        Some(value) => u64::try_from(value).map(Some).map_err(|_| {
+            let message =
+                format!("{field} {value} is out of range: -1 draws one, others must not be negative");
+            ApiError::field(&[field], message, "value_error", Some(&value.into()))
+        }),
+    }
+}
+
+fn prompt(field: &'static str, text: Option<&str>, options: &Options) -> Result<String, ApiError> {
+    let text = required(field, text)?;
+    Ok(if options.enable_prompt_comments { without_comments(text) } else { text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use impasto_domain::Schedule;
+    use serde_json::json;
+
+    fn convert(body: Value) -> Result<GenerationRequest, ApiError> {
+        let request = Txt2ImgRequest::from_json(&body)?;
+        let known = |name: &str| (name == "demo").then(|| "demo.safetensors [0123456789]".to_owned());
+        let options = override_options(&Options::default(), request.override_settings.as_ref(), known)?;
+        request.to_generation(&options)
+    }
+
+    fn refusal(body: Value) -> String {
+        convert(body).unwrap_err().body().to_string()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_interface() {
+        let wanted = GenerationRequest { steps: 50, ..GenerationRequest::default() };
+        assert_eq!(convert(json!({})), Ok(wanted));
+    }
+
+    #[test]
+    fn samplers_and_options_are_resolved() {
+        let converted = convert(json!({
+            "sampler_name": "", "sampler_index": "Euler a Karras", "prompt": "cat # not dog", "seed": 0, "width": 64,
+            "override_settings": {
+                "sd_model_checkpoint": "demo", "CLIP_stop_at_last_layers": 2, "randn_source": "CPU", "eta_ancestral": 0.5
+            }
+        }))
+        .unwrap();
+        assert_eq!((converted.sampler, converted.schedule), (Sampler::EulerAncestral, Schedule::Karras));
+        assert_eq!(converted.model.as_deref(), Some("demo.safetensors [0123456789]"));
+        assert_eq!((converted.clip_skip, converted.noise_source), (2, NoiseSource::Cpu));
+        assert_eq!((converted.eta, converted.seed, converted.width), (Some(0.5), Some(0), Some(64)));
+        assert_eq!(converted.prompt, "cat \n");
+        let unknown = convert(
+            json!({ "sampler_name": "LMS", "scheduler": "x", "override_settings": { "sd_model_checkpoint": "x" } }),
+        );
+        let unknown = unknown.unwrap();
+        assert_eq!(
+            (unknown.sampler, unknown.schedule, unknown.model),
+            (Sampler::DpmPp2m, Schedule::Automatic, None)
+        );
+    }
+
+    #[test]
+    fn what_clients_send_by_habit_is_taken() {
+        let habit = json!({
+            "s_churn": 0, "s_tmax": 0, "s_tmin": 0, "s_noise": 1, "s_min_uncond": 0, "restore_faces": false, "tiling": false,
+            "enable_hr": false, "hr_scale": 2, "denoising_strength": 0, "seed_resize_from_h": -1, "refiner_checkpoint": "",
+            "script_args": [], "alwayson_scripts": { "Sampler": { "args": [] } }, "styles": ["x"], "script_name": null
+        });
+        assert!(convert(habit).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        insta::assert_snapshot!(refusal(json!({ "steps": null })), @r#"{"error":"TypeError","detail":"","body":"","errors":"steps must not be null"}"#);
+        insta::assert_snapshot!(refusal(json!({ "steps": -3 })), @r#"{"detail":[{"loc":["body","steps"],"msg":"steps -3 is out of range","type":"value_error","input":-3}]}"#);
+        insta::assert_snapshot!(refusal(json!({ "seed": -2 })), @r#"{"detail":[{"loc":["body","seed"],"msg":"seed -2 is out of range: -1 draws one, others must not be negative","type":"value_error","input":-2}]}"#);
+        insta::assert_snapshot!(refusal(json!({ "enable_hr": true })), @r#"{"detail":[{"loc":["body","enable_hr"],"msg":"enable_hr true is not supported","type":"value_error","input":true}]}"#);
+        insta::assert_snapshot!(refusal(json!({ "script_name": "x/y/z plot" })), @r#"{"error":"HTTPException","detail":"Script 'x/y/z plot' not found","body":"","errors":""}"#);
+        insta::assert_snapshot!(refusal(json!({ "alwayson_scripts": { "controlnet": {} } })), @r#"{"error":"HTTPException","detail":"always on script controlnet not found","body":"","errors":""}"#);
+        insta::assert_snapshot!(refusal(json!({ "override_settings": { "nonsense": 1 } })), @r#"{"error":"KeyError","detail":"","body":"","errors":"'nonsense'"}"#);
+        insta::assert_snapshot!(refusal(json!({ "override_settings": { "CLIP_stop_at_last_layers": 13 } })), @r#"{"detail":[{"loc":["body","override_settings","CLIP_stop_at_last_layers"],"msg":"setting CLIP_stop_at_last_layers is 13, which is not an integer from 1 to 12","type":"value_error","input":13}]}"#);
+    }
+}

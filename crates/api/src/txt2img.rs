@@ -1,0 +1,272 @@
+//! The body of `POST /sdapi/v1/txt2img`: A1111's fields in A1111's order, of which some only matter to what is not
+//! there yet. They are read, told back and, where they would change the picture, refused.
+
+use crate::coerce::read_field;
+use crate::{ApiError, ValidationError};
+use impasto_domain::parse_infotext;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// Declares a request's fields with their defaults, and how it is read from a JSON object.
+macro_rules! request {
+    (
+        $(#[doc = $about:literal])+
+        pub struct $struct:ident {
+            $( $(#[doc = $doc:literal])+ $(#[schema($($schema:tt)+)])? $field:ident: $type:ty = $default:expr; )+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+        #[serde(default)]
+        #[schema(default)]
+        pub struct $struct {
+            $($(#[doc = $doc])+ $(#[schema($($schema)+)])? pub $field: $type,)+
+        }
+
+        impl Default for $struct {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl $struct {
+            fn read(body: &Map<String, Value>) -> Result<Self, Vec<ValidationError>> {
+                let mut errors = Vec::new();
+                let read = Self {
+                    $($field: read_field(body, stringify!($field), $default, &mut errors),)+
+                };
+                if errors.is_empty() { Ok(read) } else { Err(errors) }
+            }
+        }
+    };
+}
+
+type Dict = Map<String, Value>;
+
+request! {
+    /// A request for pictures from text. Unknown fields are ignored; `"3"` and `3.7` will do for 3.
+    pub struct Txt2ImgRequest {
+        /// What is wanted.
+        prompt: Option<String> = Some(String::new());
+        /// What is not wanted.
+        negative_prompt: Option<String> = Some(String::new());
+        /// Names of styles. Unknown ones are ignored.
+        styles: Option<Vec<String>> = None;
+        /// Seed of the first picture; -1 draws one.
+        seed: Option<i64> = Some(-1);
+        /// Seed of the variation; -1 draws one.
+        subseed: Option<i64> = Some(-1);
+        /// Strength of the variation, 0 to 1.
+        subseed_strength: Option<f64> = Some(0.0);
+        /// Must not be above 0: not supported.
+        seed_resize_from_h: Option<i64> = Some(-1);
+        /// Must not be above 0: not supported.
+        seed_resize_from_w: Option<i64> = Some(-1);
+        /// Sampler, with or without a schedule's name after it.
+        sampler_name: Option<String> = None;
+        /// Schedule.
+        scheduler: Option<String> = None;
+        /// Pictures made together.
+        batch_size: Option<i64> = Some(1);
+        /// Batches after each other.
+        n_iter: Option<i64> = Some(1);
+        /// Sampler steps.
+        steps: Option<i64> = Some(50);
+        /// Strength of guidance.
+        cfg_scale: Option<f64> = Some(7.0);
+        /// Pixels; the model's native width if absent.
+        width: Option<i64> = None;
+        /// Pixels; the model's native height if absent.
+        height: Option<i64> = None;
+        /// Must not be true: not supported.
+        restore_faces: Option<bool> = None;
+        /// Must not be true: not supported.
+        tiling: Option<bool> = None;
+        /// Has no effect: `save_images` decides.
+        do_not_save_samples: Option<bool> = Some(false);
+        /// Has no effect: grids are not made.
+        do_not_save_grid: Option<bool> = Some(false);
+        /// Noise of ancestral samplers and DDIM; null means the option.
+        eta: Option<f64> = None;
+        /// Has no effect without `enable_hr`.
+        denoising_strength: Option<f64> = None;
+        /// Must be 0 or null: not supported.
+        s_min_uncond: Option<f64> = None;
+        /// Must be 0 or null: not supported.
+        s_churn: Option<f64> = None;
+        /// Must be 0 or null: not supported.
+        s_tmax: Option<f64> = None;
+        /// Must be 0 or null: not supported.
+        s_tmin: Option<f64> = None;
+        /// Must be 1 or null: not supported.
+        s_noise: Option<f64> = None;
+        /// Options for this request alone, by name.
+        #[schema(value_type = Option<Object>)]
+        override_settings: Option<Dict> = None;
+        /// Has no effect: a request never changes options for others.
+        override_settings_restore_afterwards: Option<bool> = Some(true);
+        /// Must be empty or null: not supported.
+        refiner_checkpoint: Option<String> = None;
+        /// Has no effect without `refiner_checkpoint`.
+        refiner_switch_at: Option<f64> = None;
+        /// Has no effect: there are no extra networks yet.
+        disable_extra_networks: Option<bool> = Some(false);
+        /// Has no effect.
+        firstpass_image: Option<String> = None;
+        /// Has no effect.
+        #[schema(value_type = Option<Object>)]
+        comments: Option<Dict> = None;
+        /// Must not be true: not supported.
+        enable_hr: Option<bool> = Some(false);
+        /// Has no effect without `enable_hr`.
+        firstphase_width: Option<i64> = Some(0);
+        /// Has no effect without `enable_hr`.
+        firstphase_height: Option<i64> = Some(0);
+        /// Has no effect without `enable_hr`.
+        hr_scale: Option<f64> = Some(2.0);
+        /// Has no effect without `enable_hr`.
+        hr_upscaler: Option<String> = None;
+        /// Has no effect without `enable_hr`.
+        hr_second_pass_steps: Option<i64> = Some(0);
+        /// Has no effect without `enable_hr`.
+        hr_resize_x: Option<i64> = Some(0);
+        /// Has no effect without `enable_hr`.
+        hr_resize_y: Option<i64> = Some(0);
+        /// Has no effect without `enable_hr`.
+        hr_checkpoint_name: Option<String> = None;
+        /// Has no effect without `enable_hr`.
+        hr_sampler_name: Option<String> = None;
+        /// Has no effect without `enable_hr`.
+        hr_scheduler: Option<String> = None;
+        /// Has no effect without `enable_hr`.
+        hr_prompt: Option<String> = Some(String::new());
+        /// Has no effect without `enable_hr`.
+        hr_negative_prompt: Option<String> = Some(String::new());
+        /// Has no effect.
+        force_task_id: Option<String> = None;
+        /// Older name of `sampler_name`.
+        sampler_index: String = "Euler".to_owned();
+        /// Must be empty or null: there are no scripts.
+        script_name: Option<String> = None;
+        /// Has no effect without `script_name`.
+        script_args: Vec<Value> = Vec::new();
+        /// Whether the answer has the pictures.
+        send_images: bool = true;
+        /// Whether to write the pictures to the data root.
+        save_images: bool = false;
+        /// Arguments of scripts that are always on, by name.
+        #[schema(value_type = Object)]
+        alwayson_scripts: Dict = Map::new();
+        /// An infotext; it gives values to fields that are absent.
+        infotext: Option<String> = None;
+    }
+}
+
+/// Keys of an infotext and the fields they stand for.
+const FIELDS: &[(&str, &str)] = &[
+    ("Prompt", "prompt"),
+    ("Negative prompt", "negative_prompt"),
+    ("Steps", "steps"),
+    ("Sampler", "sampler_name"),
+    ("Schedule type", "scheduler"),
+    ("CFG scale", "cfg_scale"),
+    ("Seed", "seed"),
+    ("Size-1", "width"),
+    ("Size-2", "height"),
+    ("Variation seed", "subseed"),
+    ("Variation seed strength", "subseed_strength"),
+];
+
+/// Keys of an infotext and the options they stand for.
+const OPTIONS: &[(&str, &str)] = &[
+    ("Clip skip", "CLIP_stop_at_last_layers"),
+    ("RNG", "randn_source"),
+    ("ENSD", "eta_noise_seed_delta"),
+    ("Eta", "eta_ancestral"),
+    ("Eta DDIM", "eta_ddim"),
+];
+
+impl Txt2ImgRequest {
+    /// Reads a request's body.
+    pub fn from_json(body: &Value) -> Result<Self, ApiError> {
+        let Some(body) = body.as_object() else {
+            return Err(ApiError::field(&[], "value is not a valid dict", "type_error.dict", Some(body)));
+        };
+        match body.get("infotext").and_then(Value::as_str) {
+            Some(infotext) if !infotext.is_empty() => Self::read(&filled_in(body, infotext)),
+            _ => Self::read(body),
+        }
+        .map_err(ApiError::Validation)
+    }
+}
+
+/// The body, with absent fields and options taken from an infotext.
+fn filled_in(body: &Dict, infotext: &str) -> Dict {
+    let parsed = parse_infotext(infotext);
+    let named = |table: &'static [(&str, &str)], key: &str| {
+        table.iter().find(|(name, _)| *name == key).map(|(_, field)| (*field).to_owned())
+    };
+    let mut filled = body.clone();
+    let mut overrides =
+        filled.get("override_settings").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (key, value) in parsed {
+        let value = || Value::from(value.to_string());
+        if let Some(field) = named(FIELDS, &key) {
+            filled.entry(field).or_insert_with(value);
+        } else if let Some(option) = named(OPTIONS, &key) {
+            overrides.entry(option).or_insert_with(value);
+        }
+    }
+    let given = filled.get("override_settings").is_none_or(|given| given.is_object() || given.is_null());
+    if given {
+        filled.insert("override_settings".to_owned(), Value::Object(overrides));
+    }
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_empty_body_is_the_default() {
+        assert_eq!(Txt2ImgRequest::from_json(&json!({})), Ok(Txt2ImgRequest::default()));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_nulls_taken() {
+        let body =
+            json!({ "url": "x", "auth": "y", "prompt": "cat", "styles": null, "seed": null, "eta": 0 });
+        let read = Txt2ImgRequest::from_json(&body).unwrap();
+        assert_eq!((read.prompt.as_deref(), read.seed, read.eta), (Some("cat"), None, Some(0.0)));
+    }
+
+    #[test]
+    fn every_bad_field_is_told() {
+        let body = json!({ "steps": "many", "send_images": null, "prompt": [], "sampler_index": null });
+        let error = Txt2ImgRequest::from_json(&body).unwrap_err();
+        insta::assert_snapshot!(error.body(), @r#"{"detail":[{"loc":["body","prompt"],"msg":"str type expected","type":"type_error.str","input":"a list of 0"},{"loc":["body","steps"],"msg":"value is not a valid integer","type":"type_error.integer","input":"many"},{"loc":["body","sampler_index"],"msg":"none is not an allowed value","type":"type_error.none.not_allowed","input":null},{"loc":["body","send_images"],"msg":"none is not an allowed value","type":"type_error.none.not_allowed","input":null}]}"#);
+        let error = Txt2ImgRequest::from_json(&json!([])).unwrap_err();
+        insta::assert_snapshot!(error.body(), @r#"{"detail":[{"loc":["body"],"msg":"value is not a valid dict","type":"type_error.dict","input":"a list of 0"}]}"#);
+    }
+
+    #[test]
+    fn infotexts_fill_absent_fields() {
+        let infotext = "a cat\nNegative prompt: dog\nSteps: 7, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 4.5, \
+                        Seed: 9, Size: 256x128, Clip skip: 2, ENSD: 5";
+        let body = json!({ "infotext": infotext, "seed": 3, "override_settings": { "randn_source": "CPU" } });
+        let read = Txt2ImgRequest::from_json(&body).unwrap();
+        assert_eq!(read.prompt.as_deref(), Some("a cat"));
+        assert_eq!(
+            (read.seed, read.steps, read.width, read.height),
+            (Some(3), Some(7), Some(256), Some(128))
+        );
+        assert_eq!(read.cfg_scale, Some(4.5));
+        assert_eq!(
+            Value::Object(read.override_settings.unwrap()),
+            json!({ "randn_source": "CPU", "CLIP_stop_at_last_layers": "2", "eta_noise_seed_delta": "5" })
+        );
+    }
+}
