@@ -80,12 +80,12 @@ impl<B: Backend> ResBlock<B> {
             (Some(weights), Some(time)) => Some(backend.linear(time, weights, LinearArgs::default())?),
             _ => None,
         };
-        let hidden = backend.conv2d(
+        let mut hidden = backend.conv2d(
             &normalize(x, &self.norms[0])?,
             &self.convolutions[0],
             Conv2dArgs { row_bias: row_bias.as_ref(), ..Conv2dArgs::default() },
         )?;
-        let hidden = normalize(&hidden, &self.norms[1])?;
+        hidden = normalize(&hidden, &self.norms[1])?;
         let shortcut = match &self.shortcut {
             Some(weights) => backend.linear(x, weights, LinearArgs::default())?,
             None => x.clone(),

@@ -110,11 +110,11 @@ impl<B: Backend> Block<B> {
         context: &Context<B::Tensor>,
     ) -> Result<B::Tensor, TensorError> {
         let [before_pixels, before_context, before_feed_forward] = &self.norms;
-        let normal = backend.layer_norm(x, before_pixels, LAYER_NORM)?;
-        let x = self.to_pixels.forward(backend, &normal, &normal, None, x)?;
-        let normal = backend.layer_norm(&x, before_context, LAYER_NORM)?;
-        let x = self.to_context.forward(backend, &normal, &context.tokens, Some(&context.lengths), &x)?;
-        let normal = backend.layer_norm(&x, before_feed_forward, LAYER_NORM)?;
+        let mut normal = backend.layer_norm(x, before_pixels, LAYER_NORM)?;
+        let mut x = self.to_pixels.forward(backend, &normal, &normal, None, x)?;
+        normal = backend.layer_norm(&x, before_context, LAYER_NORM)?;
+        x = self.to_context.forward(backend, &normal, &context.tokens, Some(&context.lengths), &x)?;
+        normal = backend.layer_norm(&x, before_feed_forward, LAYER_NORM)?;
         let hidden = backend.geglu(&backend.linear(&normal, &self.expand, LinearArgs::default())?)?;
         backend.linear(&hidden, &self.contract, LinearArgs { residual: Some(&x), ..LinearArgs::default() })
     }
