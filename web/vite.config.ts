@@ -19,7 +19,10 @@ export default defineConfig(({ mode }) => ({
     modulePreload: { polyfill: false },
   },
   server: {
-    proxy: mode === 'mock' ? {} : Object.fromEntries(proxied.map((path) => [path, { target: server, changeOrigin: true }])),
+    proxy:
+      mode === 'mock'
+        ? {}
+        : Object.fromEntries(proxied.map((path) => [path, { target: server, changeOrigin: true }])),
   },
   test: {
     include: ['src/**/*.test.ts'],

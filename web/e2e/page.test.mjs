@@ -35,7 +35,11 @@ afterEach(async () => {
 
 async function openPage(options = {}) {
   await page?.context().close();
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'light', ...options });
+  const context = await browser.newContext({
+    viewport: { width: 1440, height: 900 },
+    colorScheme: 'light',
+    ...options,
+  });
   page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   problems = [];
@@ -62,8 +66,13 @@ async function picture(name) {
 
 async function assertAccessible() {
   await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'best-practice'] }));
-  assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+  const { violations } = await page.evaluate(() =>
+    globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'best-practice'] }),
+  );
+  assert.deepEqual(
+    violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]),
+    [],
+  );
 }
 
 test('the empty page teaches, and its examples work', async () => {
@@ -77,12 +86,17 @@ test('the empty page teaches, and its examples work', async () => {
 
 test('a prompt becomes a picture, step by step', async () => {
   await generate(PROMPT, 20);
-  await stage().getByText(/^Step \d+ of 20/).waitFor();
+  await stage()
+    .getByText(/^Step \d+ of 20/)
+    .waitFor();
   await stage().getByAltText('Not finished yet').waitFor();
   await picture('running');
   await useSettings().waitFor();
   const image = stage().getByRole('img', { name: PROMPT });
-  assert.equal(await image.evaluate(async (node) => (await node.decode(), node.naturalWidth)), Number(await page.getByLabel('Width', { exact: true }).inputValue()));
+  assert.equal(
+    await image.evaluate(async (node) => (await node.decode(), node.naturalWidth)),
+    Number(await page.getByLabel('Width', { exact: true }).inputValue()),
+  );
   await assertAccessible();
   await picture('light');
 });
@@ -115,7 +129,10 @@ test('settings of a picture are taken over', async () => {
   await page.getByLabel('Seed', { exact: true }).fill('1234');
   await generate(PROMPT, 7);
   await useSettings().waitFor();
-  const size = [await page.getByLabel('Width', { exact: true }).inputValue(), await page.getByLabel('Height', { exact: true }).inputValue()];
+  const size = [
+    await page.getByLabel('Width', { exact: true }).inputValue(),
+    await page.getByLabel('Height', { exact: true }).inputValue(),
+  ];
   await page.getByRole('button', { name: 'Reset to defaults' }).click();
   await prompt().fill('something else');
   await useSettings().click();
@@ -123,7 +140,13 @@ test('settings of a picture are taken over', async () => {
   assert.equal(await page.getByLabel('Sampling method').inputValue(), 'Euler a');
   assert.equal(await page.getByLabel('Sampling steps', { exact: true }).inputValue(), '7');
   assert.equal(await page.getByLabel('Seed', { exact: true }).inputValue(), '1234');
-  assert.deepEqual([await page.getByLabel('Width', { exact: true }).inputValue(), await page.getByLabel('Height', { exact: true }).inputValue()], size);
+  assert.deepEqual(
+    [
+      await page.getByLabel('Width', { exact: true }).inputValue(),
+      await page.getByLabel('Height', { exact: true }).inputValue(),
+    ],
+    size,
+  );
 });
 
 test('a dropped picture brings its settings', async () => {
@@ -133,19 +156,23 @@ test('a dropped picture brings its settings', async () => {
   await page.reload();
   await prompt().fill('something else');
   await page.getByRole('button', { name: 'Reset to defaults' }).click();
-  await stage().getByRole('img', { name: PROMPT }).evaluate(async (image) => {
-    const bytes = await (await fetch(image.src)).blob();
-    const dataTransfer = new DataTransfer();
-    dataTransfer.items.add(new File([bytes], 'apple.png', { type: 'image/png' }));
-    window.dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
-  });
+  await stage()
+    .getByRole('img', { name: PROMPT })
+    .evaluate(async (image) => {
+      const bytes = await (await fetch(image.src)).blob();
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([bytes], 'apple.png', { type: 'image/png' }));
+      window.dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
+    });
   await page.waitForFunction(() => document.querySelector('#seed').value === '77');
   assert.equal(await prompt().inputValue(), PROMPT);
 });
 
 test('a job is interrupted, and what there is of it is kept', async () => {
   await generate(PROMPT, 150);
-  await stage().getByText(/^Step \d+ of 150/).waitFor();
+  await stage()
+    .getByText(/^Step \d+ of 150/)
+    .waitFor();
   await interrupt().click();
   await useSettings().waitFor();
   await page.getByRole('button', { name: 'Generate' }).waitFor();
@@ -153,9 +180,13 @@ test('a job is interrupted, and what there is of it is kept', async () => {
 
 test('a job survives a reload of the page', async () => {
   await generate(PROMPT, 150);
-  await stage().getByText(/^Step \d+ of 150/).waitFor();
+  await stage()
+    .getByText(/^Step \d+ of 150/)
+    .waitFor();
   await page.reload();
-  await stage().getByText(/^Step \d+ of 150/).waitFor();
+  await stage()
+    .getByText(/^Step \d+ of 150/)
+    .waitFor();
   await page.keyboard.press('Escape');
   await useSettings().waitFor();
 });
@@ -199,7 +230,12 @@ test('dark is as readable as light, and can be chosen', async () => {
 });
 
 test('a phone has room for everything', async () => {
-  await openPage({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
+  await openPage({
+    viewport: { width: 390, height: 844 },
+    deviceScaleFactor: 2,
+    isMobile: true,
+    hasTouch: true,
+  });
   assert.equal(await page.getByLabel('Sampling steps', { exact: true }).isVisible(), false);
   await prompt().fill(PROMPT);
   await page.getByRole('button', { name: 'Generate' }).click();
@@ -208,6 +244,9 @@ test('a phone has room for everything', async () => {
   await picture('phone');
   await page.getByRole('button', { name: /steps/ }).click();
   await page.getByLabel('Sampling steps', { exact: true }).waitFor();
-  const { scroll, width } = await page.evaluate(() => ({ scroll: document.documentElement.scrollWidth, width: innerWidth }));
+  const { scroll, width } = await page.evaluate(() => ({
+    scroll: document.documentElement.scrollWidth,
+    width: innerWidth,
+  }));
   assert.equal(scroll, width, 'nothing wider than the screen');
 });

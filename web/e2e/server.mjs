@@ -18,7 +18,11 @@ export async function startServer() {
 }
 
 async function startMock() {
-  const server = await preview({ mode: 'mock', logLevel: 'warn', preview: { port: await freePort(), host: '127.0.0.1' } });
+  const server = await preview({
+    mode: 'mock',
+    logLevel: 'warn',
+    preview: { port: await freePort(), host: '127.0.0.1' },
+  });
   return { url: server.resolvedUrls.local[0], stop: () => server.close() };
 }
 

@@ -27,7 +27,9 @@ interface Drawing {
 
 /** A PNG, with its infotext if there is one. */
 export function drawPicture({ prompt, seed, width, height, clear, infotext = '' }: Drawing): Buffer {
-  const named = [...prompt.matchAll(/[a-z]+/g)].map(([word]) => COLOURS[word]).filter((colour) => colour !== undefined);
+  const named = [...prompt.matchAll(/[a-z]+/g)]
+    .map(([word]) => COLOURS[word])
+    .filter((colour) => colour !== undefined);
   const [disc = [150, 90, 70], ground = [222, 214, 200]] = named as Colour[];
   const random = generator(seed + Math.round(clear * 1000));
   const radius = Math.min(width, height) * (0.28 + (seed % 7) / 80);
@@ -60,7 +62,13 @@ function png(width: number, height: number, rows: Buffer, infotext: string): Buf
   header.set([8, 2, 0, 0, 0], 8);
   const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
   const text = infotext ? chunk('tEXt', Buffer.from(KEYWORD + infotext)) : Buffer.alloc(0);
-  return Buffer.concat([signature, chunk('IHDR', header), text, chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
+  return Buffer.concat([
+    signature,
+    chunk('IHDR', header),
+    text,
+    chunk('IDAT', deflateSync(rows)),
+    chunk('IEND', Buffer.alloc(0)),
+  ]);
 }
 
 function chunk(type: string, data: Buffer): Buffer {

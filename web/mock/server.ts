@@ -9,6 +9,8 @@ interface MockJob extends Job {
   width: number;
   height: number;
   listeners: Set<ServerResponse>;
+  /** How far each picture came, 0 to 1. */
+  clear: number[];
   ending: 'interrupt' | 'skip' | 'cancel' | null;
 }
 
@@ -48,11 +50,13 @@ export class MockServer {
     const parts = pathname.split('/').filter(Boolean);
     if (parts[0] !== 'api' && parts[0] !== 'sdapi') return false;
     const [, , resource, id = '', action = ''] = parts;
-    if (pathname.endsWith('/png-info')) json(response, 200, { info: infotextOf((await read<{ image: string }>(request)).image) });
+    if (pathname.endsWith('/png-info'))
+      json(response, 200, { info: infotextOf((await read<{ image: string }>(request)).image) });
     else if (parts[0] === 'sdapi') json(response, 200, null);
     else if (resource === 'info') json(response, 200, INFO);
     else if (resource === 'models') json(response, 200, MODELS);
-    else if (resource === 'jobs' && id === '' && request.method === 'POST') this.#submit(await read<JobRequest>(request), response);
+    else if (resource === 'jobs' && id === '' && request.method === 'POST')
+      this.#submit(await read<JobRequest>(request), response);
     else if (resource === 'jobs' && id === '') json(response, 200, this.#jobs.map(view).reverse());
     else this.#answerJob(id, action, parts[5] ?? '', request, response);
     return true;
@@ -74,7 +78,9 @@ export class MockServer {
       json(response, 422, { detail: [{ loc: ['body', 'steps'], msg, type: 'value_error' }] });
       return;
     }
-    const native = MODELS.find(({ title }) => title === asked.override_settings.sd_model_checkpoint)?.native_width ?? NATIVE;
+    const native =
+      MODELS.find(({ title }) => title === asked.override_settings.sd_model_checkpoint)?.native_width ??
+      NATIVE;
     const job: MockJob = {
       id: (this.#jobs.length + 1).toString(16).padStart(16, '0'),
       state: 'queued',
@@ -94,6 +100,7 @@ export class MockServer {
       width: asked.width ?? native,
       height: asked.height ?? native,
       listeners: new Set(),
+      clear: [],
       ending: null,
     };
     this.#jobs.push(job);
@@ -115,7 +122,7 @@ export class MockServer {
     await pause(STEP_MS * 4);
     for (let batch = 0; batch < batches && job.ending !== 'interrupt'; batch += 1) {
       job.ending = null;
-      for (job.step = 0; job.step < steps && job.ending === null; ) {
+      for (job.step = 0; job.step < steps && job.ending === null;) {
         await pause(STEP_MS);
         job.step += 1;
         job.progress = (batch + job.step / steps) / batches;
@@ -136,7 +143,8 @@ export class MockServer {
     job.state = job.ending === 'cancel' ? 'cancelled' : 'done';
     if (job.request.prompt.includes('fail')) {
       job.state = 'failed';
-      job.error = 'the model gave values that are not numbers at step 3 (NaN); try another model or another precision';
+      job.error =
+        'the model gave values that are not numbers at step 3 (NaN); try another model or another precision';
     }
     tell(job, { done: 'finished', failed: 'failed', cancelled: 'cancelled' }[job.state], view(job));
     for (const listener of job.listeners) listener.end();
@@ -160,7 +168,9 @@ export class MockServer {
     const image = job.images[parseInt(file)];
     if (!image) return json(response, 404, { detail: 'picture not found' });
     response.writeHead(200, { 'content-type': 'image/png' });
-    response.end(drawPicture({ ...image, prompt: request.prompt, width, height, clear: job.step / job.steps }));
+    response.end(
+      drawPicture({ ...image, prompt: request.prompt, width, height, clear: job.clear[image.index] ?? 1 }),
+    );
   }
 }
 
@@ -173,11 +183,23 @@ function finishBatch(job: MockJob) {
     const seed = request.seed + index;
     const negative = request.negative_prompt ? `\nNegative prompt: ${request.negative_prompt}` : '';
     const facts = `Steps: ${request.steps}, Sampler: ${request.sampler_name}, Schedule type: ${request.scheduler}, CFG scale: ${request.cfg_scale}, Seed: ${seed}, Size: ${job.width}x${job.height}, Model hash: 0123456789, Model: impasto-demo, Version: v0.1.0`;
-    job.images.push({ index, url: `/api/v1/jobs/${job.id}/images/${index}.png`, seed, infotext: `${request.prompt}${negative}\n${facts}` });
+    job.clear.push(job.step / job.steps);
+    job.images.push({
+      index,
+      url: `/api/v1/jobs/${job.id}/images/${index}.png`,
+      seed,
+      infotext: `${request.prompt}${negative}\n${facts}`,
+    });
   }
 }
 
-function view({ request: _request, listeners: _listeners, ending: _ending, ...job }: MockJob): Job {
+function view({
+  request: _request,
+  listeners: _listeners,
+  clear: _clear,
+  ending: _ending,
+  ...job
+}: MockJob): Job {
   return job;
 }
 

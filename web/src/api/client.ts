@@ -15,7 +15,9 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
   try {
     response = await fetch(new URL(path, base), {
       method,
-      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
     });
   } catch {
     throw unreachable();
@@ -31,7 +33,8 @@ export const api = {
   models: () => call<Model[]>('GET', 'api/v1/models'),
   refreshModels: () => call<unknown>('POST', 'sdapi/v1/refresh-checkpoints'),
   /** The infotext in a picture's file; empty if there is none. */
-  infotext: async (image: string) => (await call<{ info: string }>('POST', 'sdapi/v1/png-info', { image })).info,
+  infotext: async (image: string) =>
+    (await call<{ info: string }>('POST', 'sdapi/v1/png-info', { image })).info,
   jobs: () => call<Job[]>('GET', 'api/v1/jobs'),
   job: (id: string) => call<Job>('GET', job(id)),
   submit: (request: JobRequest) => call<{ id: string; state: string }>('POST', 'api/v1/jobs', request),

@@ -3,14 +3,21 @@ import { failureFromBody, failureFromResponse, jobFailure } from './failure';
 
 describe('failureFromBody', () => {
   it('names the field by its label and keeps its name', () => {
-    const detail = [{ loc: ['body', 'steps'], msg: 'steps 0 is out of range: allowed are 1 to 1000', type: 'value_error' }];
+    const detail = [
+      { loc: ['body', 'steps'], msg: 'steps 0 is out of range: allowed are 1 to 1000', type: 'value_error' },
+    ];
     const failure = failureFromBody(422, { detail });
     expect(failure.message).toBe('Sampling steps: 0 is out of range: allowed are 1 to 1000.');
     expect(failure.field).toBe('steps');
   });
 
   it('reads the other shape too', () => {
-    const failure = failureFromBody(500, { error: 'RuntimeError', detail: '', body: '', errors: "model 'x' not found" });
+    const failure = failureFromBody(500, {
+      error: 'RuntimeError',
+      detail: '',
+      body: '',
+      errors: "model 'x' not found",
+    });
     expect(failure.message).toBe("Model 'x' not found.");
   });
 

@@ -47,7 +47,10 @@ export function jobFailure(message: string | null): Failure {
 }
 
 export function unreachable(): Failure {
-  return new Failure('The server cannot be reached. Check that Impasto is running and your network is up.', 0);
+  return new Failure(
+    'The server cannot be reached. Check that Impasto is running and your network is up.',
+    0,
+  );
 }
 
 export async function failureFromResponse(response: Response): Promise<Failure> {
@@ -68,7 +71,8 @@ export function failureFromBody(status: number, body: unknown): Failure {
     return new Failure(sentence(String(msg ?? 'is not valid'), field), status, field ?? null);
   }
   const text = [detail, errors].find((one) => typeof one === 'string' && one !== '') as string | undefined;
-  if (text === undefined || status === 429) return new Failure(STATUS_WORDS[status] ?? `The server answered with status ${status}.`, status);
+  if (text === undefined || status === 429)
+    return new Failure(STATUS_WORDS[status] ?? `The server answered with status ${status}.`, status);
   const field = Object.keys(FIELD_LABELS).find((name) => text.startsWith(`${name} `));
   return new Failure(sentence(text, field), status, field ?? null);
 }

@@ -43,22 +43,27 @@ function setUp(load: Surroundings['load']) {
   const log: string[] = [];
   let wake = () => {};
   const listener: Listener = {
-    change: (change) => log.push(change.kind === 'preview' ? `preview ${change.url}` : `step ${change.status.step}`),
+    change: (change) =>
+      log.push(change.kind === 'preview' ? `preview ${change.url}` : `step ${change.status.step}`),
     connection: (connected) => log.at(-1) !== `connected ${connected}` && log.push(`connected ${connected}`),
     final: (job) => log.push(`final ${job.state}`),
     gone: () => log.push('gone'),
   };
-  const stop = follow('1', {
-    open: () => {
-      sources.push(new FakeSource());
-      return sources.at(-1)!;
+  const stop = follow(
+    '1',
+    {
+      open: () => {
+        sources.push(new FakeSource());
+        return sources.at(-1)!;
+      },
+      load,
+      onWake: (callback) => {
+        wake = callback;
+        return () => (wake = () => {});
+      },
     },
-    load,
-    onWake: (callback) => {
-      wake = callback;
-      return () => (wake = () => {});
-    },
-  }, listener);
+    listener,
+  );
   return { sources, log, stop, wake: () => wake(), newest: () => sources.at(-1)! };
 }
 
@@ -72,7 +77,16 @@ describe('follow', () => {
     newest().send('preview', { image: 'p1' });
     newest().send('finished');
     await vi.advanceTimersByTimeAsync(0);
-    expect(log).toEqual(['connected true', 'step 1', 'connected true', 'preview p1', 'connected true', 'step undefined', 'connected true', 'final done']);
+    expect(log).toEqual([
+      'connected true',
+      'step 1',
+      'connected true',
+      'preview p1',
+      'connected true',
+      'step undefined',
+      'connected true',
+      'final done',
+    ]);
     expect(newest().closed).toBe(true);
   });
 
@@ -132,6 +146,9 @@ describe('readEvent', () => {
   ])('has nothing to say of %s %s', (name, data) => expect(readEvent(name, data)).toBeNull());
 
   it('takes the state from the name of the event', () => {
-    expect(readEvent('failed', '{"error":"x"}')).toEqual({ kind: 'status', status: { error: 'x', state: 'failed' } });
+    expect(readEvent('failed', '{"error":"x"}')).toEqual({
+      kind: 'status',
+      status: { error: 'x', state: 'failed' },
+    });
   });
 });

@@ -34,8 +34,10 @@ export class Form {
     const { info, models } = this.#server;
     if (!info) return;
     const { values } = this;
-    if (!info.samplers.some(({ name }) => name === values.sampler)) values.sampler = info.samplers[0]?.name ?? DEFAULTS.sampler;
-    if (!info.schedulers.some(({ label }) => label === values.scheduler)) values.scheduler = DEFAULTS.scheduler;
+    if (!info.samplers.some(({ name }) => name === values.sampler))
+      values.sampler = info.samplers[0]?.name ?? DEFAULTS.sampler;
+    if (!info.schedulers.some(({ label }) => label === values.scheduler))
+      values.scheduler = DEFAULTS.scheduler;
     if (!models.some((model) => fileOf(model) === values.model)) values.model = '';
   }
 

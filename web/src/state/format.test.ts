@@ -12,7 +12,15 @@ describe('duration', () => {
 });
 
 describe('activity', () => {
-  const running = { state: 'running', position: 0, step: 3, steps: 20, batches_done: 0, batch_count: 1, eta: 12 } as const;
+  const running = {
+    state: 'running',
+    position: 0,
+    step: 3,
+    steps: 20,
+    batches_done: 0,
+    batch_count: 1,
+    eta: 12,
+  } as const;
 
   it.each([
     [{ ...running, state: 'queued', position: 2 } as const, 'Waiting for 2 jobs before this one'],
@@ -21,7 +29,10 @@ describe('activity', () => {
     [{ ...running, step: 0, eta: null }, 'Preparing the model'],
     [running, 'Step 3 of 20, about 12 s left'],
     [{ ...running, eta: null }, 'Step 3 of 20'],
-    [{ ...running, batches_done: 1, batch_count: 4, eta: 80 }, 'Batch 2 of 4, step 3 of 20, about 1 min 20 s left'],
+    [
+      { ...running, batches_done: 1, batch_count: 4, eta: 80 },
+      'Batch 2 of 4, step 3 of 20, about 1 min 20 s left',
+    ],
   ])('%j', (job, expected) => expect(activity(job)).toBe(expected));
 });
 

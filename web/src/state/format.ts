@@ -30,7 +30,10 @@ export function activity(job: Activity): string {
     return job.position > 0 ? `Waiting for ${count(job.position, 'job')} before this one` : 'Starting';
   }
   if (job.step === 0 && job.batches_done === 0) return 'Preparing the model';
-  const batch = job.batch_count > 1 ? `Batch ${Math.min(job.batches_done + 1, job.batch_count)} of ${job.batch_count}, step` : 'Step';
+  const batch =
+    job.batch_count > 1
+      ? `Batch ${Math.min(job.batches_done + 1, job.batch_count)} of ${job.batch_count}, step`
+      : 'Step';
   const step = `${batch} ${job.step} of ${job.steps}`;
   return job.eta === null ? step : `${step}, about ${duration(job.eta)} left`;
 }

@@ -77,7 +77,12 @@ export function settingsFromInfotext(text: string, known: Known): SettingsFromTe
   return { settings, missing };
 }
 
-function readSampler(fields: Map<string, string>, known: Known, settings: Partial<Settings>, missing: string[]) {
+function readSampler(
+  fields: Map<string, string>,
+  known: Known,
+  settings: Partial<Settings>,
+  missing: string[],
+) {
   let name = fields.get('Sampler');
   if (name === undefined) return;
   let label = fields.get('Schedule type');
@@ -95,7 +100,12 @@ function readSampler(fields: Map<string, string>, known: Known, settings: Partia
   else missing.push(`schedule type ${wanted} is not known here`);
 }
 
-function readModel(fields: Map<string, string>, known: Known, settings: Partial<Settings>, missing: string[]) {
+function readModel(
+  fields: Map<string, string>,
+  known: Known,
+  settings: Partial<Settings>,
+  missing: string[],
+) {
   const [hash, name] = [fields.get('Model hash'), fields.get('Model')];
   if (hash === undefined && name === undefined) return;
   const model =

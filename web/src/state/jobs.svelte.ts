@@ -27,9 +27,13 @@ export class Jobs {
   announcement = $state('');
 
   readonly session: Result[] = $derived(this.results.filter((result) => this.#sessionJobs.has(result.jobId)));
-  readonly earlier: Result[] = $derived(this.results.filter((result) => !this.#sessionJobs.has(result.jobId)));
+  readonly earlier: Result[] = $derived(
+    this.results.filter((result) => !this.#sessionJobs.has(result.jobId)),
+  );
   /** The picture on the stage, unless the live job is. */
-  readonly selected: Result | null = $derived(this.results.find((result) => result.key === this.selectedKey) ?? null);
+  readonly selected: Result | null = $derived(
+    this.results.find((result) => result.key === this.selectedKey) ?? null,
+  );
 
   #sessionJobs = new Set<string>(JSON.parse(sessionStorage.getItem(SESSION_KEY) ?? '[]') as string[]);
   readonly #onEnd: () => void;
@@ -113,7 +117,8 @@ export class Jobs {
         change: (change) => this.#apply(change),
         connection: (connected) => this.live && (this.live.connected = connected),
         final: (final) => this.#finish(final),
-        gone: () => this.#end(new Failure('The server no longer knows this job; it was probably restarted.', 404)),
+        gone: () =>
+          this.#end(new Failure('The server no longer knows this job; it was probably restarted.', 404)),
       },
     );
   }

@@ -28,7 +28,9 @@ export function presets(native: Size): Preset[] {
 
 /** The same preset of another model, or the size itself if it is none. */
 export function carryOver(size: Size, from: Size, to: Size): Size {
-  const index = presets(from).findIndex((preset) => preset.width === size.width && preset.height === size.height);
+  const index = presets(from).findIndex(
+    (preset) => preset.width === size.width && preset.height === size.height,
+  );
   const preset = presets(to)[index];
   return preset ? { width: preset.width, height: preset.height } : size;
 }
