@@ -260,15 +260,10 @@ impl HeadTask<'_> {
         }
     }
 
-    /// Packs a tile of queries as the left side of a product, scaled.
+    /// Packs a tile of queries as the left side of a product, scaled, and to base 2.
     fn pack_queries(&self, rows: Range<usize>, packed: &mut [f32]) {
-        let (lanes, count) = (self.layout.lanes, rows.len());
-        let scale = 1.0 / (self.layout.head_size as f32).sqrt();
-        for (row, query) in rows.enumerate() {
-            for (k, element) in self.query.token(query).iter().enumerate() {
-                packed[k / lanes * count * lanes + row * lanes + k % lanes] = element * scale;
-            }
-        }
+        let scale = std::f32::consts::LOG2_E / (self.layout.head_size as f32).sqrt();
+        self.layout.isa.run(PackQueries { query: self.query, rows, scale, packed });
     }
 
     /// Takes one block of keys into a tile's sums.
@@ -325,7 +320,32 @@ impl HeadTask<'_> {
     }
 }
 
-/// Turns a block of scores into weights, and scales what has been summed before to the new largest score.
+/// Packs a tile of queries.
+struct PackQueries<'a> {
+    query: HeadRows<'a>,
+    rows: Range<usize>,
+    scale: f32,
+    /// Element `k` of row `r` at `k / L * rows * L + r * L + k % L`.
+    packed: &'a mut [f32],
+}
+
+impl Kernel for PackQueries<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let stride = self.rows.len() * S::LANES;
+        for (row, query) in self.rows.enumerate() {
+            let groups = self.packed.chunks_exact_mut(stride);
+            for (elements, group) in self.query.token(query).chunks(S::LANES).zip(groups) {
+                s.write(&mut group[row * S::LANES..], s.mul(s.read(elements), s.splat(self.scale)));
+            }
+        }
+    }
+}
+
+/// Turns a block of scores, which are logarithms to base 2, into weights, and scales what has been summed before to the
+/// new largest score.
 struct Softmax<'a> {
     /// Score of row `r` and key `k` at `k / L * rows * L + r * L + k % L`.
     scores: &'a mut [f32],
@@ -347,29 +367,40 @@ impl Kernel for Softmax<'_> {
         let stride = self.rows * S::LANES;
         let vectors = self.keys.div_ceil(S::LANES);
         let scores = &mut self.scores[..vectors * stride];
+        let Running { largest, total } = self.running;
+        let before = *largest;
         for row in 0..self.rows {
             let at = row * S::LANES;
             for k in self.seen[row]..vectors * S::LANES {
                 scores[k / S::LANES * stride + at + k % S::LANES] = f32::NEG_INFINITY;
             }
-            let before = self.running.largest[row];
-            let mut largest = s.splat(before);
+            let mut running = s.splat(before[row]);
             for group in scores.chunks_exact(stride) {
-                largest = s.max(largest, s.read(&group[at..]));
+                running = s.max(running, s.read(&group[at..]));
             }
-            let largest = s.largest(largest);
-            let mut total = s.splat(0.0);
+            largest[row] = s.largest(running);
+        }
+        // What was summed before the largest score grew, all rows at once.
+        let mut fade = [0.0; MAX_LANES];
+        for at in (0..self.rows).step_by(S::LANES) {
+            let growth = s.sub(s.read(&before[at..]), s.read(&largest[at..]));
+            let factor = math::exp2_of_negative(s, growth);
+            s.write(&mut fade[at..], factor);
+            let faded = s.mul(s.read(&total[at..]), factor);
+            s.write(&mut total[at..], faded);
+        }
+        for row in 0..self.rows {
+            let at = row * S::LANES;
+            let mut sum = s.splat(0.0);
             for group in scores.chunks_exact_mut(stride) {
-                let weight = math::exp(s, s.sub(s.read(&group[at..]), s.splat(largest)));
-                total = s.add(total, weight);
+                let weight = math::exp2_of_negative(s, s.sub(s.read(&group[at..]), s.splat(largest[row])));
+                sum = s.add(sum, weight);
                 s.write(&mut group[at..], weight);
             }
-            let fade = math::exp(s, s.splat(before - largest));
-            let faded = self.running.total[row] * s.lanes(fade)[0];
-            self.running.total[row] = faded + s.sum(total);
-            self.running.largest[row] = largest;
+            total[row] += s.sum(sum);
             for sum in self.sums[row * self.padded..(row + 1) * self.padded].chunks_exact_mut(S::LANES) {
-                s.write(sum, s.mul(s.read(sum), fade));
+                let faded = s.mul(s.read(sum), s.splat(fade[row]));
+                s.write(sum, faded);
             }
         }
     }

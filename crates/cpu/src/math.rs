@@ -17,6 +17,8 @@ const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// `(e^r - 1 - r) / r^2` for `|r| <= ln 2 / 2`, lowest power first.
 const EXP: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419, 0.001_381_314_2];
+/// `(2^f - 1) / f` for `|f| <= 1/2`, lowest power first.
+const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_4];
 /// `erfc(z) e^(z^2) / t` as a polynomial of `t = 1 / (1 + ERFC_RATE z)`, lowest power first.
 const ERFC: [f32; 8] = [
     0.186_332,
@@ -50,6 +52,17 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     let r = s.fma(n, s.splat(-LN_2_LOW), s.fma(n, s.splat(-LN_2_HIGH), inside));
     let power = s.add(s.fma(polynomial(s, &EXP, r), s.mul(r, r), r), s.splat(1.0));
     s.where_below(x, underflow, s.splat(0.0), s.add_to_exponent(power, rounded))
+}
+
+/// `2^x` for `x <= 0` with a relative error below `2e-7`; `2^-126` for everything below that exponent, NaN for NaN.
+#[inline(always)]
+pub(crate) fn exp2_of_negative<S: Simd>(s: S, x: S::F) -> S::F {
+    // The element comes second, because a comparison with NaN chooses the second.
+    let inside = s.max(s.splat(-126.0), x);
+    let rounded = s.add(inside, s.splat(ROUND));
+    let fraction = s.sub(inside, s.sub(rounded, s.splat(ROUND)));
+    let power = s.fma(polynomial(s, &EXP2, fraction), fraction, s.splat(1.0));
+    s.add_to_exponent(power, rounded)
 }
 
 /// `x / (1 + e^(-rate x))`.
@@ -114,6 +127,14 @@ mod tests {
         }
     }
 
+    struct Exp2;
+    impl Function for Exp2 {
+        #[inline(always)]
+        fn of<S: Simd>(&self, s: S, x: S::F) -> S::F {
+            exp2_of_negative(s, x)
+        }
+    }
+
     impl Function for Activation {
         #[inline(always)]
         fn of<S: Simd>(&self, s: S, x: S::F) -> S::F {
@@ -133,6 +154,20 @@ mod tests {
                 let wanted = f64::from(*x).exp();
                 assert!((f64::from(y) / wanted - 1.0).abs() < 1.5e-7, "{isa:?}: exp({x}) = {y}");
             }
+        }
+    }
+
+    #[test]
+    fn exp2_is_near_the_true_one() {
+        let xs = sweep(-126.0, 0.0);
+        for isa in Isa::supported() {
+            for (x, y) in xs.iter().zip(isa.run(Map(&xs, Exp2))) {
+                let wanted = f64::from(*x).exp2();
+                assert!((f64::from(y) / wanted - 1.0).abs() < 2e-7, "{isa:?}: exp2({x}) = {y}");
+            }
+            let edges = isa.run(Map(&[0.0, f32::NEG_INFINITY, -1e30, f32::NAN], Exp2));
+            assert_eq!(edges[..3], [1.0, f32::MIN_POSITIVE, f32::MIN_POSITIVE], "{isa:?}");
+            assert!(edges[3].is_nan(), "{isa:?}");
         }
     }
 

@@ -75,6 +75,11 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
         let Tile { mut left, left_stride, mut right, inner, out, row_stride, vector_stride, accumulate } =
             self.0;
         let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                s.prefetch(out.wrapping_add(row * row_stride + vector * vector_stride));
+            }
+        }
         // SAFETY: the loops stay within what `Tile::compute` demands: `inner` values of `k`, ROWS rows, VECTORS vectors.
         unsafe {
             for _ in 0..inner / S::LANES {

@@ -97,7 +97,7 @@ pub(crate) trait Simd: Copy {
     /// The largest lane.
     #[inline(always)]
     fn largest(self, x: Self::F) -> f32 {
-        fold(self.lanes(x), Self::LANES, f32::max)
+        fold(self.lanes(x), Self::LANES, |a, b| if a > b { a } else { b })
     }
 }
 
