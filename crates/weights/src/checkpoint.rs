@@ -126,6 +126,22 @@ impl Checkpoint {
             .map_err(|error| damaged(format!("`{name}`: {error}")))
     }
 
+    /// Lets the system take back the memory behind a tensor that has been copied elsewhere. It can still be read; its
+    /// pages then come from the file again. Without this, a loaded model would be resident twice for a while.
+    pub fn release(&self, name: &str) {
+        #[cfg(unix)]
+        if let (Source::Mapped { map, .. }, Some(entry)) = (&self.source, self.entries.get(name))
+            && let Data::InFile(range) = &entry.data
+            && range.end <= map.len()
+        {
+            // SAFETY: the map is read-only and backed by a file, so dropping its pages loses nothing. A refusal of the
+            // system costs memory only.
+            let _ = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+        }
+    }
+
     /// The file's own metadata, overridden by what `NAME.json` and `NAME.yaml` beside it say.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata

@@ -157,6 +157,22 @@ fn odd_archives_are_refused() {
 }
 
 #[test]
+fn a_member_may_not_reach_past_the_end() {
+    let pickle = Pickle::new().raw(b"}").stop();
+    let archive = zip(&[("m/data.pkl".to_owned(), pickle)]);
+    let central = archive.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    let start = central - 4;
+    for (size, fits) in [(archive.len() - start, true), (archive.len() - start + 1, false)] {
+        let mut spoilt = archive.clone();
+        for place in [20, 24] {
+            spoilt[central + place..][..4].copy_from_slice(&(size as u32).to_le_bytes());
+        }
+        let opened = open(&spoilt);
+        assert_eq!(opened.is_ok(), fits, "{opened:?}");
+    }
+}
+
+#[test]
 fn legacy_files_of_other_machines_are_refused() {
     let magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
     let version = open(&[&magic[..], &Pickle::new().int(7).stop()].concat()).unwrap_err().to_string();
