@@ -8,6 +8,8 @@ import { mockServer } from './mock/plugin.ts';
 
 const server = process.env.IMPASTO_URL ?? 'http://127.0.0.1:7860';
 const proxied = ['/api', '/sdapi', '/docs', '/openapi.json'];
+// The server lets only its own page in, by Host and Origin.
+const proxy = { target: server, changeOrigin: true, headers: { origin: new URL(server).origin } };
 
 export default defineConfig(({ mode }) => ({
   // Relative, so that the same bundle works below any path.
@@ -19,10 +21,7 @@ export default defineConfig(({ mode }) => ({
     modulePreload: { polyfill: false },
   },
   server: {
-    proxy:
-      mode === 'mock'
-        ? {}
-        : Object.fromEntries(proxied.map((path) => [path, { target: server, changeOrigin: true }])),
+    proxy: mode === 'mock' ? {} : Object.fromEntries(proxied.map((path) => [path, proxy])),
   },
   test: {
     include: ['src/**/*.test.ts'],
