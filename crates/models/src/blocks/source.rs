@@ -26,8 +26,12 @@ impl<'a, B: Backend> Source<'a, B> {
 
     /// A linear layer `inputs -> outputs` with a bias. A 1x1 convolution is one, too.
     pub fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<B::Linear, ModelError> {
-        let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
-        Ok(self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, Some(&bias))?)
+        let layer = self.backend.prepare_linear(
+            &self.matrix(name, inputs, outputs)?,
+            Some(&self.tensor(name, Part::Bias, &[outputs])?),
+        )?;
+        self.release(name);
+        Ok(layer)
     }
 
     /// A linear layer `inputs -> outputs` without a bias.
@@ -37,7 +41,9 @@ impl<'a, B: Backend> Source<'a, B> {
         inputs: usize,
         outputs: usize,
     ) -> Result<B::Linear, ModelError> {
-        Ok(self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, None)?)
+        let layer = self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, None)?;
+        self.release(name);
+        Ok(layer)
     }
 
     /// A convolution `inputs -> outputs` with a 3x3 kernel and a bias.
@@ -48,35 +54,38 @@ impl<'a, B: Backend> Source<'a, B> {
         outputs: usize,
         config: Conv2dConfig,
     ) -> Result<B::Conv2d, ModelError> {
-        let weight = self.tensor(&format!("{name}.weight"), &[outputs, inputs, 3, 3])?;
-        let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
-        Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config)?)
+        let weight = self.tensor(name, Part::Weight, &[outputs, inputs, 3, 3])?;
+        let bias = self.tensor(name, Part::Bias, &[outputs])?;
+        let layer = self.backend.prepare_conv2d(&weight, Some(&bias), config)?;
+        self.release(name);
+        Ok(layer)
     }
 
     /// Scale and shift of a normalisation.
     pub fn norm(&self, name: &str, features: usize) -> Result<B::Norm, ModelError> {
-        let scale = self.tensor(&format!("{name}.weight"), &[features])?;
-        let shift = self.tensor(&format!("{name}.bias"), &[features])?;
+        let scale = self.tensor(name, Part::Weight, &[features])?;
+        let shift = self.tensor(name, Part::Bias, &[features])?;
         Ok(self.backend.prepare_norm(&scale, &shift)?)
     }
 
     /// A table of `rows` vectors.
     pub fn embedding(&self, name: &str, rows: usize, features: usize) -> Result<B::Embedding, ModelError> {
-        let table = self.tensor(&format!("{name}.weight"), &[rows, features])?;
-        Ok(self.backend.prepare_embedding(&table)?)
+        let table = self.backend.prepare_embedding(&self.tensor(name, Part::Weight, &[rows, features])?)?;
+        self.release(name);
+        Ok(table)
     }
 
+    /// The weight of a linear layer, which may be stored as a 1x1 convolution.
     fn matrix(&self, name: &str, inputs: usize, outputs: usize) -> Result<WeightView<'a>, ModelError> {
-        let name = format!("{name}.weight");
-        let view = self.checkpoint.tensor(&self.path(&name))?;
+        let view = self.checkpoint.tensor(&self.part(name, Part::Weight))?;
         if view.shape() == [outputs, inputs, 1, 1] {
             return Ok(view.reshape(vec![outputs, inputs])?);
         }
-        self.tensor(&name, &[outputs, inputs])
+        self.tensor(name, Part::Weight, &[outputs, inputs])
     }
 
-    fn tensor(&self, name: &str, wanted: &[usize]) -> Result<WeightView<'a>, ModelError> {
-        let name = self.path(name);
+    fn tensor(&self, name: &str, part: Part, wanted: &[usize]) -> Result<WeightView<'a>, ModelError> {
+        let name = self.part(name, part);
         let view = self.checkpoint.tensor(&name)?;
         if view.shape() != wanted {
             return Err(ModelError::Shape { name, found: view.shape().to_vec(), wanted: wanted.to_vec() });
@@ -84,7 +93,27 @@ impl<'a, B: Backend> Source<'a, B> {
         Ok(view)
     }
 
+    /// The backend has its own copy now.
+    fn release(&self, name: &str) {
+        self.checkpoint.release(&self.part(name, Part::Weight));
+    }
+
+    fn part(&self, name: &str, part: Part) -> String {
+        let part = match part {
+            Part::Weight => "weight",
+            Part::Bias => "bias",
+        };
+        format!("{}.{part}", self.path(name))
+    }
+
     fn path(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
+}
+
+/// One of a layer's two tensors.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Weight,
+    Bias,
 }
