@@ -1,1 +1,22 @@
-//! The HTTP server: routes, authentication, events, embedded page.
+//! The HTTP server: A1111's interface, our own, the page, and what keeps them safe.
+//!
+//! Handlers are thin: they read a body with `impasto-api`, ask the engine, and write an answer. [`App`] holds what they
+//! share; [`serve`] listens; [`openapi`] describes the interfaces without needing an engine.
+
+mod app;
+mod auth;
+mod body;
+mod clock;
+mod error;
+mod guard;
+mod listen;
+mod metrics;
+mod routes;
+mod save;
+mod subpath;
+mod tls;
+
+pub use app::App;
+pub use error::ServerError;
+pub use listen::serve;
+pub use routes::openapi;

@@ -1,0 +1,175 @@
+//! What requests share: the engine, settings, options, and which jobs came in through A1111's interface.
+
+use crate::auth::Users;
+use crate::error::Failure;
+use crate::guard::Guard;
+use crate::metrics::RequestCounts;
+use crate::{ServerError, routes, subpath};
+use axum::Router;
+use impasto_api::{ApiError, Txt2ImgRequest, override_options};
+use impasto_engine::{Engine, JobId, JobState, JobStatus, Picture, SubmitOptions, Watcher};
+use impasto_settings::{Options, OptionsFile, ServeSettings};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The application behind the routes. Cloning gives another handle.
+#[derive(Debug, Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    settings: ServeSettings,
+    users: Option<Users>,
+    guard: Guard,
+    options: Mutex<OptionsFile>,
+    /// Jobs that somebody waits for at `/sdapi/v1/txt2img`.
+    waited_for: Mutex<Vec<JobId>>,
+    shown: Mutex<Option<Shown>>,
+    requests: RequestCounts,
+}
+
+/// The preview that `/sdapi/v1/progress` shows until enough steps have passed.
+#[derive(Debug, Clone)]
+struct Shown {
+    job: JobId,
+    batch: u32,
+    step: u32,
+    picture: Arc<Picture>,
+}
+
+impl App {
+    /// Puts the parts together. Refuses settings that would be unsafe or cannot work.
+    pub fn new(engine: Engine, settings: ServeSettings, options: OptionsFile) -> Result<Self, ServerError> {
+        let users = settings.api_auth.as_deref().map(Users::parse).transpose()?;
+        if settings.listen && users.is_none() {
+            return Err(ServerError::OpenToAll);
+        }
+        let guard = Guard::new(settings.cors_allow_origins.as_deref(), !settings.listen)?;
+        if let Some(name) = &options.options().sd_model_checkpoint
+            && engine.set_default_model(name).is_err()
+        {
+            tracing::warn!(
+                model = name,
+                "the model chosen in the options is not there; the first one is used"
+            );
+        }
+        let inner = Inner {
+            engine,
+            settings,
+            users,
+            guard,
+            options: Mutex::new(options),
+            waited_for: Mutex::default(),
+            shown: Mutex::default(),
+            requests: RequestCounts::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// All routes with everything around them.
+    pub fn router(&self) -> Router {
+        subpath::strip(self.inner.settings.subpath.as_deref(), routes::router(self))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    pub(crate) fn settings(&self) -> &ServeSettings {
+        &self.inner.settings
+    }
+
+    pub(crate) fn users(&self) -> Option<&Users> {
+        self.inner.users.as_ref()
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.inner.guard
+    }
+
+    pub(crate) fn requests(&self) -> &RequestCounts {
+        &self.inner.requests
+    }
+
+    pub(crate) fn options_file(&self) -> MutexGuard<'_, OptionsFile> {
+        self.inner.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        self.options_file().options().clone()
+    }
+
+    /// The options that hold for one request.
+    pub(crate) fn options_for(&self, request: &Txt2ImgRequest) -> Result<Options, ApiError> {
+        let find = |name: &str| self.engine().find_model(name).map(|model| model.title.clone());
+        // Which model is the default is the engine's matter.
+        let options = Options { sd_model_checkpoint: None, ..self.options() };
+        override_options(&options, request.override_settings.as_ref(), find)
+    }
+
+    /// Hands a request to the engine.
+    pub(crate) async fn submit(
+        &self,
+        request: &Txt2ImgRequest,
+        options: &Options,
+        cancel_when_unwatched: bool,
+    ) -> Result<Watcher, Failure> {
+        let generation = request.to_generation(options)?;
+        let submit = SubmitOptions { cancel_when_unwatched, previews: options.live_previews_enable };
+        let engine = self.engine().clone();
+        // The engine opens the model's file.
+        Ok(tokio::task::spawn_blocking(move || engine.submit(generation, submit)).await??)
+    }
+
+    /// Marks a job as one that somebody waits for, until the answer is dropped.
+    pub(crate) fn wait_for(&self, job: JobId) -> WaitedFor {
+        self.waited_for().push(job);
+        WaitedFor { app: self.clone(), job }
+    }
+
+    fn waited_for(&self) -> MutexGuard<'_, Vec<JobId>> {
+        self.inner.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Running jobs that came in through A1111's interface.
+    pub(crate) fn waited_for_and_running(&self) -> Vec<JobId> {
+        let waited_for = self.waited_for().clone();
+        let running = |status: &Arc<JobStatus>| {
+            (status.state == JobState::Running && waited_for.contains(&status.id)).then_some(status.id)
+        };
+        self.engine().jobs().iter().filter_map(running).collect()
+    }
+
+    /// The preview to show of a job: a new one after `every` steps, the one shown before until then.
+    pub(crate) fn preview_to_show(&self, status: &JobStatus, every: i64) -> Option<Arc<Picture>> {
+        let every = u32::try_from(every).ok()?;
+        let mut shown = self.inner.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let before =
+            shown.as_ref().filter(|shown| shown.job == status.id && shown.batch == status.batches_done);
+        let due = status.step >= before.map_or(0, |shown| shown.step) + every;
+        if due && let Some(picture) = &status.preview {
+            *shown = Some(Shown {
+                job: status.id,
+                batch: status.batches_done,
+                step: status.step,
+                picture: picture.clone(),
+            });
+        }
+        shown.as_ref().filter(|shown| shown.job == status.id).map(|shown| shown.picture.clone())
+    }
+}
+
+/// Marks a job as waited for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct WaitedFor {
+    app: App,
+    job: JobId,
+}
+
+impl Drop for WaitedFor {
+    fn drop(&mut self) {
+        self.app.waited_for().retain(|&job| job != self.job);
+    }
+}

@@ -1,0 +1,56 @@
+//! Reading a request's body as JSON, of bounded size and in bounded time.
+
+use crate::App;
+use crate::error::Failure;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_LENGTH;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use impasto_api::{ApiError, ValidationError};
+use serde_json::Value;
+use std::time::Duration;
+
+/// A request's body. What type it says it has does not matter.
+pub(crate) struct JsonBody(pub(crate) Value);
+
+impl FromRequest<App> for JsonBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let most = app.settings().max_body_bytes;
+        let too_large = || ApiError::http(413, format!("the body is larger than {most} bytes"));
+        let announced =
+            request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|bytes: u64| bytes > most) {
+            return Err(too_large().into());
+        }
+        let seconds = app.settings().request_timeout;
+        let body = Limited::new(request.into_body(), usize::try_from(most).unwrap_or(usize::MAX)).collect();
+        let bytes = match tokio::time::timeout(Duration::from_secs(seconds), body).await {
+            Err(_) => {
+                return Err(ApiError::http(408, format!("the body did not come within {seconds} s")).into());
+            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large().into()),
+            Ok(Err(error)) => return Err(ApiError::http(400, format!("the body broke off: {error}")).into()),
+            Ok(Ok(body)) => body.to_bytes(),
+        };
+        if bytes.is_empty() {
+            return Err(ApiError::field(&[], "field required", "value_error.missing", None).into());
+        }
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| not_json(&bytes, &error).into())
+    }
+}
+
+fn not_json(bytes: &[u8], error: &serde_json::Error) -> ApiError {
+    let line_start: usize = bytes
+        .split_inclusive(|&byte| byte == b'\n')
+        .take(error.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum();
+    let position = line_start + error.column().saturating_sub(1);
+    ApiError::Validation(vec![ValidationError {
+        loc: vec![Value::from("body"), Value::from(position)],
+        msg: error.to_string(),
+        kind: "value_error.jsondecode".to_owned(),
+        input: None,
+    }])
+}

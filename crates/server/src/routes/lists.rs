@@ -1,0 +1,42 @@
+//! The lists of `/sdapi/v1`.
+
+use crate::app::App;
+use crate::error::Failure;
+use axum::Json;
+use axum::extract::State;
+use impasto_api::{SamplerItem, SchedulerItem, SdModelItem};
+use serde_json::Value;
+
+/// All samplers.
+#[utoipa::path(get, path = "/sdapi/v1/samplers", tag = "sdapi", responses((status = 200, body = Vec<SamplerItem>)))]
+pub(crate) async fn samplers() -> Json<Vec<SamplerItem>> {
+    Json(impasto_api::samplers())
+}
+
+/// All schedules.
+#[utoipa::path(get, path = "/sdapi/v1/schedulers", tag = "sdapi", responses((status = 200, body = Vec<SchedulerItem>)))]
+pub(crate) async fn schedulers() -> Json<Vec<SchedulerItem>> {
+    Json(impasto_api::schedulers())
+}
+
+/// All models.
+#[utoipa::path(get, path = "/sdapi/v1/sd-models", tag = "sdapi", responses((status = 200, body = Vec<SdModelItem>)))]
+pub(crate) async fn sd_models(State(app): State<App>) -> Json<Vec<SdModelItem>> {
+    let models = app.engine().models();
+    let items = models.iter().map(|model| SdModelItem {
+        title: model.title.clone(),
+        model_name: model.name.clone(),
+        hash: model.short_hash().map(str::to_owned),
+        sha256: model.sha256.clone(),
+        filename: model.filename.clone(),
+        config: None,
+    });
+    Json(items.collect())
+}
+
+/// Looks for new model files.
+#[utoipa::path(post, path = "/sdapi/v1/refresh-checkpoints", tag = "sdapi", responses((status = 200, description = "Done")))]
+pub(crate) async fn refresh_checkpoints(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    tokio::task::spawn_blocking(move || app.engine().refresh_models()).await?;
+    Ok(Json(Value::Null))
+}

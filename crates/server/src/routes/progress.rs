@@ -1,0 +1,80 @@
+//! `GET /sdapi/v1/progress`: how far the newest job at work is.
+
+use crate::app::App;
+use crate::clock;
+use crate::error::Failure;
+use axum::Json;
+use axum::extract::{Query, State};
+use impasto_api::{ApiError, Progress, ProgressState};
+use impasto_engine::{JobState, JobStatus, Picture};
+use impasto_imaging::{Format, Pixels, encode, encode_base64};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How far the newest job at work is.
+#[utoipa::path(
+    get,
+    path = "/sdapi/v1/progress",
+    tag = "sdapi",
+    params(("skip_current_image" = Option<bool>, Query, description = "Leave the preview out")),
+    responses((status = 200, body = Progress))
+)]
+pub(crate) async fn progress(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Progress>, Failure> {
+    let skip = match query.get("skip_current_image").map(|value| value.to_lowercase()) {
+        None => false,
+        Some(value) => match value.as_str() {
+            "1" | "on" | "t" | "true" | "y" | "yes" => true,
+            "0" | "off" | "f" | "false" | "n" | "no" => false,
+            _ => return Err(not_a_flag(&value).into()),
+        },
+    };
+    let jobs = app.engine().jobs();
+    let Some(status) = jobs.into_iter().rev().find(|status| status.state == JobState::Running) else {
+        return Ok(Json(Progress::idle()));
+    };
+    let options = app.options();
+    let shown = options.live_previews_enable && !skip;
+    let preview =
+        if shown { app.preview_to_show(&status, options.show_progress_every_n_steps) } else { None };
+    let image = match preview {
+        Some(picture) => tokio::task::spawn_blocking(move || as_base64(&picture)).await?,
+        None => None,
+    };
+    Ok(Json(Progress::working(state_of(&status), status.elapsed.as_secs_f64(), image)))
+}
+
+fn not_a_flag(value: &str) -> ApiError {
+    let mut error = ApiError::field(
+        &["skip_current_image"],
+        "value could not be parsed to a boolean",
+        "type_error.bool",
+        Some(&value.into()),
+    );
+    if let ApiError::Validation(errors) = &mut error
+        && let Some(place) = errors.first_mut().and_then(|error| error.loc.first_mut())
+    {
+        *place = "query".into();
+    }
+    error
+}
+
+fn state_of(status: &JobStatus) -> ProgressState {
+    ProgressState {
+        interrupted: status.interrupted,
+        job: "scripts_txt2img".to_owned(),
+        job_count: status.request.batch_count,
+        job_timestamp: clock::timestamp(clock::now() - status.elapsed),
+        job_no: status.batches_done,
+        sampling_step: status.step,
+        sampling_steps: status.steps,
+        ..ProgressState::default()
+    }
+}
+
+fn as_base64(picture: &Arc<Picture>) -> Option<String> {
+    let pixels = Pixels { width: picture.width, height: picture.height, rgb: &picture.rgb };
+    encode(pixels, Format::Png, None).ok().map(|file| encode_base64(&file))
+}
