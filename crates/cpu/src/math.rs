@@ -18,7 +18,7 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// `(e^r - 1 - r) / r^2` for `|r| <= ln 2 / 2`, lowest power first.
 const EXP: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419, 0.001_381_314_2];
 /// `(2^f - 1) / f` for `|f| <= 1/2`, lowest power first.
-const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_4];
+const EXP2: [f32; 5] = [std::f32::consts::LN_2, 0.240_222_83, 0.055_505_585, 0.009_669_692, 0.001_330_060_9];
 /// `erfc(z) e^(z^2) / t` as a polynomial of `t = 1 / (1 + ERFC_RATE z)`, lowest power first.
 const ERFC: [f32; 8] = [
     0.186_332,

@@ -130,9 +130,7 @@ impl<L: LeftRows> Block<'_, L> {
     /// # Safety
     /// Nobody else may use the block's part of `out`.
     unsafe fn multiply(&self, packed: &mut [f32], out: &Disjoint<'_>) {
-        let step = pack::inner_block(self.weights.inner);
-        for first in (0..self.weights.inner).step_by(step) {
-            let inner = first..self.weights.inner.min(first + step);
+        for inner in pack::inner_blocks(self.weights.inner) {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
             for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
                 self.left.pack(self.isa, rows, inner.clone(), packed);

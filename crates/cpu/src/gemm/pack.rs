@@ -3,7 +3,7 @@
 use super::tile::PANEL_VECTORS;
 use crate::buffer::Buffer;
 use crate::isa::Isa;
-use crate::pool::ThreadPool;
+use crate::pool::{Disjoint, ThreadPool};
 use crate::simd::{Kernel, Simd};
 use impasto_tensor::meter::{ByteMeter, CountedBytes};
 use impasto_tensor::{TensorError, WeightView};
@@ -18,6 +18,18 @@ const INNER_BLOCK: usize = 384;
 pub(crate) fn inner_block(inner: usize) -> usize {
     let blocks = inner.div_ceil(INNER_BLOCK).max(1);
     inner.div_ceil(blocks).next_multiple_of(crate::simd::MAX_LANES)
+}
+
+/// The blocks that `inner` products are summed in.
+pub(crate) fn inner_blocks(inner: usize) -> impl Iterator<Item = Range<usize>> {
+    let block = inner_block(inner);
+    (0..inner).step_by(block).map(move |first| first..inner.min(first + block))
+}
+
+/// Where a panel of `width` columns, of `panels`, lies among the packed elements for one block of products.
+fn place(block: &Range<usize>, width: usize, panels: usize, panel: usize) -> Range<usize> {
+    let start = (block.start * panels + panel * block.len()) * width;
+    start..start + block.len() * width
 }
 
 /// A matrix `[inner, columns]` cut into panels, with the bias of its columns.
@@ -52,23 +64,22 @@ impl PackedMatrix {
         let size =
             panels.checked_mul(panel).and_then(|width| width.checked_mul(inner)).ok_or_else(too_large)?;
         let mut elements = Buffer::zeros(size)?;
-        let mut rows = Buffer::zeros(pool.threads() * inner)?;
-        let block = inner_block(inner);
+        let mut rows = Buffer::zeros(pool.threads() * panel * inner)?;
         {
-            let (elements, rows) =
-                (crate::pool::Disjoint::new(&mut elements), crate::pool::Disjoint::new(&mut rows));
+            let (elements, rows) = (Disjoint::new(&mut elements), Disjoint::new(&mut rows));
             pool.run(panels, &|worker, p| {
-                // SAFETY: the row is this worker's.
-                let row = unsafe { rows.part(worker * inner..(worker + 1) * inner) };
-                for column in p * panel..columns.min((p + 1) * panel) {
-                    weight.copy_to_f32(column * inner, row);
-                    for first in (0..inner).step_by(block) {
-                        let length = block.min(inner - first);
-                        let start = first * panels * panel + p * length * panel;
-                        // SAFETY: the panel is this task's.
-                        let packed = unsafe { elements.part(start..start + length * panel) };
-                        for (k, packed) in (first..first + length).zip(packed.chunks_exact_mut(panel)) {
-                            packed[column - p * panel] = row[k % (inner / taps) * taps + k / (inner / taps)];
+                // SAFETY: the rows are this worker's.
+                let rows = unsafe { rows.part(worker * panel * inner..(worker + 1) * panel * inner) };
+                let columns = p * panel..columns.min((p + 1) * panel);
+                let rows = &mut rows[..columns.len() * inner];
+                weight.copy_to_f32(columns.start * inner, rows);
+                for block in inner_blocks(inner) {
+                    // SAFETY: the panel is this task's.
+                    let packed = unsafe { elements.part(place(&block, panel, panels, p)) };
+                    for (k, packed) in block.zip(packed.chunks_exact_mut(panel)) {
+                        let from = k % (inner / taps) * taps + k / (inner / taps);
+                        for (packed, row) in packed.iter_mut().zip(rows.chunks_exact(inner)) {
+                            *packed = row[from];
                         }
                     }
                 }
@@ -101,11 +112,9 @@ impl PackedMatrix {
         self.bias.as_deref()
     }
 
-    /// One panel of the block of `inner` that is `range`: `[range, panel width]`.
-    pub(crate) fn panel(&self, range: &Range<usize>, panel: usize) -> &[f32] {
-        let width = self.panel;
-        let start = range.start * self.panels() * width + panel * range.len() * width;
-        &self.elements[start..start + range.len() * width]
+    /// One panel for one block of products: `[block, panel width]`.
+    pub(crate) fn panel(&self, block: &Range<usize>, panel: usize) -> &[f32] {
+        &self.elements[place(block, self.panel, self.panels(), panel)]
     }
 }
 
