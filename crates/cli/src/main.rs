@@ -1,3 +1,54 @@
 //! The `impasto` program.
+//!
+//! A run is: read the command line, find out what the settings are, do the one thing that was asked. What was typed
+//! ([`arguments`]) and what it means ([`resolve`]) are two stages, because reading a command line cannot fail for a
+//! missing file, and settings can. Results go to stdout, everything else to stderr; the exit code is 0 if it was done, 1 if
+//! not, 2 if it made no sense.
 
-fn main() {}
+mod arguments;
+mod builtin;
+mod commands;
+mod failure;
+mod logging;
+mod output;
+mod resolve;
+mod setting_flags;
+mod setup;
+
+use arguments::{BenchCommand, Command, LowArguments, ModelsCommand};
+use clap::Parser as _;
+use commands::{doctor, models, openapi, parity, serve, txt2img};
+use resolve::Settings;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match LowArguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::report_arguments(&error),
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(arguments: LowArguments) -> anyhow::Result<()> {
+    let command = arguments.command.unwrap_or(Command::Serve);
+    logging::start(matches!(command, Command::Serve))?;
+    if let Command::Openapi = command {
+        // Asked for by builds, on machines without any settings.
+        return openapi::run();
+    }
+    let settings = Settings::resolve(&arguments.settings)?;
+    match command {
+        Command::Serve => serve::run(&settings),
+        Command::Txt2img(arguments) => txt2img::run(&arguments, &settings),
+        Command::Models { command: ModelsCommand::List { json } } => models::list(&settings, json),
+        Command::Models { command: ModelsCommand::Info { model, json } } => {
+            models::info(&settings, &model, json)
+        }
+        Command::Doctor { json } => doctor::run(&settings, json),
+        Command::Openapi => openapi::run(),
+        Command::Bench { command: BenchCommand::Parity(arguments) } => parity::run(&arguments, &settings),
+    }
+}

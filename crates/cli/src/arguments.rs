@@ -1,0 +1,89 @@
+//! What was typed: the command line as clap parses it. Nothing here touches the world; `resolve` says what it means.
+
+use crate::commands::parity::ParityArguments;
+use crate::commands::txt2img::Txt2imgArguments;
+use crate::setting_flags::SettingFlags;
+use clap::{Parser, Subcommand};
+
+/// A self-hosted Stable Diffusion service with its own inference engine.
+///
+/// Without a command it serves the page and the HTTP interface, by default at http://127.0.0.1:7860.
+#[derive(Debug, Parser)]
+#[command(name = "impasto", version, max_term_width = 110, disable_help_subcommand = true)]
+pub(crate) struct LowArguments {
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the page and the HTTP interface; what happens without a command.
+    Serve,
+    /// Make pictures from text and write them to PNG files.
+    Txt2img(Txt2imgArguments),
+    /// List the models, or show one.
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+    /// Say what this machine offers, what is wrong with the set-up, and how to mend it.
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the description of the HTTP interface (OpenAPI, JSON).
+    Openapi,
+    /// Measure and compare.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// One line a model: its title, size and what is wrong with it.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What is to be known of one model: sizes, hash, networks.
+    Info {
+        /// Title, name, file name or hash, as `models list` shows them.
+        model: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Run the networks and samplers on given inputs and compare with given outputs.
+    Parity(ParityArguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        LowArguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_is_serve_and_settings_may_stand_anywhere() {
+        for line in [&["impasto", "--port", "1"][..], &["impasto", "serve", "--port=1"]] {
+            let parsed = LowArguments::try_parse_from(line).unwrap();
+            assert!(matches!(parsed.command, None | Some(Command::Serve)));
+            assert_eq!(parsed.settings.get("port"), Some("1"), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `serve`: it says where it is, answers, and ends in order when it is told to.
+
+use crate::program::Place;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+
+struct Server {
+    child: Child,
+    /// Host and port.
+    address: String,
+    line: String,
+}
+
+impl Server {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut command = place.command(&[&["serve", "--port=0"], arguments].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit_once("://").unwrap().1.split('/').next().unwrap().to_owned();
+        Self { child, address, line }
+    }
+
+    fn get(&self, path: &str, headers: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", self.address)
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A test that failed must not leave it running.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal by the system's own command.
+pub(crate) fn signal(process: u32, name: &str) {
+    let sent = std::process::Command::new("kill")
+        .args([&format!("-{name}"), &process.to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn says_where_it_is_and_answers() {
+    let server = Server::start(&Place::new(), &[]);
+    assert!(server.line.starts_with("Impasto is at http://127.0.0.1:"), "{}", server.line);
+    assert!(server.get("/livez", "").starts_with("HTTP/1.1 200"));
+    assert!(server.get("/sdapi/v1/sd-models", "").contains("tiny.safetensors"));
+}
+
+#[test]
+fn a_password_is_asked_for_everywhere() {
+    let server = Server::start(&Place::new(), &["--api-auth=me:pass:word"]);
+    for path in ["/", "/docs", "/openapi.json", "/sdapi/v1/options"] {
+        assert!(server.get(path, "").starts_with("HTTP/1.1 401"), "{path}");
+    }
+    // me:pass:word
+    let answer = server.get("/sdapi/v1/options", "Authorization: Basic bWU6cGFzczp3b3Jk\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ends_in_order_when_told_to() {
+    for name in ["TERM", "INT"] {
+        let mut server = Server::start(&Place::new(), &[]);
+        signal(server.child.id(), name);
+        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("--port={}", taken.local_addr().unwrap().port());
+    let run = Place::new().run(&["serve", &port]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("error: cannot listen at 127.0.0.1:"), "{run:?}");
+    assert!(run.stderr.contains("help: --port"), "{run:?}");
+}
