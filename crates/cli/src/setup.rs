@@ -22,7 +22,7 @@ pub(crate) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
         threads: NonZero::new(serve.threads as usize),
         // `auto`, the one value that names no instruction set, means the best there is.
         isa: serve.isa.parse().ok(),
-        activation_bytes: None,
+        ..CpuOptions::default()
     };
     Ok(CpuBackend::new(options)?)
 }

@@ -19,8 +19,9 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     if engine.models().is_empty() {
         tracing::warn!(folder = %settings.models_dir().display(), "there is no model: put a checkpoint there");
     }
-    tracing::info!(backend = engine.describe(), data_dir = %settings.data_dir().display(), "starting");
+    let backend = engine.describe().to_owned();
     let app = App::new(engine, settings.serve.clone(), options).map_err(advise)?;
+    tracing::info!(backend, data_dir = %settings.data_dir().display(), "starting");
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
