@@ -6,12 +6,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 /// The body of `POST /api/v1/jobs`: a kind, and the fields of that kind's request.
-#[derive(Debug, Clone, PartialEq, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct JobSubmission {
     /// `txt2img`.
     pub kind: String,
     /// The fields stand beside `kind`.
-    #[schema(inline)]
+    #[serde(flatten)]
     pub request: Txt2ImgRequest,
 }
 
@@ -40,7 +40,7 @@ impl JobSubmission {
 pub struct Accepted {
     /// The job's name.
     pub id: String,
-    /// `queued`.
+    /// `queued`, or already `running`.
     pub state: &'static str,
 }
 

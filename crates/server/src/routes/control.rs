@@ -8,14 +8,14 @@ use impasto_engine::Stop;
 use serde_json::{Value, json};
 
 /// Ends the jobs at work; their pictures so far are answered.
-#[utoipa::path(post, path = "/sdapi/v1/interrupt", tag = "sdapi", responses((status = 200, description = "Done")))]
+#[utoipa::path(post, path = "/sdapi/v1/interrupt", operation_id = "sdapi_interrupt", tag = "sdapi", responses((status = 200, description = "Done")))]
 pub(crate) async fn interrupt(State(app): State<App>) -> Json<Value> {
     stop(&app, Stop::Interrupt);
     Json(json!({}))
 }
 
 /// Ends the batches at work; the jobs go on with the next.
-#[utoipa::path(post, path = "/sdapi/v1/skip", tag = "sdapi", responses((status = 200, description = "Done")))]
+#[utoipa::path(post, path = "/sdapi/v1/skip", operation_id = "sdapi_skip", tag = "sdapi", responses((status = 200, description = "Done")))]
 pub(crate) async fn skip(State(app): State<App>) -> Json<Value> {
     stop(&app, Stop::Skip);
     Json(Value::Null)

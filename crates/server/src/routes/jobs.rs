@@ -41,6 +41,8 @@ pub(crate) async fn submit(
     let options = app.options_for(&request)?;
     let mut watcher = app.submit(&request, &options, false).await?;
     let status = watcher.status();
+    // Previews are made while somebody watches; clients that ask from time to time are to see them too.
+    tokio::spawn(watcher.finished());
     Ok((StatusCode::ACCEPTED, Json(Accepted { id: status.id.to_string(), state: status.state.name() })))
 }
 

@@ -84,13 +84,10 @@ fn documented() -> OpenApiRouter<App> {
 /// All routes with everything around them. The last layer is the outermost.
 pub(crate) fn router(app: &App) -> Router {
     let (routes, document) = documented().split_for_parts();
-    let mut routes = routes.merge(docs::router(document, app.settings().subpath.as_deref()));
-    if !app.settings().nowebui {
-        routes = routes.merge(page::router());
-    }
     let routes =
         routes
-            .fallback(|| async { Failure(plain(404, "Not Found")) })
+            .merge(docs::router(document, app.settings().subpath.as_deref()))
+            .fallback(page::file)
             .method_not_allowed_fallback(|| async { Failure(plain(405, "Method Not Allowed")) })
             .layer(CompressionLayer::new().compress_when(
                 SizeAbove::new(1000).and(NotForContentType::IMAGES).and(NotForContentType::SSE),

@@ -14,7 +14,7 @@ const MODEL: &str = "sd_model_checkpoint";
 const MODEL_HASH: &str = "sd_checkpoint_hash";
 
 /// All options by name.
-#[utoipa::path(get, path = "/sdapi/v1/options", tag = "sdapi", responses((status = 200, description = "Options by name", body = Object)))]
+#[utoipa::path(get, path = "/sdapi/v1/options", operation_id = "sdapi_options", tag = "sdapi", responses((status = 200, description = "Options by name", body = Object)))]
 pub(crate) async fn show(State(app): State<App>) -> Json<Value> {
     Json(Value::Object(values(&app)))
 }

@@ -2,11 +2,9 @@
 
 use crate::app::App;
 use crate::error::Failure;
-use axum::Router;
-use axum::extract::Path;
-use axum::http::header;
+use axum::extract::State;
+use axum::http::{Method, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
 
 /// A file of the page: path, media type, contents.
 type File = (&'static str, &'static str, &'static [u8]);
@@ -27,19 +25,15 @@ const MISSING: &str = "<!doctype html><html lang=\"en\"><title>Impasto</title>\
 again: <code>cargo run --release</code>.</p>\
 <p>The interfaces work all the same: <a href=\"docs\">what there is</a>.</p>";
 
-/// The routes of the page.
-pub(crate) fn router() -> Router<App> {
-    Router::new().route("/", get(|| async { index() })).route("/{*path}", get(file))
-}
-
-fn index() -> Response {
-    find("index.html").map_or_else(|| Html(MISSING).into_response(), answer)
-}
-
-async fn file(Path(path): Path<String>) -> Response {
-    match find(&path) {
-        Some(file) => answer(file),
-        None => Failure(super::plain(404, "Not Found")).into_response(),
+/// A file of the page; the answer to every path that no other route has.
+pub(crate) async fn file(State(app): State<App>, method: Method, uri: Uri) -> Response {
+    let asked = !app.settings().nowebui && matches!(method, Method::GET | Method::HEAD);
+    match uri.path() {
+        "/" if asked => find("index.html").map_or_else(|| Html(MISSING).into_response(), answer),
+        path => match find(path.trim_start_matches('/')).filter(|_| asked) {
+            Some(file) => answer(file),
+            None => Failure(super::plain(404, "Not Found")).into_response(),
+        },
     }
 }
 

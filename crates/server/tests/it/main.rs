@@ -1,0 +1,17 @@
+//! The server from outside: routes on a real engine with a kilobyte-sized model on the reference backend.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod control;
+mod docs;
+mod health;
+mod jobs;
+mod lists;
+mod options;
+mod page;
+mod png_info;
+mod progress;
+mod protection;
+mod serving;
+mod setup;
+mod txt2img;

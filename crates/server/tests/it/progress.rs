@@ -1,0 +1,38 @@
+//! `/sdapi/v1/progress`
+
+use crate::setup::{TestApp, long};
+use impasto_imaging::{decode, decode_base64};
+use serde_json::json;
+
+#[tokio::test]
+async fn idle_is_all_zeros() {
+    let app = TestApp::new();
+    insta::assert_snapshot!(app.get("/sdapi/v1/progress").await.told(), @r#"200 {"progress":0.0,"eta_relative":0.0,"state":{"skipped":false,"interrupted":false,"stopping_generation":false,"job":"","job_count":0,"job_timestamp":"0","job_no":0,"sampling_step":0,"sampling_steps":0},"current_image":null,"textinfo":null}"#);
+}
+
+#[tokio::test]
+async fn a_job_at_work_is_told_with_a_preview() {
+    let app = TestApp::new();
+    app.post("/sdapi/v1/options", json!({ "show_progress_every_n_steps": 1 })).await.good();
+    let id = app.submit(long(json!({ "n_iter": 2 }))).await;
+    app.wait_until(&id, |job| job["preview"].is_string()).await;
+    let progress = app.get("/sdapi/v1/progress").await.good();
+    let state = &progress["state"];
+    assert_eq!((state["job"].as_str(), state["job_count"].as_u64()), (Some("scripts_txt2img"), Some(2)));
+    assert_eq!((state["job_no"].as_u64(), state["sampling_steps"].as_u64()), (Some(0), Some(900)));
+    assert!(state["sampling_step"].as_u64() > Some(0));
+    assert_eq!(state["job_timestamp"].as_str().unwrap().len(), 14);
+    assert!(progress["progress"].as_f64() > Some(0.01) && progress["eta_relative"].as_f64() > Some(0.0));
+    let preview = decode_base64(progress["current_image"].as_str().unwrap()).unwrap();
+    assert!(decode(&preview, 4096).is_ok());
+    let without = app.get("/sdapi/v1/progress?skip_current_image=true").await.good();
+    assert_eq!(without["current_image"], json!(null));
+    app.post("/sdapi/v1/options", json!({ "live_previews_enable": false })).await.good();
+    assert_eq!(app.get("/sdapi/v1/progress").await.good()["current_image"], json!(null));
+}
+
+#[tokio::test]
+async fn a_bad_flag_is_named() {
+    let app = TestApp::new();
+    insta::assert_snapshot!(app.get("/sdapi/v1/progress?skip_current_image=perhaps").await.told(), @r#"422 {"detail":[{"loc":["query","skip_current_image"],"msg":"value could not be parsed to a boolean","type":"type_error.bool","input":"perhaps"}]}"#);
+}
