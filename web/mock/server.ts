@@ -1,11 +1,15 @@
 // A stand-in for Impasto's server, so that the page can be worked on without one. It has one worker, draws discs, and
 // says no as the real one does. A prompt with "fail" in it makes a job that fails.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Info, Job, JobRequest, Model } from '../src/api/types.ts';
+import type { Info, Job, Model } from '../src/api/types.ts';
+import type { toRequest } from '../src/state/settings.ts';
 import { drawPicture, readInfotext } from './pictures.ts';
 
+/** What the page sends; it leaves nothing out. */
+type PageRequest = ReturnType<typeof toRequest>;
+
 interface MockJob extends Job {
-  request: JobRequest;
+  request: PageRequest;
   width: number;
   height: number;
   listeners: Set<ServerResponse>;
@@ -21,7 +25,13 @@ const FINAL = new Set(['done', 'failed', 'cancelled']);
 const INFO: Info = {
   version: 'impasto 0.1.0',
   backend: 'stand-in',
-  limits: { max_edge: 2048, max_pixels: 2048 * 2048, max_steps: 1000, max_images: 256 },
+  limits: {
+    max_edge: 2048,
+    max_pixels: 2048 * 2048,
+    max_steps: 1000,
+    max_images: 256,
+    max_prompt_bytes: 2 ** 20,
+  },
   samplers: ['DPM++ 2M', 'Euler a', 'Euler', 'DDIM'].map((name) => ({ name })),
   schedulers: ['Automatic', 'Uniform', 'Karras', 'Exponential', 'SGM Uniform'].map((label) => ({
     name: label.toLowerCase().replace(' ', '_'),
@@ -56,7 +66,7 @@ export class MockServer {
     else if (resource === 'info') json(response, 200, INFO);
     else if (resource === 'models') json(response, 200, MODELS);
     else if (resource === 'jobs' && id === '' && request.method === 'POST')
-      this.#submit(await read<JobRequest>(request), response);
+      this.#submit(await read<PageRequest>(request), response);
     else if (resource === 'jobs' && id === '') json(response, 200, this.#jobs.map(view).reverse());
     else this.#answerJob(id, action, parts[5] ?? '', request, response);
     return true;
@@ -72,7 +82,7 @@ export class MockServer {
     else json(response, 200, view(job));
   }
 
-  #submit(asked: JobRequest, response: ServerResponse) {
+  #submit(asked: PageRequest, response: ServerResponse) {
     if (asked.steps < 1 || asked.steps > INFO.limits.max_steps) {
       const msg = `steps ${asked.steps} is out of range: allowed are 1 to ${INFO.limits.max_steps}`;
       json(response, 422, { detail: [{ loc: ['body', 'steps'], msg, type: 'value_error' }] });
@@ -81,8 +91,9 @@ export class MockServer {
     const native =
       MODELS.find(({ title }) => title === asked.override_settings.sd_model_checkpoint)?.native_width ??
       NATIVE;
+    const id = (this.#jobs.length + 1).toString(16).padStart(16, '0');
     const job: MockJob = {
-      id: (this.#jobs.length + 1).toString(16).padStart(16, '0'),
+      id,
       state: 'queued',
       position: this.#jobs.filter((one) => !FINAL.has(one.state)).length,
       step: 0,
@@ -90,12 +101,16 @@ export class MockServer {
       batches_done: 0,
       batch_count: asked.n_iter,
       progress: 0,
+      elapsed: 0,
       eta: null,
+      prompt: asked.prompt,
+      negative_prompt: asked.negative_prompt,
       model: null,
       preview: null,
       images: [],
       interrupted: false,
       error: null,
+      events: `/api/v1/jobs/${id}/events`,
       request: { ...asked, seed: asked.seed < 0 ? Math.floor(Math.random() * 2 ** 32) : asked.seed },
       width: asked.width ?? native,
       height: asked.height ?? native,
@@ -188,6 +203,7 @@ function finishBatch(job: MockJob) {
       index,
       url: `/api/v1/jobs/${job.id}/images/${index}.png`,
       seed,
+      subseed: 0,
       infotext: `${request.prompt}${negative}\n${facts}`,
     });
   }

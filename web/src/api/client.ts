@@ -1,45 +1,47 @@
 // The calls that the page makes. Paths are relative to the page, so that it works below any subpath.
+import createClient from 'openapi-fetch';
+import { failureFromBody, unreachable } from './failure';
+import type { paths } from './schema';
 import type { Info, Job, JobRequest, Model } from './types';
-import { failureFromResponse, unreachable } from './failure';
 
 // Not `document.baseURI`: it may carry a user name and password, with which fetch refuses to work.
 const base = new URL('.', location.origin + location.pathname);
+const client = createClient<paths>({ baseUrl: base.href.replace(/\/$/, '') });
 
 /** A link in a server's answer, as something the browser can load from here. */
 export function link(url: string): string {
   return new URL(url.replace(/^\//, ''), base).href;
 }
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  let response: Response;
-  try {
-    response = await fetch(new URL(path, base), {
-      method,
-      ...(body === undefined
-        ? {}
-        : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-    });
-  } catch {
-    throw unreachable();
-  }
-  if (!response.ok) throw await failureFromResponse(response);
-  return (response.status === 204 ? undefined : await response.json()) as T;
+interface Answer<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
 }
 
-const job = (id: string) => `api/v1/jobs/${encodeURIComponent(id)}`;
+/** The contents of an answer. Throws a `Failure` if there is none, or if it says no. */
+async function read<T>(call: Promise<Answer<T>>): Promise<T> {
+  const { data, error, response } = await call.catch(() => {
+    throw unreachable();
+  });
+  if (!response.ok) throw failureFromBody(response.status, error);
+  return data as T;
+}
+
+const one = (id: string) => ({ params: { path: { id } } });
 
 export const api = {
-  info: () => call<Info>('GET', 'api/v1/info'),
-  models: () => call<Model[]>('GET', 'api/v1/models'),
-  refreshModels: () => call<unknown>('POST', 'sdapi/v1/refresh-checkpoints'),
-  /** The infotext in a picture's file; empty if there is none. */
+  info: (): Promise<Info> => read(client.GET('/api/v1/info')),
+  models: () => read(client.GET('/api/v1/models')) as Promise<Model[]>,
+  refreshModels: () => read(client.POST('/sdapi/v1/refresh-checkpoints')),
+  /** The infotext in a picture's file, given as a `data:` link; empty if there is none. */
   infotext: async (image: string) =>
-    (await call<{ info: string }>('POST', 'sdapi/v1/png-info', { image })).info,
-  jobs: () => call<Job[]>('GET', 'api/v1/jobs'),
-  job: (id: string) => call<Job>('GET', job(id)),
-  submit: (request: JobRequest) => call<{ id: string; state: string }>('POST', 'api/v1/jobs', request),
-  cancel: (id: string) => call<unknown>('DELETE', job(id)),
-  interrupt: (id: string) => call<unknown>('POST', `${job(id)}/interrupt`),
-  skip: (id: string) => call<unknown>('POST', `${job(id)}/skip`),
-  events: (id: string) => new EventSource(new URL(`${job(id)}/events`, base)),
+    (await read(client.POST('/sdapi/v1/png-info', { body: { image } }))).info,
+  jobs: () => read(client.GET('/api/v1/jobs')) as Promise<Job[]>,
+  job: (id: string) => read(client.GET('/api/v1/jobs/{id}', one(id))) as Promise<Job>,
+  submit: (request: JobRequest) => read(client.POST('/api/v1/jobs', { body: request })),
+  cancel: (id: string) => read(client.DELETE('/api/v1/jobs/{id}', one(id))),
+  interrupt: (id: string) => read(client.POST('/api/v1/jobs/{id}/interrupt', one(id))),
+  skip: (id: string) => read(client.POST('/api/v1/jobs/{id}/skip', one(id))),
+  events: (id: string) => new EventSource(link(`/api/v1/jobs/${encodeURIComponent(id)}/events`)),
 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { failureFromBody, failureFromResponse, jobFailure } from './failure';
+import { failureFromBody, jobFailure } from './failure';
 
 describe('failureFromBody', () => {
   it('names the field by its label and keeps its name', () => {
@@ -31,14 +31,10 @@ describe('failureFromBody', () => {
     [503, null, /starting or shutting down/],
     [418, 'text', /status 418/],
     [422, { detail: [] }, /status 422/],
+    [413, '<html>too large</html>', /too large for the server/],
   ])('has words for %d %j', (status, body, words) => {
     expect(failureFromBody(status, body).message).toMatch(words);
   });
-});
-
-it('survives an answer that is no JSON', async () => {
-  const failure = await failureFromResponse(new Response('<html>', { status: 413 }));
-  expect(failure.message).toMatch(/too large/);
 });
 
 it('makes a sentence of why a job failed', () => {

@@ -53,16 +53,7 @@ export function unreachable(): Failure {
   );
 }
 
-export async function failureFromResponse(response: Response): Promise<Failure> {
-  let body: unknown = null;
-  try {
-    body = await response.json();
-  } catch {
-    // Not JSON, such as a proxy's page: the status has to do.
-  }
-  return failureFromBody(response.status, body);
-}
-
+/** `body` is what came with an HTTP status that says no: JSON, text, or nothing. */
 export function failureFromBody(status: number, body: unknown): Failure {
   const { detail, errors } = (body ?? {}) as { detail?: unknown; errors?: unknown };
   if (Array.isArray(detail) && detail.length > 0) {

@@ -11,7 +11,10 @@ const JOB: Job = {
   batches_done: 0,
   batch_count: 1,
   progress: 0,
+  elapsed: 0,
   eta: null,
+  prompt: '',
+  negative_prompt: '',
   model: null,
   width: 128,
   height: 128,
@@ -19,6 +22,7 @@ const JOB: Job = {
   images: [],
   interrupted: false,
   error: null,
+  events: '',
 };
 
 class FakeSource implements Source {

@@ -53,7 +53,7 @@ export function restoreSettings(stored: string | null): Settings {
 }
 
 /** `settings.model` is a title here. */
-export function toRequest(settings: Settings): JobRequest {
+export function toRequest(settings: Settings) {
   return {
     kind: 'txt2img',
     prompt: settings.prompt,
@@ -68,7 +68,7 @@ export function toRequest(settings: Settings): JobRequest {
     batch_size: settings.batchSize,
     n_iter: settings.batchCount,
     override_settings: settings.model ? { sd_model_checkpoint: settings.model } : {},
-  };
+  } satisfies JobRequest;
 }
 
 function parseObject(text: string | null): Record<string, unknown> {
