@@ -1,6 +1,7 @@
 //! Whole networks against transformers' and diffusers', and rows of a batch against themselves alone.
 
 use crate::TOLERANCE;
+use impasto_cpu::{CpuBackend, CpuOptions};
 use impasto_models::{ModelError, StableDiffusion};
 use impasto_tensor::{Array, Backend};
 use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
@@ -127,4 +128,24 @@ fn vae_refuses_what_does_not_fit<B: Backend>(backend: Arc<B>) {
     assert!(model.vae.decode(&Array::zeros([4, 4, 4])).is_err());
     assert!(model.vae.encode_mean(&Array::zeros([1, 3, 12, 16])).is_err(), "not a multiple of 8");
     assert!(model.vae.encode_mean(&Array::zeros([1, 3, 0, 16])).is_err());
+}
+
+/// On the fast backend alone: the picture is 512 x 1280 pixels.
+#[test]
+fn vae_decodes_large_latents_in_tiles() {
+    let model = tiny(Arc::new(CpuBackend::new(CpuOptions::default()).unwrap()));
+    let (height, width) = (64, 160);
+    let element = |i: usize| (i as f32 * 1.3).sin();
+    let latent = Array::new([1, 4, height, width], (0..4 * height * width).map(element).collect()).unwrap();
+    let picture = model.vae.decode(&latent).unwrap();
+    assert_eq!(picture.shape(), [1, 3, 8 * height, 8 * width]);
+    assert!(picture.data().iter().all(|pixel| pixel.is_finite()));
+
+    // The first tile is 64 wide, the second begins at 48: up to there the picture is the first tile's alone.
+    let first = latent.data().chunks(width).flat_map(|line| line[..64].to_vec()).collect();
+    let first = model.vae.decode(&Array::new([1, 4, height, 64], first).unwrap()).unwrap();
+    let lines = picture.data().chunks(8 * width).zip(first.data().chunks(8 * 64));
+    for (line, (whole, tile)) in lines.enumerate() {
+        assert_eq!(whole[..8 * 48], tile[..8 * 48], "line {line}");
+    }
 }
