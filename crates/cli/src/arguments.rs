@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 /// A self-hosted Stable Diffusion service with its own inference engine.
 ///
-/// Without a command it serves the page and the HTTP interface, by default at http://127.0.0.1:7860.
+/// Without a command it serves the page and the HTTP interface, by default at port 7860 of this machine.
 #[derive(Debug, Parser)]
 #[command(name = "impasto", version, max_term_width = 110, disable_help_subcommand = true)]
 pub(crate) struct LowArguments {

@@ -89,7 +89,7 @@ mod tests {
         let error: anyhow::Result<()> = Err(failure("no model", "put one there"));
         let error = error.context("cannot start").unwrap_err();
         assert_eq!(format!("{error:#}"), "cannot start: no model");
-        assert!(error.chain().any(|cause| cause.is::<Advised>()));
+        assert!(error.chain().any(<dyn std::error::Error>::is::<Advised>));
     }
 
     #[test]

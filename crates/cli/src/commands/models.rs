@@ -15,7 +15,7 @@ pub(crate) fn list(settings: &Settings, as_json: bool) -> anyhow::Result<()> {
     let entries = engine.models();
     engine.shutdown(Duration::ZERO);
     if as_json {
-        return output::print_json(&entries.iter().map(|entry| summary(entry)).collect::<Value>());
+        return output::print_json(&entries.iter().map(summary).collect::<Value>());
     }
     for entry in &entries {
         output::print(&format!("{:<48} {:>10}  {}", entry.title, size(entry.bytes), verdict(entry)))?;

@@ -20,17 +20,20 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The reference file is a .safetensors with any of these groups; each is inputs -> outputs.
-///
-///   clip.tokens [B,77] -> clip.hidden, clip.penultimate [B,77,D], both after the final norm
-///   unet.latent [B,4,h,w], unet.timestep [B], unet.context [B,T,D] -> unet.output
-///   vae.latent [B,4,h,w] -> vae.decoded [B,3,8h,8w], not clamped
-///   vae.image [B,3,8h,8w], -1 to 1 -> vae.encoded_mean, in the UNet's scale
-///   trajectory.NAME.noise [B,4,h,w] of unit variance, .context, .uncond [B,T,D], .cfg_scale, .steps -> .latent
-///
-/// NAME is a sampler (euler, dpmpp_2m, ddim) and perhaps a schedule: euler, dpmpp_2m_karras.
+/// What can stand in the file, for the help.
+const GROUPS: &str = "\
+The reference file is a .safetensors with any of these groups, each inputs -> outputs:
+
+  clip.tokens [B,77] -> clip.hidden, clip.penultimate [B,77,D], both after the final norm
+  unet.latent [B,4,h,w], unet.timestep [B], unet.context [B,T,D] -> unet.output
+  vae.latent [B,4,h,w] -> vae.decoded [B,3,8h,8w], not clamped
+  vae.image [B,3,8h,8w], -1 to 1 -> vae.encoded_mean, in the UNet's scale
+  trajectory.NAME.noise [B,4,h,w] of unit variance, .context, .uncond [B,T,D], .cfg_scale, .steps -> .latent
+
+NAME is a sampler (euler, dpmpp_2m, ddim) and perhaps a schedule: euler, dpmpp_2m_karras.";
+
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = GROUPS)]
 pub(crate) struct ParityArguments {
     /// A checkpoint: a file, or the name of a model.
     #[arg(long)]
