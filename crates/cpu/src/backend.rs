@@ -2,12 +2,12 @@
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::elementwise::{self, Pointwise};
-use crate::gemm::{Epilogue, Machine, MatrixRows, PackedMatrix, multiply};
+use crate::gemm::{Epilogue, Machine, MatrixRows, MatrixSizes, PackedMatrix, multiply};
 use crate::isa::{Isa, IsaName};
 use crate::norm::{self, Affine};
 use crate::pool::ThreadPool;
-use crate::tensor::{CpuConv2d, CpuEmbedding, CpuLinear, CpuNorm, CpuTensor};
-use crate::{attention, conv, peak};
+use crate::tensor::{ConvolutionMethod, CpuConv2d, CpuEmbedding, CpuLinear, CpuNorm, CpuTensor};
+use crate::{attention, conv, peak, winograd};
 use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::{
     Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Resample, TensorError,
@@ -24,6 +24,8 @@ pub struct CpuOptions {
     pub isa: Option<IsaName>,
     /// Bytes that activations may occupy at once; without limit if `None`. Weights are not counted.
     pub activation_bytes: Option<usize>,
+    /// How convolutions are computed.
+    pub convolution: ConvolutionMethod,
 }
 
 /// The backend that runs on the host's processor.
@@ -33,6 +35,7 @@ pub struct CpuBackend {
     threads: ThreadPool,
     buffers: BufferPool,
     meter: ByteMeter,
+    convolution: ConvolutionMethod,
 }
 
 impl CpuBackend {
@@ -50,6 +53,7 @@ impl CpuBackend {
             threads: ThreadPool::new(threads.unwrap_or(NonZero::<usize>::MIN))?,
             buffers: BufferPool::new(options.activation_bytes.unwrap_or(usize::MAX)),
             meter: ByteMeter::default(),
+            convolution: options.convolution,
         })
     }
 
@@ -62,6 +66,11 @@ impl CpuBackend {
     /// point operations that were: a measured time means little unless it is set beside the time of this.
     pub fn run_peak(&self) -> Result<f64, TensorError> {
         peak::run(self.isa, &self.threads)
+    }
+
+    /// What packing weights needs.
+    fn tools(&self) -> (Isa, &ThreadPool, &ByteMeter) {
+        (self.isa, &self.threads, &self.meter)
     }
 
     fn machine(&self) -> Machine<'_> {
@@ -112,8 +121,10 @@ impl Backend for CpuBackend {
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
     ) -> Result<CpuLinear, TensorError> {
-        shapes::linear_weight(weight, bias)?;
-        let matrix = PackedMatrix::new(self.isa, &self.threads, &self.meter, weight, bias, 1)?;
+        let [columns, inner] = shapes::linear_weight(weight, bias)?;
+        let sizes = MatrixSizes { parts: 1, inner, columns };
+        let copy = |stored: &[f32], row: &mut [f32]| row.copy_from_slice(stored);
+        let matrix = PackedMatrix::new(self.tools(), sizes, weight, bias, &copy)?;
         Ok(CpuLinear { matrix })
     }
 
@@ -124,9 +135,16 @@ impl Backend for CpuBackend {
         config: Conv2dConfig,
     ) -> Result<CpuConv2d, TensorError> {
         let sizes = shapes::conv2d_weight(weight, bias, config)?;
-        let taps = sizes[2] * sizes[3];
-        let matrix = PackedMatrix::new(self.isa, &self.threads, &self.meter, weight, bias, taps)?;
-        Ok(CpuConv2d { matrix, sizes, config })
+        let method = match self.convolution {
+            ConvolutionMethod::Winograd if winograd::suits(sizes, config) => ConvolutionMethod::Winograd,
+            _ => ConvolutionMethod::Direct,
+        };
+        let prepare = match method {
+            ConvolutionMethod::Direct => conv::prepare,
+            ConvolutionMethod::Winograd => winograd::prepare,
+        };
+        let matrix = prepare(self.tools(), sizes, weight, bias)?;
+        Ok(CpuConv2d { matrix, sizes, config, method })
     }
 
     fn prepare_norm(&self, scale: &WeightView<'_>, shift: &WeightView<'_>) -> Result<CpuNorm, TensorError> {
@@ -175,7 +193,7 @@ impl Backend for CpuBackend {
         weights: &CpuLinear,
         args: LinearArgs<'_, CpuTensor>,
     ) -> Result<CpuTensor, TensorError> {
-        let PackedMatrix { inner, columns, .. } = weights.matrix;
+        let MatrixSizes { inner, columns, .. } = weights.matrix.sizes;
         let shape = shapes::linear(&x.shape, [columns, inner], shape_of(args.residual))?;
         let epilogue = Epilogue {
             bias: weights.matrix.bias(),
@@ -203,8 +221,12 @@ impl Backend for CpuBackend {
             residual: args.residual.map(CpuTensor::elements),
         };
         let how = (weights.config, args.padding_mode);
+        let conv2d = match weights.method {
+            ConvolutionMethod::Direct => conv::conv2d,
+            ConvolutionMethod::Winograd => winograd::conv2d,
+        };
         self.tensor(sizes.shape(), |out| {
-            conv::conv2d(self.machine(), x.elements(), &weights.matrix, &sizes, how, epilogue, out)
+            conv2d(self.machine(), x.elements(), &weights.matrix, &sizes, how, epilogue, out)
         })
     }
 

@@ -4,14 +4,34 @@
 //! pixel, or zeros beyond the border. Channels-last, such a row is a few contiguous pieces, so that gathering it into
 //! the product's packed tiles costs little more than reading it, and the full matrix ("im2col") never exists.
 
-use crate::gemm::{Epilogue, LeftRows, Machine, MatrixRows, PackedMatrix, Spread, multiply};
+use crate::gemm::{Epilogue, LeftRows, Machine, MatrixRows, MatrixSizes, PackedMatrix, Spread, multiply};
 use crate::isa::Isa;
+use crate::pool::ThreadPool;
 use crate::simd::MAX_LANES;
+use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::shapes::Conv2dSizes;
-use impasto_tensor::{Conv2dConfig, PaddingMode, TensorError};
+use impasto_tensor::{Conv2dConfig, PaddingMode, TensorError, WeightView};
 use std::ops::Range;
 
-/// `out = epilogue(conv(x))`, with `weights` packed tap by tap.
+/// Packs a weight `[outputs, inputs, kernel height, kernel width]` as a matrix `[taps * inputs, outputs]`.
+pub(crate) fn prepare(
+    tools: (Isa, &ThreadPool, &ByteMeter),
+    [columns, inputs, height, width]: [usize; 4],
+    weight: &WeightView<'_>,
+    bias: Option<&WeightView<'_>>,
+) -> Result<PackedMatrix, TensorError> {
+    let taps = height * width;
+    let sizes = MatrixSizes { parts: 1, inner: taps * inputs, columns };
+    PackedMatrix::new(tools, sizes, weight, bias, &|stored, row| {
+        for (tap, row) in row.chunks_exact_mut(inputs).enumerate() {
+            for (element, stored) in row.iter_mut().zip(stored.chunks_exact(taps)) {
+                *element = stored[tap];
+            }
+        }
+    })
+}
+
+/// `out = epilogue(conv(x))`, with `weights` from [`prepare`].
 pub(crate) fn conv2d(
     machine: Machine<'_>,
     x: &[f32],
@@ -35,19 +55,37 @@ pub(crate) fn conv2d(
 }
 
 /// The windows of all output pixels.
-struct Windows<'a> {
+pub(crate) struct Windows<'a> {
     /// `[batch, height, width, inputs]`.
-    x: &'a [f32],
-    sizes: &'a Conv2dSizes,
-    config: Conv2dConfig,
-    mode: PaddingMode,
+    pub(crate) x: &'a [f32],
+    pub(crate) sizes: &'a Conv2dSizes,
+    pub(crate) config: Conv2dConfig,
+    pub(crate) mode: PaddingMode,
     /// A pixel beyond the border.
-    zeros: &'a [f32],
+    pub(crate) zeros: &'a [f32],
 }
 
 impl Windows<'_> {
+    /// The places `[image, y, x]` of the output pixels `rows`, numbered over the whole batch.
+    pub(crate) fn positions(&self, rows: Range<usize>) -> impl Iterator<Item = [usize; 3]> + use<> {
+        let Conv2dSizes { out_height, out_width, .. } = *self.sizes;
+        let mut at = [
+            rows.start / (out_height * out_width),
+            rows.start / out_width % out_height,
+            rows.start % out_width,
+        ];
+        rows.map(move |_| {
+            let here = at;
+            at[2] += 1;
+            if at[2] == out_width {
+                at = if at[1] + 1 == out_height { [at[0] + 1, 0, 0] } else { [at[0], at[1] + 1, 0] };
+            }
+            here
+        })
+    }
+
     /// The channels that `tap` of the output pixel `[image, y, x]` sees.
-    fn pixel(&self, [image, y, x]: [usize; 3], tap: usize) -> &[f32] {
+    pub(crate) fn pixel(&self, [image, y, x]: [usize; 3], tap: usize) -> &[f32] {
         let Conv2dSizes { height, width, inputs, kernel, .. } = *self.sizes;
         let [top, _, left, _] = self.config.padding;
         let stride = self.config.stride;
@@ -79,15 +117,10 @@ impl Windows<'_> {
 
 impl LeftRows for Windows<'_> {
     fn pack(&self, isa: Isa, rows: Range<usize>, inner: Range<usize>, packed: &mut [f32]) {
-        let Conv2dSizes { inputs, out_height, out_width, .. } = *self.sizes;
+        let inputs = self.sizes.inputs;
         let (lanes, count) = (isa.lanes(), rows.len());
         let whole_vectors = inputs.is_multiple_of(MAX_LANES);
-        let mut at = [
-            rows.start / (out_height * out_width),
-            rows.start / out_width % out_height,
-            rows.start % out_width,
-        ];
-        for row in 0..count {
+        for (row, at) in self.positions(rows).enumerate() {
             let mut k = inner.start;
             while k < inner.end {
                 let (tap, channel) = (k / inputs, k % inputs);
@@ -102,10 +135,6 @@ impl LeftRows for Windows<'_> {
                     }
                 }
                 k += length;
-            }
-            at[2] += 1;
-            if at[2] == out_width {
-                at = if at[1] + 1 == out_height { [at[0] + 1, 0, 0] } else { [at[0], at[1] + 1, 0] };
             }
         }
     }

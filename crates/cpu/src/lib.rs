@@ -23,7 +23,8 @@ mod peak;
 mod pool;
 mod simd;
 mod tensor;
+mod winograd;
 
 pub use backend::{CpuBackend, CpuOptions};
 pub use isa::IsaName;
-pub use tensor::{CpuConv2d, CpuEmbedding, CpuLinear, CpuNorm, CpuTensor};
+pub use tensor::{ConvolutionMethod, CpuConv2d, CpuEmbedding, CpuLinear, CpuNorm, CpuTensor};

@@ -57,6 +57,19 @@ pub struct CpuConv2d {
     /// `[out, in, kernel height, kernel width]`.
     pub(crate) sizes: [usize; 4],
     pub(crate) config: Conv2dConfig,
+    /// How the weights are packed, and the sums made.
+    pub(crate) method: ConvolutionMethod,
+}
+
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConvolutionMethod {
+    /// The sum of the definition.
+    Direct,
+    /// Minimal filtering where the layer allows it, else the direct sum. It takes less than half of the time, and its
+    /// weights take 16/9 of the memory.
+    #[default]
+    Winograd,
 }
 
 /// Prepared scale and shift of a normalisation.

@@ -29,6 +29,47 @@ impl Epilogue<'_> {
     }
 }
 
+impl<'a> Epilogue<'a> {
+    /// What concerns columns `tile` of one row of `columns`.
+    #[inline(always)]
+    pub(crate) fn of_row(&self, row: usize, tile: &Range<usize>, columns: usize) -> RowEpilogue<'a> {
+        let piece_of = |row: usize| row * columns + tile.start..row * columns + tile.end;
+        RowEpilogue {
+            bias: self.bias.map(|bias| &bias[tile.clone()]),
+            row_bias: self.row_bias.map(|(data, rows)| &data[piece_of(row / rows)]),
+            activation: self.activation,
+            residual: self.residual.map(|data| &data[piece_of(row)]),
+        }
+    }
+}
+
+/// An epilogue of a piece of a row.
+#[derive(Clone, Copy)]
+pub(crate) struct RowEpilogue<'a> {
+    bias: Option<&'a [f32]>,
+    row_bias: Option<&'a [f32]>,
+    activation: Activation,
+    residual: Option<&'a [f32]>,
+}
+
+impl RowEpilogue<'_> {
+    /// The result of the sums `x` of the vector that starts at element `at` of the piece.
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd>(&self, s: S, mut x: S::F, at: usize) -> S::F {
+        if let Some(bias) = self.bias {
+            x = s.add(x, s.read(&bias[at..]));
+        }
+        if let Some(bias) = self.row_bias {
+            x = s.add(x, s.read(&bias[at..]));
+        }
+        x = math::activate(s, x, self.activation);
+        match self.residual {
+            Some(residual) => s.add(x, s.read(&residual[at..])),
+            None => x,
+        }
+    }
+}
+
 /// Applies an epilogue to a tile.
 pub(crate) struct Finish<'a> {
     pub(crate) epilogue: Epilogue<'a>,
@@ -47,29 +88,14 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { epilogue: Epilogue { bias, row_bias, activation, residual }, rows, tile, columns, out } =
-            self;
-        let piece_of = |row: usize| row * columns + tile.start..row * columns + tile.end;
-        let bias = bias.map(|bias| &bias[tile.clone()]);
+        let Self { epilogue, rows, tile, columns, out } = self;
         for row in rows {
+            let epilogue = epilogue.of_row(row, &tile, columns);
             // SAFETY: the piece is part of the tile, and pieces of two rows do not overlap.
-            let piece = unsafe { out.part(piece_of(row)) };
-            let row_bias = row_bias.map(|(data, rows)| &data[piece_of(row / rows)]);
-            let residual = residual.map(|data| &data[piece_of(row)]);
+            let piece = unsafe { out.part(row * columns + tile.start..row * columns + tile.end) };
             for at in (0..piece.len()).step_by(S::LANES) {
-                let piece = &mut piece[at..];
-                let mut x = s.read(piece);
-                if let Some(bias) = bias {
-                    x = s.add(x, s.read(&bias[at..]));
-                }
-                if let Some(bias) = row_bias {
-                    x = s.add(x, s.read(&bias[at..]));
-                }
-                x = math::activate(s, x, activation);
-                if let Some(residual) = residual {
-                    x = s.add(x, s.read(&residual[at..]));
-                }
-                s.write(piece, x);
+                let x = epilogue.apply(s, s.read(&piece[at..]), at);
+                s.write(&mut piece[at..], x);
             }
         }
     }

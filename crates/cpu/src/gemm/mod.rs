@@ -9,7 +9,7 @@ mod pack;
 mod tile;
 
 pub(crate) use epilogue::Epilogue;
-pub(crate) use pack::{LeftRows, MatrixRows, PackedMatrix, Spread};
+pub(crate) use pack::{LeftRows, MatrixRows, MatrixSizes, PackedMatrix, Spread, inner_blocks};
 pub(crate) use tile::{MAX_VECTORS, PANEL_VECTORS, Tile, tile_rows};
 
 use crate::buffer::BufferPool;
@@ -46,13 +46,13 @@ pub(crate) fn multiply(
     epilogue: Epilogue<'_>,
     out: &mut [f32],
 ) -> Result<(), TensorError> {
-    debug_assert_eq!(out.len(), rows * weights.columns);
+    debug_assert_eq!(out.len(), rows * weights.sizes.columns);
     if rows == 0 {
         return Ok(());
     }
     let tile = tile_rows(machine.isa, PANEL_VECTORS);
-    let cut = Cut::new(rows.div_ceil(tile), weights, tile, machine.threads.threads());
-    let scratch_size = cut.most_tiles() * tile * pack::inner_block(weights.inner);
+    let cut = Cut::new(rows.div_ceil(tile), weights, tile, MOST_TILES, machine.threads.threads());
+    let scratch_size = cut.most_tiles() * tile * pack::inner_block(weights.sizes.inner);
     let mut scratch = machine.buffers.take(machine.threads.threads() * scratch_size)?;
     let (scratch, out) = (Disjoint::new(&mut scratch), Disjoint::new(out));
     machine.threads.run(cut.tasks(), &|worker, task| {
@@ -67,7 +67,7 @@ pub(crate) fn multiply(
 }
 
 /// How a product is cut into tasks.
-struct Cut {
+pub(crate) struct Cut {
     tiles: usize,
     panels: usize,
     tile_parts: usize,
@@ -75,11 +75,20 @@ struct Cut {
 }
 
 impl Cut {
-    /// Chooses the cut that streams and packs the least, among those of enough tasks.
-    fn new(tiles: usize, weights: &PackedMatrix, tile: usize, threads: usize) -> Self {
+    /// Chooses the cut that streams and packs the least, among those of enough tasks: of `tiles` tiles of `tile` rows, of
+    /// which a task may have `most`.
+    pub(crate) fn new(
+        tiles: usize,
+        weights: &PackedMatrix,
+        tile: usize,
+        most: usize,
+        threads: usize,
+    ) -> Self {
         let panels = weights.panels();
-        let products = (tiles * tile).saturating_mul(weights.inner).saturating_mul(weights.columns);
-        let fewest = tiles.div_ceil(MOST_TILES);
+        let products = (tiles * tile * weights.sizes.parts)
+            .saturating_mul(weights.sizes.inner)
+            .saturating_mul(weights.sizes.columns);
+        let fewest = tiles.div_ceil(most);
         let wanted = if products < SMALL || threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
         let most_panel_parts = (panels / FEWEST_PANELS).max(1);
         let choices = (1..=most_panel_parts).map(|panel_parts| {
@@ -95,17 +104,22 @@ impl Cut {
         choices.min_by_key(cost).unwrap_or(Self { tiles, panels, tile_parts: fewest, panel_parts: 1 })
     }
 
-    fn tasks(&self) -> usize {
+    pub(crate) fn tasks(&self) -> usize {
         self.tile_parts * self.panel_parts
     }
 
     /// Tiles of the largest task.
-    fn most_tiles(&self) -> usize {
+    pub(crate) fn most_tiles(&self) -> usize {
         self.tiles.div_ceil(self.tile_parts)
     }
 
+    /// Panels of the largest task.
+    pub(crate) fn most_panels(&self) -> usize {
+        self.panels.div_ceil(self.panel_parts)
+    }
+
     /// Tiles and panels of a task. Tasks of the same panels follow each other.
-    fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
+    pub(crate) fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
         let part = |i: usize, count: usize, parts: usize| i * count / parts..(i + 1) * count / parts;
         let (rows, columns) = (task % self.tile_parts, task / self.tile_parts);
         (part(rows, self.tiles, self.tile_parts), part(columns, self.panels, self.panel_parts))
@@ -130,15 +144,15 @@ impl<L: LeftRows> Block<'_, L> {
     /// # Safety
     /// Nobody else may use the block's part of `out`.
     unsafe fn multiply(&self, packed: &mut [f32], out: &Disjoint<'_>) {
-        for inner in pack::inner_blocks(self.weights.inner) {
+        for inner in pack::inner_blocks(self.weights.sizes.inner) {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
             for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
                 self.left.pack(self.isa, rows, inner.clone(), packed);
             }
             for panel in self.panels.clone() {
-                for (rows, packed) in self.tiles().zip(packed.chunks_exact(tile_size)) {
+                for (i, (rows, packed)) in self.tiles().zip(packed.chunks_exact(tile_size)).enumerate() {
                     // SAFETY: the tile is part of the block.
-                    unsafe { self.tile(rows, &inner, panel, packed, out) };
+                    unsafe { self.tile((i, rows), &inner, panel, packed, out) };
                 }
             }
         }
@@ -155,16 +169,16 @@ impl<L: LeftRows> Block<'_, L> {
     /// Nobody else may use the tile's part of `out`.
     unsafe fn tile(
         &self,
-        rows: Range<usize>,
+        (index, rows): (usize, Range<usize>),
         inner: &Range<usize>,
         panel: usize,
         left: &[f32],
         out: &Disjoint<'_>,
     ) {
-        let (columns, width) = (self.weights.columns, self.weights.panel_width());
+        let (columns, width) = (self.weights.sizes.columns, self.weights.panel_width());
         let first = panel * width;
         let here = width.min(columns - first);
-        let right = self.weights.panel(inner, panel);
+        let right = self.weights.panel(0, inner, panel);
         let accumulate = inner.start > 0;
         // SAFETY: each row's piece belongs to the tile, and the pieces of two rows do not overlap.
         let piece = |row: usize| unsafe { out.part(row * columns + first..row * columns + first + here) };
@@ -172,6 +186,7 @@ impl<L: LeftRows> Block<'_, L> {
             left: left.as_ptr(),
             left_stride: rows.len() * width / PANEL_VECTORS,
             right: right.as_ptr(),
+            ahead: Tile::ahead(right, index),
             inner: inner.len(),
             out,
             row_stride,
@@ -198,7 +213,7 @@ impl<L: LeftRows> Block<'_, L> {
                 piece(row).copy_from_slice(&whole[..here]);
             }
         }
-        if inner.end == self.weights.inner && !self.epilogue.is_empty() {
+        if inner.end == self.weights.sizes.inner && !self.epilogue.is_empty() {
             self.isa.run(Finish { epilogue: self.epilogue, rows, tile: first..first + here, columns, out });
         }
     }

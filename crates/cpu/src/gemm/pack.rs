@@ -26,60 +26,73 @@ pub(crate) fn inner_blocks(inner: usize) -> impl Iterator<Item = Range<usize>> {
     (0..inner).step_by(block).map(move |first| first..inner.min(first + block))
 }
 
-/// Where a panel of `width` columns, of `panels`, lies among the packed elements for one block of products.
-fn place(block: &Range<usize>, width: usize, panels: usize, panel: usize) -> Range<usize> {
-    let start = (block.start * panels + panel * block.len()) * width;
-    start..start + block.len() * width
+/// Sizes of a [`PackedMatrix`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MatrixSizes {
+    /// Matrices.
+    pub(crate) parts: usize,
+    /// Rows of each.
+    pub(crate) inner: usize,
+    /// Columns of each.
+    pub(crate) columns: usize,
 }
 
-/// A matrix `[inner, columns]` cut into panels, with the bias of its columns.
+/// One or more matrices `[inner, columns]` cut into panels, with the bias of the columns.
 ///
-/// For each block of `inner`, for each panel, for each `k` of the block: the panel's columns, padded with zeros.
+/// For each matrix, for each block of `inner`, for each panel, for each `k` of the block: the panel's columns, padded
+/// with zeros.
 #[derive(Debug)]
 pub(crate) struct PackedMatrix {
     elements: Buffer,
     bias: Option<Buffer>,
-    pub(crate) inner: usize,
-    pub(crate) columns: usize,
-    panel: usize,
+    pub(crate) sizes: MatrixSizes,
+    /// Columns of a panel.
+    width: usize,
     _counted: CountedBytes,
 }
 
 impl PackedMatrix {
-    /// Packs `weight`, `[columns, ..]` with `inner / taps` times `taps` elements to a column. The taps, which lie
-    /// innermost, become outermost, so that a convolution's products are summed tap by tap.
+    /// Packs `weight`, `[columns, ..]`. `arrange` puts the stored elements of a column in the order `[parts, inner]`.
     pub(crate) fn new(
-        isa: Isa,
-        pool: &ThreadPool,
-        meter: &ByteMeter,
+        (isa, pool, meter): (Isa, &ThreadPool, &ByteMeter),
+        sizes: MatrixSizes,
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
-        taps: usize,
+        arrange: &(dyn Fn(&[f32], &mut [f32]) + Sync),
     ) -> Result<Self, TensorError> {
-        let columns = weight.shape().first().copied().unwrap_or(0).max(1);
-        let inner = weight.len() / columns;
-        let panel = isa.lanes() * PANEL_VECTORS;
-        let panels = columns.div_ceil(panel);
+        let MatrixSizes { parts, inner, columns } = sizes;
+        let width = isa.lanes() * PANEL_VECTORS;
+        let panels = columns.div_ceil(width);
         let too_large = || TensorError::OutOfMemory { bytes: usize::MAX };
-        let size =
-            panels.checked_mul(panel).and_then(|width| width.checked_mul(inner)).ok_or_else(too_large)?;
+        let row = parts.checked_mul(inner).ok_or_else(too_large)?;
+        let size = (panels * width).checked_mul(row).ok_or_else(too_large)?;
         let mut elements = Buffer::zeros(size)?;
-        let mut rows = Buffer::zeros(pool.threads() * panel * inner)?;
+        // The arranged columns of a panel, and one column as it is stored.
+        let stored = weight.len() / columns.max(1);
+        let scratch_size =
+            width.checked_mul(row).and_then(|rows| rows.checked_add(stored)).ok_or_else(too_large)?;
+        let mut scratch = Buffer::zeros(pool.threads().checked_mul(scratch_size).ok_or_else(too_large)?)?;
+        let matrix = Layout { sizes, width };
         {
-            let (elements, rows) = (Disjoint::new(&mut elements), Disjoint::new(&mut rows));
-            pool.run(panels, &|worker, p| {
-                // SAFETY: the rows are this worker's.
-                let rows = unsafe { rows.part(worker * panel * inner..(worker + 1) * panel * inner) };
-                let columns = p * panel..columns.min((p + 1) * panel);
-                let rows = &mut rows[..columns.len() * inner];
-                weight.copy_to_f32(columns.start * inner, rows);
-                for block in inner_blocks(inner) {
+            let (elements, scratch) = (Disjoint::new(&mut elements), Disjoint::new(&mut scratch));
+            pool.run(panels, &|worker, panel| {
+                // SAFETY: the scratch is this worker's.
+                let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
+                let (rows, as_stored) = scratch.split_at_mut(width * row);
+                let columns = panel * width..columns.min((panel + 1) * width);
+                let rows = &mut rows[..columns.len() * row];
+                for (column, row) in columns.zip(rows.chunks_exact_mut(row)) {
+                    weight.copy_to_f32(column * stored, as_stored);
+                    arrange(as_stored, row);
+                }
+                for (part, block) in
+                    (0..parts).flat_map(|part| inner_blocks(inner).map(move |block| (part, block)))
+                {
                     // SAFETY: the panel is this task's.
-                    let packed = unsafe { elements.part(place(&block, panel, panels, p)) };
-                    for (k, packed) in block.zip(packed.chunks_exact_mut(panel)) {
-                        let from = k % (inner / taps) * taps + k / (inner / taps);
-                        for (packed, row) in packed.iter_mut().zip(rows.chunks_exact(inner)) {
-                            *packed = row[from];
+                    let packed = unsafe { elements.part(matrix.place(part, &block, panel)) };
+                    for (k, packed) in block.zip(packed.chunks_exact_mut(width)) {
+                        for (packed, row) in packed.iter_mut().zip(rows.chunks_exact(row)) {
+                            *packed = row[part * inner + k];
                         }
                     }
                 }
@@ -94,17 +107,17 @@ impl PackedMatrix {
             None => None,
         };
         let bytes = elements.bytes() + bias.as_ref().map_or(0, Buffer::bytes);
-        Ok(Self { elements, bias, inner, columns, panel, _counted: meter.count(bytes) })
+        Ok(Self { elements, bias, sizes, width, _counted: meter.count(bytes) })
     }
 
     /// Columns of a panel.
     pub(crate) fn panel_width(&self) -> usize {
-        self.panel
+        self.width
     }
 
     /// Number of panels.
     pub(crate) fn panels(&self) -> usize {
-        self.columns.div_ceil(self.panel)
+        self.sizes.columns.div_ceil(self.width)
     }
 
     /// The bias of each column.
@@ -112,9 +125,24 @@ impl PackedMatrix {
         self.bias.as_deref()
     }
 
-    /// One panel for one block of products: `[block, panel width]`.
-    pub(crate) fn panel(&self, block: &Range<usize>, panel: usize) -> &[f32] {
-        &self.elements[place(block, self.panel, self.panels(), panel)]
+    /// One panel of a matrix for one block of products: `[block, panel width]`.
+    pub(crate) fn panel(&self, part: usize, block: &Range<usize>, panel: usize) -> &[f32] {
+        &self.elements[Layout { sizes: self.sizes, width: self.width }.place(part, block, panel)]
+    }
+}
+
+/// Where things lie among the packed elements.
+struct Layout {
+    sizes: MatrixSizes,
+    width: usize,
+}
+
+impl Layout {
+    fn place(&self, part: usize, block: &Range<usize>, panel: usize) -> Range<usize> {
+        let MatrixSizes { inner, columns, .. } = self.sizes;
+        let panels = columns.div_ceil(self.width);
+        let start = ((part * inner + block.start) * panels + panel * block.len()) * self.width;
+        start..start + block.len() * self.width
     }
 }
 

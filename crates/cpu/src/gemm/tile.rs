@@ -5,7 +5,7 @@
 //! copies whole vectors and the kernel reads at constant distances.
 
 use crate::isa::Isa;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Vectors of a panel of packed weights.
 pub(crate) const PANEL_VECTORS: usize = 2;
@@ -27,6 +27,8 @@ pub(crate) struct Tile {
     pub(crate) left_stride: usize,
     /// Right side: vector `v` for `k` at `(k * V + v) * L`.
     pub(crate) right: *const f32,
+    /// What will be the right side soon: a line of it is asked for with each `k`. Any address.
+    pub(crate) ahead: *const f32,
     /// Number of products in a sum.
     pub(crate) inner: usize,
     /// Result: vector `v` of row `r` at `r * row_stride + v * vector_stride`.
@@ -40,6 +42,12 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
+    /// What the `i`th tile that uses a panel asks for: the panel behind it, shared out among the first tiles.
+    pub(crate) fn ahead(panel: &[f32], i: usize) -> *const f32 {
+        let lines = panel.len() / PANEL_VECTORS;
+        if i < PANEL_VECTORS { panel.as_ptr().wrapping_add(panel.len() + i * lines) } else { panel.as_ptr() }
+    }
+
     /// Computes `rows` by `vectors` vectors.
     ///
     /// # Safety
@@ -72,8 +80,17 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Tile { mut left, left_stride, mut right, inner, out, row_stride, vector_stride, accumulate } =
-            self.0;
+        let Tile {
+            mut left,
+            left_stride,
+            mut right,
+            mut ahead,
+            inner,
+            out,
+            row_stride,
+            vector_stride,
+            accumulate,
+        } = self.0;
         let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
         for row in 0..ROWS {
             for vector in 0..VECTORS {
@@ -86,9 +103,11 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
                 for k in 0..S::LANES {
                     // The rows of the next group: as many lines as there are rows.
                     s.prefetch(left.wrapping_add(left_stride + k * S::LANES));
+                    s.prefetch_far(ahead.wrapping_add(k * MAX_LANES));
                     step(s, &mut sums, left.add(k), right.add(k * VECTORS * S::LANES));
                 }
                 left = left.add(left_stride);
+                ahead = ahead.wrapping_add(S::LANES * MAX_LANES);
                 right = right.add(S::LANES * VECTORS * S::LANES);
             }
             for k in 0..inner % S::LANES {

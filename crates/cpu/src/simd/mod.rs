@@ -32,8 +32,10 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// They must be writable, and nobody else's.
     unsafe fn store(self, to: *mut f32, x: Self::F);
-    /// Asks for the cache line at `from`, which may be any address.
+    /// Asks the first-level cache for the line at `from`, which may be any address.
     fn prefetch(self, from: *const f32);
+    /// Asks the second-level cache for the line at `from`, which may be any address.
+    fn prefetch_far(self, from: *const f32);
     /// `a + b`.
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a - b`.
@@ -149,6 +151,7 @@ mod tests {
             let three = s.splat(f32::from_bits(3));
             assert_eq!(s.lanes(s.add_to_exponent(s.splat(1.5), three))[last], 12.0);
             s.prefetch(ramp.as_ptr());
+            s.prefetch_far(ramp.as_ptr());
 
             assert_eq!(s.lanes(s.read(&ramp[..3]))[1..4], [-1.0, 0.0, 0.0]);
             let mut out = [9.0; 3];

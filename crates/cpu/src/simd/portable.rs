@@ -41,6 +41,9 @@ impl Simd for Portable {
     fn prefetch(self, _from: *const f32) {}
 
     #[inline(always)]
+    fn prefetch_far(self, _from: *const f32) {}
+
+    #[inline(always)]
     fn add(self, a: Lanes, b: Lanes) -> Lanes {
         zip(a, b, |a, b| a + b)
     }

@@ -1,12 +1,17 @@
 //! The CPU backend against the reference and against itself, for every instruction set of this machine.
 
-use impasto_cpu::{CpuBackend, CpuOptions, IsaName};
+use impasto_cpu::{ConvolutionMethod, CpuBackend, CpuOptions, IsaName};
 use impasto_tensor::conformance::{Operation, accepted_nonsense, conformance_cases};
 use impasto_tensor::{Array, Backend, DType, LinearArgs, Resample, TensorError, WeightView};
 use std::num::NonZero;
 
 fn backend(isa: IsaName, threads: usize) -> CpuBackend {
-    let options = CpuOptions { threads: NonZero::new(threads), isa: Some(isa), activation_bytes: None };
+    let options = CpuOptions {
+        threads: NonZero::new(threads),
+        isa: Some(isa),
+        activation_bytes: None,
+        convolution: ConvolutionMethod::default(),
+    };
     CpuBackend::new(options).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -22,6 +27,21 @@ fn every_operation_agrees_with_the_reference() {
         for operation in conformance_cases() {
             let error = operation.error(&backend, 2).unwrap();
             assert!(error < 2e-6, "{isa}: {operation:?} is off by {error:.1e}");
+        }
+    }
+}
+
+#[test]
+fn direct_convolutions_agree_with_the_reference() {
+    for isa in CpuBackend::supported_isas() {
+        let convolution = ConvolutionMethod::Direct;
+        let options = CpuOptions { isa: Some(isa), convolution, ..CpuOptions::default() };
+        let backend = CpuBackend::new(options).unwrap();
+        for operation in conformance_cases() {
+            if let Operation::Conv2d { .. } = operation {
+                let error = operation.error(&backend, 2).unwrap();
+                assert!(error < 1e-6, "{isa}: {operation:?} is off by {error:.1e}");
+            }
         }
     }
 }
