@@ -99,6 +99,7 @@ fn list(dist: &Path) -> String {
     if found.iter().any(|(name, _)| name == "index.html") {
         for (name, path) in &found {
             // Writing to a string does not fail.
+            let path = path.to_string_lossy();
             let _ = writeln!(code, "({name:?}, {:?}, include_bytes!({path:?})),", media_type(name));
         }
     }

@@ -85,7 +85,7 @@ request! {
         tiling: Option<bool> = None;
         /// Has no effect: `save_images` decides.
         do_not_save_samples: Option<bool> = Some(false);
-        /// Has no effect: grids are not made.
+        /// Has no effect: `save_images` decides.
         do_not_save_grid: Option<bool> = Some(false);
         /// Noise of ancestral samplers and DDIM; null means the option.
         eta: Option<f64> = None;

@@ -8,8 +8,10 @@ mod decode;
 mod encode;
 mod error;
 mod exif;
+mod grid;
 
 pub use base64::{decode_base64, encode_base64};
 pub use decode::{Metadata, OwnedPixels, decode, read_metadata};
 pub use encode::{Format, Pixels, encode};
 pub use error::ImagingError;
+pub use grid::grid;

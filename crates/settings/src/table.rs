@@ -160,6 +160,12 @@ settings! {
         samples_save ("samples_save"): bool = true, ANY;
         /// Folder below the data root for pictures of requests with `save_images`; each day gets a folder in it.
         outdir_txt2img_samples ("outdir_txt2img_samples"): String = "outputs/txt2img-images".to_owned(), Bound::InsideDataRoot;
+        /// Whether requests with `save_images` and several pictures get all of them in one as the first.
+        return_grid ("return_grid"): bool = true, ANY;
+        /// Whether that picture is written to disk too.
+        grid_save ("grid_save"): bool = true, ANY;
+        /// Folder below the data root for it; each day gets a folder in it.
+        outdir_txt2img_grids ("outdir_txt2img_grids"): String = "outputs/txt2img-grids".to_owned(), Bound::InsideDataRoot;
     }
 }
 

@@ -4,13 +4,13 @@ use crate::app::App;
 use crate::body::JsonBody;
 use crate::clock;
 use crate::error::Failure;
-use crate::save::save_picture;
+use crate::save::{grid_name, picture_name, save_picture};
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{ApiError, Fault, Txt2ImgInfo, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
 use impasto_domain::{PROGRAM_VERSION, Schedule};
 use impasto_engine::{FinishedImage, JobState, JobStatus};
-use impasto_imaging::{Format, Pixels, encode, encode_base64};
+use impasto_imaging::{Format, Pixels, encode, encode_base64, grid};
 use impasto_settings::Options;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -61,44 +61,80 @@ fn answer(
     options: &Options,
     status: &Arc<JobStatus>,
 ) -> Result<Txt2ImgResponse, ApiError> {
-    let root = app.settings().data_dir.as_path();
     let save = request.save_images && options.samples_save;
-    let mut images = Vec::with_capacity(status.images.len());
+    let disk = Disk { root: &app.settings().data_dir, date: clock::date(clock::now()) };
+    let suffix = format_of(options).suffix();
+    let mut files = Vec::with_capacity(status.images.len());
     for image in &status.images {
-        let file = file_of(image, options)?;
+        let file = file_of(pixels_of(image), &image.infotext, options)?;
         if save {
-            save_file(root, options, image, &file)?;
+            let name = |number| picture_name(number, image.seed, suffix);
+            disk.save(&options.outdir_txt2img_samples, name, &file)?;
         }
-        if request.send_images {
-            images.push(encode_base64(&file));
+        files.push(file);
+    }
+    let mut info = info(status, options);
+    if let Some((file, infotext)) = grid_of(&request, status, options)? {
+        if options.grid_save {
+            disk.save(&options.outdir_txt2img_grids, |number| grid_name(number, suffix), &file)?;
+        }
+        if options.return_grid {
+            files.insert(0, file);
+            info.infotexts.insert(0, infotext);
+            info.index_of_first_image = 1;
         }
     }
-    let info = serde_json::to_string(&info(status, options)).unwrap_or_default();
+    let images =
+        if request.send_images { files.iter().map(|file| encode_base64(file)).collect() } else { Vec::new() };
     request.width = status.request.width.map(i64::from);
     request.height = status.request.height.map(i64::from);
-    Ok(Txt2ImgResponse { images, parameters: request, info })
+    Ok(Txt2ImgResponse {
+        images,
+        parameters: request,
+        info: serde_json::to_string(&info).unwrap_or_default(),
+    })
+}
+
+/// All pictures in one and its infotext, the first one's, where there are several and they are to be saved.
+fn grid_of(
+    request: &Txt2ImgRequest,
+    status: &JobStatus,
+    options: &Options,
+) -> Result<Option<(Vec<u8>, String)>, ApiError> {
+    let wanted = request.save_images && (options.return_grid || options.grid_save);
+    let [first, _, ..] = status.images.as_slice() else { return Ok(None) };
+    let pictures: Vec<Pixels<'_>> = status.images.iter().map(pixels_of).collect();
+    let Some(grid) = wanted.then(|| grid(&pictures)).flatten() else { return Ok(None) };
+    let pixels = Pixels { width: grid.width, height: grid.height, rgb: &grid.rgb };
+    Ok(Some((file_of(pixels, &first.infotext, options)?, first.infotext.clone())))
+}
+
+/// Where the pictures of one answer go.
+struct Disk<'a> {
+    root: &'a Path,
+    date: String,
+}
+
+impl Disk<'_> {
+    fn save(&self, folder: &str, name: impl Fn(u32) -> String, file: &[u8]) -> Result<(), ApiError> {
+        let path = save_picture(self.root, folder, &self.date, name, file)
+            .map_err(|error| ApiError::exception("OSError", format!("cannot save to {folder}: {error}")))?;
+        tracing::info!(path = %path.display(), "saved");
+        Ok(())
+    }
 }
 
 fn format_of(options: &Options) -> Format {
     Format::from_name(&options.samples_format, options.jpeg_quality).unwrap_or(Format::Png)
 }
 
-fn file_of(image: &FinishedImage, options: &Options) -> Result<Vec<u8>, ApiError> {
-    let picture = &image.picture;
-    let pixels = Pixels { width: picture.width, height: picture.height, rgb: &picture.rgb };
-    let infotext = options.enable_pnginfo.then_some(image.infotext.as_str());
-    encode(pixels, format_of(options), infotext)
-        .map_err(|error| ApiError::exception("RuntimeError", error.to_string()))
+fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
+    Pixels { width: image.picture.width, height: image.picture.height, rgb: &image.picture.rgb }
 }
 
-fn save_file(root: &Path, options: &Options, image: &FinishedImage, file: &[u8]) -> Result<(), ApiError> {
-    let folder = &options.outdir_txt2img_samples;
-    let date = clock::date(clock::now());
-    let saved = save_picture(root, folder, &date, image.seed, format_of(options).suffix(), file);
-    let path =
-        saved.map_err(|error| ApiError::exception("OSError", format!("cannot save to {folder}: {error}")))?;
-    tracing::info!(path = %path.display(), "saved");
-    Ok(())
+fn file_of(pixels: Pixels<'_>, infotext: &str, options: &Options) -> Result<Vec<u8>, ApiError> {
+    encode(pixels, format_of(options), options.enable_pnginfo.then_some(infotext))
+        .map_err(|error| ApiError::exception("RuntimeError", error.to_string()))
 }
 
 /// What was made, in A1111's words.

@@ -114,6 +114,26 @@ async fn pictures_can_be_left_out_or_saved() {
         .collect();
     names.sort();
     assert_eq!(names, ["00000-7.png", "00001-8.png"]);
+    assert_eq!(info(&answer)["index_of_first_image"], 1);
+    let days = std::fs::read_dir(app.folder.path().join("outputs/txt2img-grids")).unwrap();
+    let day = days.map(|day| day.unwrap().path()).next().unwrap();
+    assert!(day.join("grid-0000.png").exists());
+}
+
+#[tokio::test]
+async fn several_saved_pictures_come_with_all_of_them_in_one() {
+    let app = TestApp::new();
+    let body = small(json!({ "save_images": true, "batch_size": 2, "steps": 1 }));
+    let answer = app.post("/sdapi/v1/txt2img", body).await.good();
+    let sizes = [0, 1, 2]
+        .map(|index| decode(&file(&answer, index), 1 << 20).unwrap())
+        .map(|file| (file.width, file.height));
+    // Two in one row: the square root of two, rounded, is one.
+    assert_eq!(sizes, [(64, 32), (32, 32), (32, 32)]);
+    let infotexts = info(&answer)["infotexts"].clone();
+    assert_eq!((infotexts.as_array().unwrap().len(), &infotexts[0]), (3, &infotexts[1]));
+    let body = small(json!({ "batch_size": 2, "steps": 1 }));
+    assert_eq!(app.post("/sdapi/v1/txt2img", body).await.good()["images"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
