@@ -22,12 +22,14 @@ pub enum EngineError {
         /// What is wrong with the file.
         problem: String,
     },
-    /// The picture would not fit into memory.
+    /// The pictures would not fit into memory.
     #[error(
-        "a {width}x{height} picture needs about {needed_mib} MiB of memory, {available_mib} MiB are free; \
-             ask for a smaller picture"
+        "{images} pictures of {width}x{height} need about {needed_mib} MiB of memory, {available_mib} MiB are free; \
+             ask for smaller or fewer pictures"
     )]
     TooLarge {
+        /// Pictures asked for.
+        images: u32,
         /// Pixels across.
         width: u32,
         /// Pixels down.

@@ -2,7 +2,7 @@
 
 use crate::catalog::{BuiltinModel, Catalog, Inspected};
 use crate::job::Job;
-use crate::memory::{activation_bytes, available_bytes};
+use crate::memory::{available_bytes, working_bytes};
 use crate::resident::{Residents, f32_bytes};
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -23,6 +22,9 @@ use tokio::sync::watch;
 const FINISHED_JOBS: usize = 64;
 /// Bytes of finished pictures that are kept in memory; the newest job's are kept in any case.
 const FINISHED_BYTES: usize = 256 << 20;
+
+/// How much longer than asked a shutdown waits for the step at work.
+const LAST_STEP: Duration = Duration::from_secs(2);
 
 /// How the engine is set up.
 #[derive(Debug, Clone)]
@@ -189,7 +191,6 @@ struct Inner {
     shared: Arc<Shared>,
     catalog: Arc<Catalog>,
     commands: Mutex<Sender<Command>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
     limits: RequestLimits,
     queue_limit: usize,
     /// Jobs accepted that the thread has not counted yet are counted here too.
@@ -223,7 +224,7 @@ impl Engine {
             received,
         );
         let closing = CloseOnDrop(shared.clone());
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
                 let _closing = closing;
@@ -234,7 +235,6 @@ impl Engine {
             shared,
             catalog,
             commands: Mutex::new(commands),
-            thread: Mutex::new(Some(thread)),
             limits: config.limits,
             queue_limit: config.queue_limit,
             accepted: AtomicU64::new(0),
@@ -297,11 +297,13 @@ impl Engine {
         };
         // Models in memory make room for this one, and if it is among them, its weights are there already.
         let resident = self.inner.shared.resident_bytes.load(Ordering::Relaxed);
-        let needed = activation_bytes(config, width, height, 2) + f32_bytes(entry);
+        let working = working_bytes(config, (width, height), request.batch_size, request.image_count());
+        let needed = working + f32_bytes(entry);
         if needed <= free + resident {
             return Ok(());
         }
         Err(EngineError::TooLarge {
+            images: request.image_count(),
             width,
             height,
             needed_mib: needed >> 20,
@@ -401,13 +403,18 @@ impl Engine {
         !self.inner.shared.stopped.load(Ordering::Acquire)
     }
 
-    /// Accepts nothing more, lets running jobs end within `finish_within`, cancels the rest, and waits for all that.
+    /// Accepts nothing more, lets running jobs end within `finish_within`, cancels the rest, and waits for that. A step
+    /// that takes much longer is left behind.
     pub fn shutdown(&self, finish_within: Duration) {
+        let deadline = Instant::now() + finish_within;
         // An engine that has stopped already needs no telling.
-        let _ = self.send(Command::Shutdown(Instant::now() + finish_within));
-        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the engine's thread panicked");
+        let _ = self.send(Command::Shutdown(deadline));
+        while self.is_alive() {
+            if Instant::now() > deadline + LAST_STEP {
+                tracing::warn!("a step takes too long to wait for");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }

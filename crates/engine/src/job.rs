@@ -188,7 +188,8 @@ impl Job {
     fn publish(&self, state: JobState, error: Option<String>) {
         let request = &self.request;
         let done = self.images.len() as u32;
-        let at_work = self.batch.first().map_or((0, request.steps), |image| image.trajectory.progress());
+        let behind = self.batch.iter().map(|image| image.trajectory.progress()).min();
+        let at_work = behind.unwrap_or((0, request.steps));
         let (step, steps) = if state == JobState::Done { (at_work.1, at_work.1) } else { at_work };
         let batches_done = done / request.batch_size.max(1);
         let share = if self.batch.is_empty() { 0.0 } else { step as f32 / steps.max(1) as f32 };

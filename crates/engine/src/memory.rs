@@ -7,20 +7,34 @@ use impasto_weights::StableDiffusionConfig;
 const UNET_TENSORS: u64 = 40;
 /// The same for the decoder, in tensors of its widest level's channels at the size of its finest.
 const VAE_TENSORS: u64 = 6;
+/// Rows of a UNet call for one picture.
+const ROWS_PER_IMAGE: u64 = 2;
+/// Latents that a trajectory holds: the sampler's, its last estimates, the noise.
+const LATENTS_PER_IMAGE: u64 = 4;
+/// A finished picture is held as pixels, and as a file and its text on the way out.
+const PICTURE_COPIES: u64 = 4;
+/// Bytes of an element.
+const FLOAT: u64 = 4;
 /// The decoder works on tiles above this many latent pixels.
 const VAE_TILE: u64 = 96 * 96;
 
-/// Bytes of activations that a picture of `width` x `height` pixels in a batch of `rows` UNet rows takes at most.
-pub(crate) fn activation_bytes(config: &StableDiffusionConfig, width: u32, height: u32, rows: u64) -> u64 {
+/// Bytes that `images` pictures of `width` x `height` pixels in batches of `batch` take at most beside the weights: the
+/// activations of a call for one picture, the latents of a batch, and the pictures themselves.
+pub(crate) fn working_bytes(
+    config: &StableDiffusionConfig,
+    (width, height): (u32, u32),
+    batch: u32,
+    images: u32,
+) -> u64 {
     let scale = config.vae.downscale() as u64;
     let latent = (u64::from(width) / scale).max(1) * (u64::from(height) / scale).max(1);
-    let float = 4;
-    let unet = latent * config.unet.model_channels as u64 * UNET_TENSORS * float * rows;
+    let picture = latent * scale * scale * 3;
+    let unet = latent * config.unet.model_channels as u64 * UNET_TENSORS * FLOAT * ROWS_PER_IMAGE;
     let widest = config.vae.channels.iter().copied().max().unwrap_or(0) as u64;
     let pixels = latent.min(VAE_TILE) * scale * scale;
-    // A picture is held as floats and as bytes besides.
-    let vae = pixels * widest * VAE_TENSORS * float + latent * scale * scale * 3 * (float + 1) * 2;
-    unet.max(vae)
+    let vae = pixels * widest * VAE_TENSORS * FLOAT + picture * FLOAT * 2;
+    let latents = latent * config.vae.latent_channels as u64 * FLOAT * LATENTS_PER_IMAGE * u64::from(batch);
+    unet.max(vae) + latents + picture * PICTURE_COPIES * u64::from(images)
 }
 
 /// Bytes of memory that can be had without swapping, where the system tells.

@@ -1,7 +1,7 @@
 //! The engine's thread: the step loop over all jobs at work.
 //!
-//! Jobs at work take turns, one sampler step each. A turn asks every image of the job's batch what it needs and answers
-//! it: all rows of the batch in one UNet call, or one decoded picture.
+//! Jobs at work take turns. A turn asks the images of the job's batch what they need and answers it: one UNet call for as
+//! many of them as fit, or one decoded picture. Between two turns the thread listens.
 
 use crate::handle::{Command, Shared};
 use crate::job::Job;
@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 
 /// Most jobs that take turns. More would only make each of them late.
 const ACTIVE_JOBS: usize = 4;
-/// Latent pixels of all rows of one UNet call together, at most; a bound on memory.
+/// Latent pixels of all rows of one UNet call together, at most, unless one image has more: a bound on memory.
 const CALL_PIXELS: usize = 8 * 64 * 64;
+/// Rows of one image: with and without the prompt.
+const ROWS_PER_IMAGE: usize = 2;
 /// Previews of a job are at least this far apart.
 const PREVIEW_PAUSE: Duration = Duration::from_millis(150);
 /// A preview is decoded, not just mapped, when that takes no more than this share of the time since the last.
@@ -215,23 +217,29 @@ impl<B: Backend> Turn<'_, B> {
             return Ok(Progress { steps: 0, images: 0, finished: true });
         }
         let mut denoise = Vec::new();
-        let mut decode = None;
-        for at in 0..job.batch.len() {
+        for at in self.farthest_behind(job) {
             match self.next_heavy_step(job, at)? {
                 Step::Denoise(query) => denoise.push((at, query)),
-                Step::Decode(query) => decode = decode.or(Some((at, query))),
-                Step::EncodeText(_) | Step::Done(_) => {}
+                Step::Decode(query) if denoise.is_empty() => {
+                    self.decode(job, at, &query)?;
+                    return Ok(Progress { steps: 0, images: 1, finished: false });
+                }
+                Step::Decode(_) | Step::EncodeText(_) | Step::Done(_) => {}
             }
         }
-        let mut progress = Progress { steps: 0, images: 0, finished: false };
-        if let Some((at, query)) = decode.filter(|_| denoise.is_empty()) {
-            self.decode(job, at, &query)?;
-            progress.images = 1;
-        } else {
-            self.denoise(job, &denoise)?;
-            progress.steps = denoise.len() as u64;
-        }
-        Ok(progress)
+        self.denoise(job, &denoise)?;
+        Ok(Progress { steps: denoise.len() as u64, images: 0, finished: false })
+    }
+
+    /// The images of the batch that have made the fewest steps, as many as one UNet call takes: a turn is one call, so
+    /// that nobody waits longer than that to be heard.
+    fn farthest_behind(&self, job: &Job) -> Vec<usize> {
+        let cells = |pixels: Option<u32>| pixels.unwrap_or(0) as usize / self.model.facts.downscale.max(1);
+        let latent = (cells(job.request.width) * cells(job.request.height)).max(1);
+        let mut order: Vec<usize> = (0..job.batch.len()).collect();
+        order.sort_by_key(|&at| job.batch[at].trajectory.progress().0);
+        order.truncate((CALL_PIXELS / latent / ROWS_PER_IMAGE).max(1));
+        order
     }
 
     /// The next step of an image that takes the UNet or the decoder; text is encoded on the way.
@@ -245,20 +253,18 @@ impl<B: Backend> Turn<'_, B> {
         }
     }
 
-    /// Answers all the queries, their rows in as few calls as memory allows.
+    /// Answers all the queries with one call.
     fn denoise(&mut self, job: &mut Job, queries: &[(usize, DenoiseQuery)]) -> Result<(), EngineError> {
         let rows: Vec<_> = queries.iter().flat_map(|(_, query)| &query.rows).collect();
-        let Some(first) = rows.first() else { return Ok(()) };
-        let pixels: usize = first.latent.shape().iter().skip(1).product();
-        let mut outputs = Vec::with_capacity(rows.len());
-        for call in rows.chunks((CALL_PIXELS / pixels.max(1)).max(2)) {
-            let latents: Vec<&Array> = call.iter().map(|row| &*row.latent).collect();
-            let timesteps: Vec<f32> = call.iter().map(|row| row.timestep).collect();
-            let contexts: Vec<&Array> = call.iter().map(|row| &*row.context).collect();
-            let latents = Array::stack(&latents).map_err(failed)?;
-            let output = self.model.networks.unet.forward(&latents, &timesteps, &contexts).map_err(failed)?;
-            outputs.extend(output.unstack());
+        if rows.is_empty() {
+            return Ok(());
         }
+        let latents: Vec<&Array> = rows.iter().map(|row| &*row.latent).collect();
+        let timesteps: Vec<f32> = rows.iter().map(|row| row.timestep).collect();
+        let contexts: Vec<&Array> = rows.iter().map(|row| &*row.context).collect();
+        let latents = Array::stack(&latents).map_err(failed)?;
+        let output = self.model.networks.unet.forward(&latents, &timesteps, &contexts).map_err(failed)?;
+        let outputs = output.unstack();
         let mut outputs = outputs.iter();
         for (at, query) in queries {
             let own: Vec<&Array> = outputs.by_ref().take(query.rows.len()).collect();
