@@ -9,7 +9,7 @@ import { startServer } from './server.mjs';
 
 const PICTURES = process.env.IMPASTO_PICTURES;
 const PROMPT = 'a red apple on a blue background';
-const PATIENCE_MS = 180_000;
+const PATIENCE_MS = 90_000;
 
 let server, browser, page, problems;
 
