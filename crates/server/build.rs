@@ -25,8 +25,7 @@ fn main() {
     let dist = web.join("dist");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=IMPASTO_SKIP_WEB");
-    let sources: Vec<PathBuf> =
-        SOURCES.iter().map(|name| web.join(name)).filter(|path| path.exists()).collect();
+    let sources = sources(&web);
     for path in sources.iter().chain(std::iter::once(&dist.join("index.html"))).filter(|path| path.exists()) {
         println!("cargo::rerun-if-changed={}", path.display());
     }
@@ -42,6 +41,10 @@ fn main() {
     if let Err(error) = std::fs::write(&out, files) {
         println!("cargo::error=cannot write {}: {error}", out.display());
     }
+}
+
+fn sources(web: &Path) -> Vec<PathBuf> {
+    SOURCES.iter().map(|name| web.join(name)).filter(|path| path.exists()).collect()
 }
 
 /// Whether the page is missing or older than one of its sources.
@@ -69,7 +72,14 @@ fn build(web: &Path) -> Result<(), String> {
     if installed.is_none() || installed < changed(&web.join("package-lock.json")) {
         npm(web, &["ci", "--no-audit", "--no-fund"])?;
     }
-    npm(web, &["run", "build"])
+    npm(web, &["run", "build"])?;
+    // As old as its newest source: were it newer than this run, Cargo would run this again next time.
+    let index = std::fs::File::options().append(true).open(web.join("dist/index.html"));
+    if let (Ok(index), Some(newest)) = (index, sources(web).iter().filter_map(|path| newest(path)).max()) {
+        // If that fails, the next build takes a little longer.
+        let _ = index.set_modified(newest);
+    }
+    Ok(())
 }
 
 fn npm(web: &Path, arguments: &[&str]) -> Result<(), String> {
@@ -85,9 +95,9 @@ fn npm(web: &Path, arguments: &[&str]) -> Result<(), String> {
     }
     let told = [output.stdout, output.stderr].concat();
     let told = String::from_utf8_lossy(&told);
-    let last: Vec<&str> = told.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = last.iter().rev().take(3).rev().copied().collect::<Vec<_>>().join(" / ");
-    Err(format!("npm {} failed: {last}", arguments.join(" ")))
+    let lines = || told.lines().map(str::trim).filter(|line| !line.is_empty());
+    let reason = lines().find(|line| line.to_lowercase().contains("error")).or_else(|| lines().next_back());
+    Err(format!("npm {} failed: {}", arguments.join(" "), reason.unwrap_or("no message")))
 }
 
 /// The files of the page as a Rust expression: path, media type, contents.

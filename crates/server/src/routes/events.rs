@@ -63,13 +63,13 @@ impl Feed {
             self.ended =
                 status.state.is_final() || self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &status));
             let last = self.last.replace(status.clone());
+            let name = event_name(last.as_deref(), &status);
+            self.ready.extend(name.and_then(|name| event(name, &describe(&status))));
             if let Some(picture) = new_preview(last.as_deref(), &status) {
                 let number = status.preview_number;
                 let event = tokio::task::spawn_blocking(move || preview_event(number, &picture)).await;
                 self.ready.extend(event.ok().flatten());
             }
-            let name = event_name(last.as_deref(), &status);
-            self.ready.extend(name.and_then(|name| event(name, &describe(&status))));
         }
     }
 }
