@@ -10,6 +10,10 @@ use clap::{Parser, Subcommand};
 /// Without a command it serves the page and the HTTP interface, by default at port 7860 of this machine.
 #[derive(Debug, Parser)]
 #[command(name = "impasto", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(
+    after_help = "`--help` lists the settings, too.",
+    after_long_help = "docs/settings.md says more of the settings."
+)]
 pub(crate) struct LowArguments {
     #[command(flatten)]
     pub(crate) settings: SettingFlags,

@@ -32,6 +32,7 @@ fn argument(row: &Row) -> Arg {
         .help(help(row))
         .help_heading(HEADING)
         .global(true)
+        .hide_short_help(true)
         // Numbers may be negative, and are then refused with what is allowed.
         .allow_hyphen_values(true);
     match (row.bound, &row.default) {
@@ -71,7 +72,8 @@ impl Args for SettingFlags {
             .value_parser(clap::value_parser!(PathBuf))
             .help("Settings file to read instead of impasto.toml in the data root")
             .help_heading(HEADING)
-            .global(true);
+            .global(true)
+            .hide_short_help(true);
         ServeSettings::rows().iter().fold(command.arg(config), |command, row| command.arg(argument(row)))
     }
 

@@ -125,14 +125,18 @@ pub(crate) fn run(arguments: &ParityArguments, settings: &Settings) -> anyhow::R
     let checkpoint = setup::checkpoint(settings, &arguments.model)?;
     let model = StableDiffusion::load(Arc::new(setup::backend(settings)?), &checkpoint)?;
 
-    let mut rows: Vec<Row> = groups().iter().map(|group| compare(group, &model, &reference)).collect();
-    rows.extend(trajectory::compare_all(&model, &reference));
+    let groups = groups();
+    let networks = groups.iter().map(|group| compare(group, &model, &reference));
+    let mut rows: Vec<Row> = Vec::new();
+    for row in networks.chain(trajectory::compare_each(&model, &reference)) {
+        // At once: a row of a large model takes minutes.
+        if !arguments.json {
+            output::print(&line(&row, arguments.tolerance))?;
+        }
+        rows.push(row);
+    }
     if arguments.json {
         output::print_json(&report(&rows, arguments.tolerance))?;
-    } else {
-        for row in &rows {
-            output::print(&line(row, arguments.tolerance))?;
-        }
     }
     verdict(&rows, arguments.tolerance)
 }

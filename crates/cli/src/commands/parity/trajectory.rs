@@ -17,14 +17,17 @@ const MOST_STEPS: f64 = 1000.0;
 
 const INPUTS: [&str; 5] = ["noise", "context", "uncond", "cfg_scale", "steps"];
 
-/// Compares every trajectory of the file.
-pub(super) fn compare_all<B: Backend>(model: &StableDiffusion<B>, reference: &Reference<'_>) -> Vec<Row> {
+/// Compares every trajectory of the file, one after the other.
+pub(super) fn compare_each<B: Backend>(
+    model: &StableDiffusion<B>,
+    reference: &Reference<'_>,
+) -> impl Iterator<Item = Row> {
     let names = reference.trajectories();
-    if names.is_empty() {
+    let none = names.is_empty().then(|| {
         let why = "the reference has none".to_owned();
-        return vec![Row { name: "trajectory".to_owned(), outcome: Outcome::Skipped(why) }];
-    }
-    names.iter().map(|name| compare(name, model, reference)).collect()
+        Row { name: "trajectory".to_owned(), outcome: Outcome::Skipped(why) }
+    });
+    none.into_iter().chain(names.into_iter().map(|name| compare(&name, model, reference)))
 }
 
 fn compare<B: Backend>(name: &str, model: &StableDiffusion<B>, reference: &Reference<'_>) -> Row {

@@ -1,7 +1,7 @@
 //! A progress bar with steps a second and the time left, where stderr is a terminal.
 
 use impasto_engine::JobStatus;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const TEMPLATE: &str = "{wide_bar:.cyan} {pos}/{len} {msg}";
 
@@ -43,7 +43,7 @@ fn words(status: &JobStatus, made: u64) -> String {
     let seconds = status.elapsed.as_secs_f64();
     match status.eta {
         Some(left) if made > 0 && seconds > 0.0 => {
-            format!("{:.2} it/s, {} s left", made as f64 / seconds, left.as_secs_f64().ceil())
+            format!("{:.2} it/s, {} left", made as f64 / seconds, HumanDuration(left))
         }
         _ => "loading".to_owned(),
     }
