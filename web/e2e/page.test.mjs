@@ -79,7 +79,7 @@ test('the empty page teaches, and its examples work', async () => {
   await page.getByRole('heading', { name: 'Describe a picture' }).waitFor();
   await assertAccessible();
   await picture('empty');
-  await page.getByRole('button', { name: PROMPT }).click();
+  await page.getByRole('button', { name: PROMPT, exact: true }).click();
   await useSettings().waitFor();
   assert.equal(await prompt().inputValue(), PROMPT);
 });
@@ -103,7 +103,7 @@ test('a prompt becomes a picture, step by step', async () => {
 
 test('the full view is worked by keys', async () => {
   await page.getByRole('button', { name: 'Batch size: one more' }).click();
-  await prompt().fill('two yellow ducks on a green background');
+  await prompt().fill('two yellow stars on a blue background');
   await page.getByLabel('Sampling steps', { exact: true }).fill('8');
   await page.keyboard.press('Control+Enter');
   await useSettings().waitFor();
@@ -176,6 +176,32 @@ test('a job is interrupted, and what there is of it is kept', async () => {
   await interrupt().click();
   await useSettings().waitFor();
   await page.getByRole('button', { name: 'Generate' }).waitFor();
+});
+
+test('a batch is skipped', async () => {
+  await page.getByRole('button', { name: 'Batch count: one more' }).click();
+  await generate(PROMPT, 150);
+  await stage()
+    .getByText(/^Batch 1 of 2, step \d+/)
+    .waitFor();
+  await page.getByRole('button', { name: 'Skip' }).click();
+  await stage()
+    .getByText(/^Batch 2 of 2, step \d+/)
+    .waitFor();
+  await interrupt().click();
+  await useSettings().waitFor();
+  assert.equal(await page.getByRole('region', { name: 'This session' }).getByRole('listitem').count(), 2);
+});
+
+test('generating again while a job runs ends that one first', async () => {
+  await generate(PROMPT, 150);
+  await stage()
+    .getByText(/^Step \d+ of 150/)
+    .waitFor();
+  await prompt().fill('a cat');
+  await page.getByLabel('Sampling steps', { exact: true }).fill('8');
+  await page.keyboard.press('Control+Enter');
+  await stage().getByRole('img', { name: 'a cat' }).waitFor();
 });
 
 test('a job survives a reload of the page', async () => {
