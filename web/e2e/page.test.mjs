@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import axe from 'axe-core';
-import { chromium } from 'playwright-core';
+import { launchBrowser } from './browser.mjs';
 import { startServer } from './server.mjs';
 
 const PICTURES = process.env.IMPASTO_PICTURES;
@@ -16,9 +16,7 @@ let server, browser, page, problems;
 before(async () => {
   if (PICTURES) await mkdir(PICTURES, { recursive: true });
   server = await startServer();
-  // Chromium's sandbox does not work for root, whom containers like to use.
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args });
+  browser = await launchBrowser();
 });
 
 after(async () => {
