@@ -1,6 +1,7 @@
 //! The pages of docs/ that are written by programs: `openapi.json` from the routes, `settings.md` from the table of settings.
+//! The page's client follows from the first.
 
-use crate::process;
+use crate::{process, web};
 use anyhow::{Context as _, bail};
 
 const OPENAPI: &str = "docs/openapi.json";
@@ -12,16 +13,25 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     openapi(arguments)
 }
 
-/// Writes the description of the HTTP interface.
+/// Writes the description of the HTTP interface, and the page's client from it.
 pub(crate) fn openapi(arguments: &[String]) -> anyhow::Result<()> {
     let program = ["run", "--quiet", "--package=impasto-cli", "--", "openapi"];
-    update(OPENAPI, &process::capture(&mut process::cargo(program))?, arguments)
+    update(OPENAPI, &process::capture(&mut process::cargo(program))?, arguments)?;
+    // Whether the client is up to date, the page's own tests ask.
+    if is_check(arguments) {
+        return Ok(());
+    }
+    web::client()
+}
+
+fn is_check(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--check")
 }
 
 /// Writes a page, or with `--check` only compares.
 fn update(name: &str, fresh: &str, arguments: &[String]) -> anyhow::Result<()> {
     let path = process::root().join(name);
-    if !arguments.iter().any(|argument| argument == "--check") {
+    if !is_check(arguments) {
         std::fs::write(&path, fresh).with_context(|| format!("cannot write {name}"))?;
         process::say(&format!("{name}: written"));
         return Ok(());

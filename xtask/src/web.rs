@@ -36,15 +36,21 @@ pub(crate) fn npm(arguments: &[&str]) -> Command {
 
 /// Builds web/dist.
 pub(crate) fn build() -> anyhow::Result<()> {
-    if !has_node() {
-        bail!("Node is missing: install Node 20.19 or newer with npm, see https://nodejs.org/");
-    }
     install()?;
     process::run(&mut npm(&["run", "build"]))
 }
 
+/// Writes the page's client from docs/openapi.json.
+pub(crate) fn client() -> anyhow::Result<()> {
+    install()?;
+    process::run(&mut npm(&["run", "client"]))
+}
+
 /// `npm ci`, unless what is installed is as new as the lockfile.
 fn install() -> anyhow::Result<()> {
+    if !has_node() {
+        bail!("Node is missing: install Node 20.19 or newer with npm, see https://nodejs.org/");
+    }
     let changed = |name: &str| std::fs::metadata(folder().join(name)).and_then(|data| data.modified());
     let lockfile = changed("package-lock.json").context("web/package-lock.json is missing")?;
     if changed("node_modules/.package-lock.json").is_ok_and(|installed| installed >= lockfile) {
