@@ -5,7 +5,7 @@
 
 use crate::{EngineError, ModelEntry};
 use impasto_weights::{Checkpoint, HashCache, StableDiffusionConfig, hash_bytes};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,9 +50,6 @@ pub(crate) struct Catalog {
     state: Mutex<State>,
 }
 
-/// Folders deeper than this are not looked into, so that a loop of links ends.
-const MAX_DEPTH: usize = 16;
-
 impl Catalog {
     /// A catalog of `builtin` models and of the checkpoints below `folder`, scanned once.
     pub(crate) fn new(folder: Option<PathBuf>, cache: Option<&Path>, builtin: Vec<BuiltinModel>) -> Self {
@@ -70,7 +67,7 @@ impl Catalog {
     pub(crate) fn refresh(&self) {
         let mut files = Vec::new();
         if let Some(folder) = &self.folder {
-            find_checkpoints(folder, 0, &mut files);
+            find_checkpoints(folder, &mut HashSet::new(), &mut files);
             files.sort();
         }
         let mut state = self.state();
@@ -113,12 +110,21 @@ impl Catalog {
     }
 
     /// The model used where a request names none: the chosen one, else the first that can be read.
-    pub(crate) fn default_model(&self) -> Option<Arc<ModelEntry>> {
+    pub(crate) fn default_model(&self) -> Result<Arc<ModelEntry>, EngineError> {
         let chosen = self.state().default.clone();
         if let Some(entry) = chosen.and_then(|name| self.find(&name)) {
-            return Some(entry);
+            return Ok(entry);
         }
-        self.entries().into_iter().find_map(|entry| self.inspect(&entry).ok().map(|(entry, _)| entry))
+        let mut outcome = Err(EngineError::NoModel);
+        for entry in self.entries() {
+            match self.inspect(&entry) {
+                Ok((entry, _)) => return Ok(entry),
+                // What is wrong with the first model says more than that there is none.
+                Err(error) if matches!(outcome, Err(EngineError::NoModel)) => outcome = Err(error),
+                Err(_) => {}
+            }
+        }
+        outcome
     }
 
     /// Makes a model the one used where a request names none.
@@ -250,8 +256,13 @@ fn answers_to(entry: &ModelEntry, name: &str) -> bool {
     aliases.contains(&name)
 }
 
-/// Checkpoints below `folder`; separate VAE files, hidden files and what cannot be read are left out.
-fn find_checkpoints(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+/// Checkpoints below `folder`; separate VAE files, hidden files and what cannot be read are left out. Folders reached
+/// twice, through links, are looked into once.
+fn find_checkpoints(folder: &Path, seen: &mut HashSet<PathBuf>, found: &mut Vec<PathBuf>) {
+    let Ok(real) = folder.canonicalize() else { return };
+    if !seen.insert(real) {
+        return;
+    }
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -259,10 +270,8 @@ fn find_checkpoints(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
             continue;
         }
         if path.is_dir() {
-            if depth < MAX_DEPTH {
-                find_checkpoints(&path, depth + 1, found);
-            }
-        } else if is_checkpoint(&name) {
+            find_checkpoints(&path, seen, found);
+        } else if path.is_file() && is_checkpoint(&name) {
             found.push(path);
         }
     }
@@ -314,7 +323,13 @@ mod tests {
         let entry = catalog.find("b").unwrap();
         assert!(matches!(catalog.inspect(&entry), Err(EngineError::BadModel { .. })));
         assert!(catalog.find("b").unwrap().problem.is_some());
-        assert!(catalog.default_model().is_none());
+        assert!(matches!(catalog.default_model(), Err(EngineError::BadModel { .. })));
+        #[cfg(unix)]
+        for name in ["loop", "sub/loop"] {
+            std::os::unix::fs::symlink(folder.path(), folder.path().join(name)).unwrap();
+        }
+        catalog.refresh();
+        assert_eq!(catalog.entries().len(), 2);
         std::fs::remove_file(folder.path().join("b.safetensors")).unwrap();
         catalog.refresh();
         assert!(catalog.find("b").is_none());

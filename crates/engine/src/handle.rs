@@ -280,7 +280,7 @@ impl Engine {
         let catalog = &self.inner.catalog;
         let entry = match &request.model {
             Some(name) => catalog.find(name).ok_or_else(|| EngineError::UnknownModel(name.clone()))?,
-            None => catalog.default_model().ok_or(EngineError::NoModel)?,
+            None => catalog.default_model()?,
         };
         catalog.inspect(&entry)
     }
@@ -360,7 +360,7 @@ impl Engine {
 
     /// The model used where a request names none.
     pub fn default_model(&self) -> Option<Arc<ModelEntry>> {
-        self.inner.catalog.default_model()
+        self.inner.catalog.default_model().ok()
     }
 
     /// Makes a model the one used where a request names none.

@@ -30,7 +30,8 @@ pub(crate) struct Job {
     images: Vec<FinishedImage>,
     status: watch::Sender<Arc<JobStatus>>,
     began: Option<Instant>,
-    interrupted: bool,
+    /// Steps made, and of how many, when the job was last told to hurry.
+    interrupted: Option<(u32, u32)>,
     /// When the newest preview was made.
     pub(crate) previewed: Option<Instant>,
     preview: Option<Arc<Picture>>,
@@ -57,7 +58,7 @@ impl Job {
             images: Vec::new(),
             status,
             began: None,
-            interrupted: false,
+            interrupted: None,
             previewed: None,
             preview: None,
             preview_number: 0,
@@ -128,7 +129,7 @@ impl Job {
 
     /// Ends the batch at work, or everything, with what there is by now.
     pub(crate) fn hurry(&mut self, how: Stop) {
-        self.interrupted = true;
+        self.interrupted = Some(self.steps());
         for image in &mut self.batch {
             image.trajectory.finish_early();
         }
@@ -185,12 +186,20 @@ impl Job {
         self.publish(JobState::Cancelled, reason);
     }
 
+    /// Steps made by the image that is farthest behind, and of how many.
+    fn steps(&self) -> (u32, u32) {
+        let behind = self.batch.iter().map(|image| image.trajectory.progress()).min();
+        behind.unwrap_or((0, self.request.steps))
+    }
+
     fn publish(&self, state: JobState, error: Option<String>) {
         let request = &self.request;
         let done = self.images.len() as u32;
-        let behind = self.batch.iter().map(|image| image.trajectory.progress()).min();
-        let at_work = behind.unwrap_or((0, request.steps));
-        let (step, steps) = if state == JobState::Done { (at_work.1, at_work.1) } else { at_work };
+        let (step, steps) = match (state, self.interrupted) {
+            (JobState::Done, None) => (request.steps, request.steps),
+            (JobState::Done, Some(interrupted)) => interrupted,
+            _ => self.steps(),
+        };
         let batches_done = done / request.batch_size.max(1);
         let share = if self.batch.is_empty() { 0.0 } else { step as f32 / steps.max(1) as f32 };
         let progress = if state == JobState::Done {
@@ -216,7 +225,7 @@ impl Job {
             preview_number: self.preview_number,
             images: if state == JobState::Cancelled { Vec::new() } else { self.images.clone() },
             model: self.model.clone(),
-            interrupted: self.interrupted,
+            interrupted: self.interrupted.is_some(),
             error,
         }));
     }

@@ -1,6 +1,7 @@
 //! How much memory a picture takes, and how much there is.
 
 use impasto_weights::StableDiffusionConfig;
+use std::path::Path;
 
 /// Activations of the finest level that live at once in a UNet call, counted in tensors of `model_channels`: the skip
 /// connections, the feed-forward part's eightfold width, and what the operations in flight hold.
@@ -37,11 +38,23 @@ pub(crate) fn working_bytes(
     unet.max(vae) + latents + picture * PICTURE_COPIES * u64::from(images)
 }
 
-/// Bytes of memory that can be had without swapping, where the system tells.
+/// Bytes of memory that can be had without swapping, where the system tells: of the machine, or of the container, which
+/// may have less.
 pub(crate) fn available_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    let machine = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)?;
+    let container = Path::new("/sys/fs/cgroup");
+    let left = left_in_group(container, "memory.max", "memory.current").or_else(|| {
+        left_in_group(&container.join("memory"), "memory.limit_in_bytes", "memory.usage_in_bytes")
+    });
+    Some(left.map_or(machine, |left| left.min(machine)))
+}
+
+/// What a control group's memory limit leaves; nothing where there is no limit.
+fn left_in_group(group: &Path, limit: &str, usage: &str) -> Option<u64> {
+    let read = |name| std::fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
+    Some(read(limit)?.saturating_sub(read(usage)?))
 }
 
 #[cfg(test)]
@@ -52,5 +65,17 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn linux_tells_what_is_free() {
         assert!(available_bytes().unwrap() > 1 << 20);
+    }
+
+    #[test]
+    fn a_group_without_a_limit_leaves_it_to_the_machine() {
+        let group = tempfile::tempdir().unwrap();
+        let left = || left_in_group(group.path(), "memory.max", "memory.current");
+        assert_eq!(left(), None);
+        std::fs::write(group.path().join("memory.current"), "700\n").unwrap();
+        std::fs::write(group.path().join("memory.max"), "max\n").unwrap();
+        assert_eq!(left(), None);
+        std::fs::write(group.path().join("memory.max"), "1000\n").unwrap();
+        assert_eq!(left(), Some(300));
     }
 }

@@ -60,6 +60,7 @@ fn interrupting_gives_what_there_is_and_skipping_goes_on() {
         let status = finish(watcher);
         assert_eq!((status.state, status.images.len()), (JobState::Done, images), "{how:?}");
         assert!(status.interrupted);
+        assert!((1..60).contains(&status.step), "step {}", status.step);
     }
 }
 
