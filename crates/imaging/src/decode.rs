@@ -85,7 +85,7 @@ fn read_png_texts(file: &[u8]) -> Result<Metadata, ImagingError> {
     let _ = reader.finish();
     let info = reader.info();
     let mut metadata = Metadata::default();
-    for chunk in &info.uncompressed_latin1_text {
+    for chunk in info.uncompressed_latin1_text.iter().take(MOST_TEXTS) {
         metadata.add(&chunk.keyword, chunk.text.clone());
     }
     for chunk in info.compressed_latin1_text.iter().take(MOST_TEXTS) {
