@@ -856,7 +856,7 @@ export interface components {
              */
             do_not_save_samples?: boolean | null;
             /**
-             * @description Has no effect: grids are not made.
+             * @description Has no effect: `save_images` decides.
              * @default false
              */
             do_not_save_grid?: boolean | null;
