@@ -7,7 +7,7 @@ use crate::metrics::RequestCounts;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
 use impasto_api::{ApiError, Txt2ImgRequest, override_options};
-use impasto_engine::{Engine, JobId, JobState, JobStatus, Picture, SubmitOptions, Watcher};
+use impasto_engine::{Engine, JobId, JobState, JobStatus, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,13 +47,12 @@ impl App {
             return Err(ServerError::OpenToAll);
         }
         let guard = Guard::new(settings.cors_allow_origins.as_deref(), !settings.listen)?;
-        if let Some(name) = &options.options().sd_model_checkpoint
-            && engine.set_default_model(name).is_err()
-        {
-            tracing::warn!(
-                model = name,
-                "the model chosen in the options is not there; the first one is used"
-            );
+        if let Some(name) = &options.options().sd_model_checkpoint {
+            let filename =
+                find_model(&engine, name).map_or_else(|| name.clone(), |model| model.filename.clone());
+            if let Err(error) = engine.set_default_model(&filename) {
+                tracing::warn!(%error, "the model chosen in the options cannot be used; the first one is");
+            }
         }
         let inner = Inner {
             engine,
@@ -103,10 +102,15 @@ impl App {
 
     /// The options that hold for one request.
     pub(crate) fn options_for(&self, request: &Txt2ImgRequest) -> Result<Options, ApiError> {
-        let find = |name: &str| self.engine().find_model(name).map(|model| model.title.clone());
+        let find = |name: &str| self.find_model(name).map(|model| model.title.clone());
         // Which model is the default is the engine's matter.
         let options = Options { sd_model_checkpoint: None, ..self.options() };
         override_options(&options, request.override_settings.as_ref(), find)
+    }
+
+    /// The model that a client means by a name.
+    pub(crate) fn find_model(&self, name: &str) -> Option<Arc<ModelEntry>> {
+        find_model(self.engine(), name)
     }
 
     /// Hands a request to the engine.
@@ -159,6 +163,15 @@ impl App {
         }
         shown.as_ref().filter(|shown| shown.job == status.id).map(|shown| shown.picture.clone())
     }
+}
+
+/// The model of a name. A title with a hash also means a file that was not hashed yet: folders and clients of A1111's
+/// remember titles from before we came.
+fn find_model(engine: &Engine, name: &str) -> Option<Arc<ModelEntry>> {
+    engine.find_model(name).or_else(|| {
+        let (file, _) = name.strip_suffix(']')?.rsplit_once(" [")?;
+        engine.find_model(file).filter(|model| model.sha256.is_none())
+    })
 }
 
 /// Marks a job as waited for as long as it lives.

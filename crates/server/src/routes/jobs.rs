@@ -31,7 +31,7 @@ pub(crate) async fn submit(
     // Here, other than at /sdapi, a model that is not there is an error: the client chose it from our list.
     let asked = request.override_settings.as_ref().and_then(|overrides| overrides.get("sd_model_checkpoint"));
     if let Some(name) = asked.filter(|name| !name.is_null())
-        && name.as_str().is_none_or(|name| app.engine().find_model(name).is_none())
+        && name.as_str().is_none_or(|name| app.find_model(name).is_none())
     {
         let path = ["override_settings", "sd_model_checkpoint"];
         return Err(

@@ -73,7 +73,8 @@ fn apply(app: &App, changes: &Map<String, Value>) -> Result<(), Failure> {
 fn set(app: &App, options: &mut Options, name: &str, value: &Value) -> Result<(), Failure> {
     if name == MODEL {
         let asked = value.as_str().unwrap_or_default();
-        let model = app.engine().set_default_model(asked)?;
+        let found = app.find_model(asked);
+        let model = app.engine().set_default_model(found.as_ref().map_or(asked, |model| &model.filename))?;
         options.sd_model_checkpoint = Some(model.title.clone());
         return Ok(());
     }

@@ -60,3 +60,27 @@ async fn refusals_leave_what_came_before() {
     assert_eq!(stored(&app)["jpeg_quality"], 50);
     assert_eq!(app.get("/sdapi/v1/options").await.good()["samples_format"], "png");
 }
+
+#[tokio::test]
+async fn a_model_chosen_in_a1111_is_found_before_its_hash_is_known() {
+    let app = TestApp::build(
+        &["tiny.safetensors", "other.safetensors"],
+        |config| {
+            let root = config.models_dir.as_ref().unwrap().ancestors().nth(2).unwrap();
+            let options = json!({ "sd_model_checkpoint": "tiny.safetensors [0123456789]", "font": "" });
+            std::fs::write(root.join("config.json"), options.to_string()).unwrap();
+        },
+        |_| {},
+    );
+    let title = |options: Value| options["sd_model_checkpoint"].as_str().unwrap().to_owned();
+    assert_eq!(title(app.get("/sdapi/v1/options").await.good()), "tiny.safetensors");
+    // Once the hash is known, a title with another one is another model.
+    app.get("/api/v1/info").await.good();
+    let told =
+        app.post("/sdapi/v1/options", json!({ "sd_model_checkpoint": "tiny.safetensors [0123456789]" }));
+    let told = told.await.told();
+    assert!(told.contains("model 'tiny.safetensors [0123456789]' not found"), "{told}");
+    let change = json!({ "sd_model_checkpoint": "other.safetensors [0123456789]" });
+    app.post("/sdapi/v1/options", change).await.good();
+    assert!(title(app.get("/sdapi/v1/options").await.good()).starts_with("other.safetensors"));
+}
