@@ -75,17 +75,36 @@ pub(crate) fn checkpoint(settings: &Settings, name: &str) -> anyhow::Result<Chec
     opened
 }
 
-/// Waits for Ctrl-C, or for what a service manager sends.
-pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+/// What asks the program to end: Ctrl-C, a service manager, a terminal that is closed.
+pub(crate) struct StopSignal {
     #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    Ok(async move {
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl StopSignal {
+    /// From now on, signals are noted instead of ending the program.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        #[cfg(unix)]
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: signal(SignalKind::terminate())?,
+            #[cfg(unix)]
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) {
         #[cfg(unix)]
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
         #[cfg(not(unix))]
         let _ = tokio::signal::ctrl_c().await;
-    })
+    }
 }

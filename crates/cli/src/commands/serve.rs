@@ -25,7 +25,15 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = setup::stop_signal()?;
+        let mut signal = setup::StopSignal::new()?;
+        let stop = async move {
+            signal.next().await;
+            // Whoever asks twice does not want to wait for running jobs.
+            tokio::spawn(async move {
+                signal.next().await;
+                std::process::exit(1);
+            });
+        };
         impasto_server::serve(app, stop, |address| announce(settings, address)).await.map_err(advise)
     })
 }

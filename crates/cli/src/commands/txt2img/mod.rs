@@ -209,8 +209,7 @@ async fn make(
     let options = SubmitOptions { cancel_when_unwatched: true, previews: false };
     let mut watcher = engine.submit(request, options).map_err(advise)?;
     let progress = Progress::new();
-    let interrupt = setup::stop_signal()?;
-    tokio::pin!(interrupt);
+    let mut signal = setup::StopSignal::new()?;
     let mut asked_to_stop = false;
     loop {
         tokio::select! {
@@ -221,7 +220,7 @@ async fn make(
                     return outcome(status);
                 }
             }
-            () = &mut interrupt, if !asked_to_stop => {
+            () = signal.next(), if !asked_to_stop => {
                 asked_to_stop = true;
                 engine.stop(watcher.id(), if keep_partial { Stop::Interrupt } else { Stop::Cancel });
             }
