@@ -83,9 +83,10 @@ test('the empty page teaches, and its examples work', async () => {
 });
 
 test('a prompt becomes a picture, step by step', async () => {
-  await generate(PROMPT, 20);
+  // Enough steps that their words cannot be missed.
+  await generate(PROMPT, 100);
   await stage()
-    .getByText(/^Step \d+ of 20/)
+    .getByText(/^Step \d+ of 100/)
     .waitFor();
   await stage().getByAltText('Not finished yet').waitFor();
   await picture('running');

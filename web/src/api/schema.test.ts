@@ -9,4 +9,4 @@ it('has the types of docs/openapi.json (if not: `npm run client`)', async () => 
   // The same settings as in the script `client`.
   const nodes = await openapiTS(DESCRIPTION, { defaultNonNullable: false, emptyObjectsUnknown: true });
   expect(await readFile(TYPES, 'utf8')).toBe(COMMENT_HEADER + astToString(nodes));
-});
+}, 60_000);
