@@ -2,7 +2,7 @@
 //!
 //! The trait is a short list of coarse operations, just what Stable Diffusion's networks are made of; it is no general
 //! tensor calculus. Whoever implements it packs weights as it likes, once, and owns its memory. The reference backend
-//! ([`reference`]) implements every operation by the obvious loops: it is the documentation of what an operation
+//! ([`mod@reference`]) implements every operation by the obvious loops: it is the documentation of what an operation
 //! means, and the oracle against which the fast backends are tested.
 
 mod array;
