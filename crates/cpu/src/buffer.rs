@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn blocks_are_recycled() {
-        let pool = BufferPool::new(usize::MAX);
         for length in [1000, 3 << 20] {
+            let pool = BufferPool::new(usize::MAX);
             let mut first = pool.take(length).unwrap();
             first.fill(1.0);
             let address = first.as_ptr();
