@@ -124,7 +124,7 @@ impl Coerce for Vec<Value> {
 
 impl Coerce for Vec<String> {
     fn coerce(value: &Value) -> Result<Self, Refusal> {
-        let items: Vec<Value> = Coerce::coerce(value)?;
+        let items = value.as_array().ok_or(refuse("value is not a valid list", "type_error.list"))?;
         let read = |(index, item): (usize, &Value)| {
             String::coerce_nullable(item).map_err(|refusal| Refusal { index: Some(index), ..refusal })
         };

@@ -1,6 +1,7 @@
 //! From a request's body to what the engine is asked: nulls, ranges, options, and what cannot be done yet.
 
 use crate::comments::without_comments;
+use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{GenerationRequest, NoiseSource, Sampler};
 use impasto_settings::{Options, SettingsError};
@@ -9,8 +10,8 @@ use serde_json::{Map, Value};
 /// Scripts that are always on in A1111 and take nothing from requests.
 const KNOWN_SCRIPTS: &[&str] = &["sampler", "seed", "refiner", "comments"];
 
-/// The options that hold for one request. A model that nobody knows is left out, as clients expect; any other option that
-/// nobody knows is an error. `find_model` gives the title of the model that answers to a name.
+/// The options that hold for one request. A model that nobody knows is left out, as clients expect, and so is an option
+/// of A1111's that is not ours and asks for nothing; any other option that nobody knows is an error. `find_model` gives the title of the model that answers to a name.
 pub fn override_options(
     options: &Options,
     overrides: Option<&Map<String, Value>>,
@@ -21,6 +22,9 @@ pub fn override_options(
         if name == "sd_model_checkpoint" {
             let found = value.as_str().and_then(&find_model);
             options.sd_model_checkpoint = found.or(options.sd_model_checkpoint);
+            continue;
+        }
+        if asks_for_nothing(name, value) {
             continue;
         }
         options.set(name, value).map_err(|error| match error {
@@ -198,6 +202,22 @@ mod tests {
             "script_args": [], "alwayson_scripts": { "Sampler": { "args": [] } }, "styles": ["x"], "script_name": null
         });
         assert!(convert(habit).is_ok());
+    }
+
+    #[test]
+    fn overrides_that_ask_for_nothing_are_taken() {
+        for habit in [
+            json!({ "sd_vae": "Automatic", "sd_unet": "None", "api_enable_requests": true }),
+            json!({ "sd_vae": "None", "s_noise": 1, "token_merging_ratio": 0.0, "emphasis": "Original" }),
+        ] {
+            let converted = convert(json!({ "override_settings": habit }));
+            assert_eq!(converted, convert(json!({})));
+        }
+        for asking in [json!({ "sd_vae": "other.pt" }), json!({ "tiling": true }), json!({ "sd_vae": null })]
+        {
+            let refused = refusal(json!({ "override_settings": asking }));
+            assert!(refused.starts_with(r#"{"error":"KeyError""#), "{refused}");
+        }
     }
 
     #[test]

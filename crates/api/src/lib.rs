@@ -10,6 +10,7 @@ mod error;
 mod info;
 mod jobs;
 mod lists;
+mod neutral;
 mod progress;
 mod txt2img;
 
