@@ -52,7 +52,7 @@ impl Txt2ImgRequest {
             _ if sampler.is_ancestral() => Some(options.eta_ancestral),
             _ => None,
         });
-        Ok(GenerationRequest {
+        let generation = GenerationRequest {
             model: options.sd_model_checkpoint.clone(),
             prompt: prompt("prompt", self.prompt.as_deref(), options)?,
             negative_prompt: prompt("negative_prompt", self.negative_prompt.as_deref(), options)?,
@@ -71,7 +71,21 @@ impl Txt2ImgRequest {
             noise_source: NoiseSource::from_exact_name(&options.randn_source).unwrap_or_default(),
             eta,
             eta_noise_seed_delta: options.eta_noise_seed_delta,
-        })
+        };
+        // Each picture has the next seed, and clients must be able to send every one of them back.
+        let pictures = u64::from(generation.batch_size) * u64::from(generation.batch_count);
+        for (field, seed) in [("seed", generation.seed), ("subseed", generation.subseed)] {
+            if let Some(seed) = seed
+                && i64::try_from(seed.saturating_add(pictures.saturating_sub(1))).is_err()
+            {
+                let message = format!(
+                    "{field} {seed} is out of range: the last of {pictures} pictures would have one beyond {}",
+                    i64::MAX
+                );
+                return Err(ApiError::field(&[field], message, "value_error", Some(&seed.into())));
+            }
+        }
+        Ok(generation)
     }
 
     /// Errors for what would change the picture and cannot be done.
@@ -202,6 +216,16 @@ mod tests {
             "script_args": [], "alwayson_scripts": { "Sampler": { "args": [] } }, "styles": ["x"], "script_name": null
         });
         assert!(convert(habit).is_ok());
+    }
+
+    #[test]
+    fn every_picture_has_a_seed_that_can_be_sent_back() {
+        assert!(convert(json!({ "seed": i64::MAX })).is_ok());
+        assert!(convert(json!({ "seed": i64::MAX - 3, "batch_size": 2, "n_iter": 2 })).is_ok());
+        for field in ["seed", "subseed"] {
+            let refused = refusal(json!({ (field): i64::MAX - 2, "batch_size": 2, "n_iter": 2 }));
+            assert!(refused.contains("the last of 4 pictures would have one beyond"), "{refused}");
+        }
     }
 
     #[test]
