@@ -120,7 +120,12 @@ impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let input = serde_json::from_str(&error.value).unwrap_or_else(|_| Value::from(error.value.as_str()));
         let message = error.to_string();
-        Self::field(&[error.field], message, "value_error", Some(&input))
+        // The one field of the engine's request that comes from an option alone.
+        let path: &[&str] = match error.field {
+            "clip_skip" => &["override_settings", "CLIP_stop_at_last_layers"],
+            field => &[field],
+        };
+        Self::field(path, message, "value_error", Some(&input))
     }
 }
 
@@ -164,6 +169,17 @@ mod tests {
         );
         let plain = ApiError::Plain { status: 404, detail: "Not Found".to_owned() };
         insta::assert_snapshot!(plain.body(), @r#"{"detail":"Not Found"}"#);
+    }
+
+    #[test]
+    fn a_clip_skip_is_told_by_its_option() {
+        let problem = "is out of range: allowed are 1 to 3".to_owned();
+        let error = RequestError { field: "clip_skip", value: "12".to_owned(), problem };
+        let body = ApiError::from(error).body();
+        assert_eq!(
+            body["detail"][0]["loc"],
+            json!(["body", "override_settings", "CLIP_stop_at_last_layers"])
+        );
     }
 
     #[test]
