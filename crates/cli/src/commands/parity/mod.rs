@@ -124,6 +124,8 @@ pub(crate) fn run(arguments: &ParityArguments, settings: &Settings) -> anyhow::R
     let reference = Reference::new(&arguments.reference, &bytes)?;
     let checkpoint = setup::checkpoint(settings, &arguments.model)?;
     let model = StableDiffusion::load(Arc::new(setup::backend(settings)?), &checkpoint)?;
+    // The networks have their own copies of the weights.
+    drop(checkpoint);
 
     let groups = groups();
     let networks = groups.iter().map(|group| compare(group, &model, &reference));
