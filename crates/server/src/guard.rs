@@ -62,6 +62,12 @@ impl Guard {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
         let host = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
         let host = host.or_else(|| text(header::HOST));
+        // With several, or with a user in it, a proxy may take another host for the one that was meant (RFC 9112, 3.2).
+        if headers.get_all(header::HOST).iter().count() > 1
+            || host.as_ref().is_some_and(|host| host.contains('@'))
+        {
+            return Err(ApiError::http(400, "a request must name one host, without a user"));
+        }
         if let Some(host) = &host
             && self.loopback
             && !is_loopback(host)
@@ -134,11 +140,26 @@ mod tests {
         for host in ["localhost:7860", "127.0.0.1:7860", "LOCALHOST", "[::1]:7860", "127.0.0.2"] {
             assert!(passes(&guard, host, None), "{host}");
         }
-        for host in
-            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:7860", "192.168.0.7", ""]
-        {
+        for host in [
+            "127.0.0.1:7860@evil.example",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:7860",
+            "192.168.0.7",
+            "",
+        ] {
             assert!(!passes(&guard, host, None), "{host}");
         }
+    }
+
+    #[test]
+    fn only_one_host_may_be_named() {
+        let guard = Guard::new(None, false).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("art.example"));
+        assert!(guard.check(&Uri::from_static("/"), &headers).is_ok());
+        headers.append(header::HOST, HeaderValue::from_static("art.example"));
+        assert_eq!(guard.check(&Uri::from_static("/"), &headers).unwrap_err().status(), 400);
     }
 
     #[test]
