@@ -259,6 +259,7 @@ mod tests {
         Parsed(parse_infotext(text)).get(key).cloned()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "tests compare with what a look-up gives")]
     fn text(value: &str) -> Option<InfotextValue> {
         Some(Text(value.to_owned()))
     }
