@@ -94,7 +94,7 @@ def score(entries, pictures, composer, classifier):
         result["held-out" if kind else "trained"] = {
             "captions": len(rows), "concept in top 5": round(float(np.mean(concept)), 3),
             "concept first": round(float(np.mean(first)), 3), "colour dominates": round(float(np.mean(colour)), 3)}
-    result["chance of top 5"] = round(5 / len(names), 3)
+    result["chance of top 5"] = round(5 / len(classifier.head[-1].bias), 3)
     return result
 
 
