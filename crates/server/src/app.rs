@@ -72,6 +72,12 @@ impl App {
         subpath::strip(self.inner.settings.subpath.as_deref(), routes::router(self))
     }
 
+    /// What the paths of links start with: the subpath, or nothing.
+    pub(crate) fn link_prefix(&self) -> String {
+        let subpath = self.inner.settings.subpath.as_deref().unwrap_or_default().trim_matches('/');
+        if subpath.is_empty() { String::new() } else { format!("/{subpath}") }
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.inner.engine
     }

@@ -8,9 +8,9 @@ import type { Info, Job, JobRequest, Model } from './types';
 const base = new URL('.', location.origin + location.pathname);
 const client = createClient<paths>({ baseUrl: base.href.replace(/\/$/, '') });
 
-/** A link in a server's answer, as something the browser can load from here. */
+/** A link in a server's answer, as something the browser can load from here: proxies may have put us below a path. */
 export function link(url: string): string {
-  return new URL(url.replace(/^\//, ''), base).href;
+  return new URL(url.replace(/^\/(.*?\/)??(?=api\/v1\/)/, ''), base).href;
 }
 
 interface Answer<T> {

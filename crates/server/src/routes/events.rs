@@ -35,11 +35,13 @@ pub(crate) async fn events(
     let status = find(&app, &id)?;
     let watcher = app.engine().watch(status.id);
     let watcher = watcher.ok_or_else(|| ApiError::http(404, format!("job {id:?} not found")))?;
-    let feed = Feed { watcher, last: None, ready: VecDeque::new(), ended: false };
+    let feed = Feed { prefix: app.link_prefix(), watcher, last: None, ready: VecDeque::new(), ended: false };
     Ok(Sse::new(stream::unfold(feed, Feed::next)).keep_alive(KeepAlive::default()))
 }
 
 struct Feed {
+    /// What the paths of links start with.
+    prefix: String,
     watcher: Watcher,
     last: Option<Arc<JobStatus>>,
     ready: VecDeque<Event>,
@@ -64,7 +66,7 @@ impl Feed {
                 status.state.is_final() || self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &status));
             let last = self.last.replace(status.clone());
             let name = event_name(last.as_deref(), &status);
-            self.ready.extend(name.and_then(|name| event(name, &describe(&status))));
+            self.ready.extend(name.and_then(|name| event(name, &describe(&self.prefix, &status))));
             if let Some(picture) = new_preview(last.as_deref(), &status) {
                 let number = status.preview_number;
                 let event = tokio::task::spawn_blocking(move || preview_event(number, &picture)).await;

@@ -49,7 +49,8 @@ pub(crate) async fn submit(
 /// Running, waiting and lately ended jobs, newest first.
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", responses((status = 200, body = Vec<Job>)))]
 pub(crate) async fn list(State(app): State<App>) -> Json<Vec<Job>> {
-    Json(app.engine().jobs().iter().rev().map(|status| describe(status)).collect())
+    let prefix = app.link_prefix();
+    Json(app.engine().jobs().iter().rev().map(|status| describe(&prefix, status)).collect())
 }
 
 /// One job.
@@ -61,7 +62,7 @@ pub(crate) async fn list(State(app): State<App>) -> Json<Vec<Job>> {
     responses((status = 200, body = Job), (status = 404, description = "No such job", body = Fault))
 )]
 pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Job>, Failure> {
-    Ok(Json(describe(&*find(&app, &id)?)))
+    Ok(Json(describe(&app.link_prefix(), &*find(&app, &id)?)))
 }
 
 /// Cancels a job. Of one that has ended, nothing changes.
@@ -103,7 +104,7 @@ pub(crate) async fn skip(State(app): State<App>, Path(id): Path<String>) -> Resu
 fn stop(app: &App, id: &str, how: Stop) -> Result<Json<Job>, Failure> {
     let status = find(app, id)?;
     app.engine().stop(status.id, how);
-    Ok(Json(describe(&*find(app, id)?)))
+    Ok(Json(describe(&app.link_prefix(), &*find(app, id)?)))
 }
 
 /// The job of this name.
@@ -114,12 +115,12 @@ pub(crate) fn find(app: &App, id: &str) -> Result<Arc<JobStatus>, ApiError> {
     Ok(app.engine().watch(id).ok_or_else(unknown)?.status())
 }
 
-/// A job in the words of the interface.
-pub(crate) fn describe(status: &JobStatus) -> Job {
+/// A job in the words of the interface. Paths of its links start with `prefix`.
+pub(crate) fn describe(prefix: &str, status: &JobStatus) -> Job {
     let id = status.id;
     let images = status.images.iter().map(|image| JobImage {
         index: image.index,
-        url: format!("/api/v1/jobs/{id}/images/{}.png", image.index),
+        url: format!("{prefix}/api/v1/jobs/{id}/images/{}.png", image.index),
         seed: image.seed,
         subseed: image.subseed,
         infotext: image.infotext.clone(),
@@ -141,10 +142,11 @@ pub(crate) fn describe(status: &JobStatus) -> Job {
         model: status.request.model.clone(),
         width: status.request.width,
         height: status.request.height,
-        preview: preview.map(|_| format!("/api/v1/jobs/{id}/preview?number={}", status.preview_number)),
+        preview: preview
+            .map(|_| format!("{prefix}/api/v1/jobs/{id}/preview?number={}", status.preview_number)),
         images: images.collect(),
         interrupted: status.interrupted,
         error: status.error.clone(),
-        events: format!("/api/v1/jobs/{id}/events"),
+        events: format!("{prefix}/api/v1/jobs/{id}/events"),
     }
 }

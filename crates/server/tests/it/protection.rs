@@ -132,6 +132,20 @@ async fn a_subpath_is_removed() {
 }
 
 #[tokio::test]
+async fn links_lead_below_the_subpath() {
+    let app = TestApp::with(|settings| settings.subpath = Some("studio".to_owned()));
+    let mut body = small(json!({}));
+    body["kind"] = json!("txt2img");
+    let id = app.submit(body).await;
+    let job = app.wait_until(&id, |job| job["state"] == "done").await;
+    for link in [&job["events"], &job["images"][0]["url"]] {
+        let link = link.as_str().unwrap();
+        assert!(link.starts_with("/studio/api/v1/jobs/"), "{link}");
+        assert_eq!(app.get(link).await.status, 200, "{link}");
+    }
+}
+
+#[tokio::test]
 async fn unsafe_settings_are_refused() {
     let app = TestApp::new();
     let refusal = |change: fn(&mut ServeSettings)| {
