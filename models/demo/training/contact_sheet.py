@@ -22,7 +22,7 @@ def draw(program, data_dir, prompts, folder):
     files = []
     for seed, prompt in enumerate(prompts, start=1):
         file = folder / f"{seed:02}.png"
-        options = ["--data-dir", data_dir, "--seed", str(seed), "--steps", "25", "--sampler", "DPM++ 2M", "-o", file]
+        options = ["--data-dir", data_dir, "--seed", str(seed), "--steps", "20", "--cfg-scale", "4", "-o", file]
         subprocess.run([program, "txt2img", prompt, *options], check=True, stdout=subprocess.DEVNULL)
         files.append(file)
     return files
