@@ -193,7 +193,7 @@ struct Inner {
     commands: Mutex<Sender<Command>>,
     limits: RequestLimits,
     queue_limit: usize,
-    /// Jobs accepted that the thread has not counted yet are counted here too.
+    /// Counts the jobs accepted, so that no two ids are alike.
     accepted: AtomicU64,
     description: String,
 }
