@@ -1,7 +1,8 @@
-//! Element types of stored weights, and a borrowed view of one stored tensor.
+//! Element types of stored weights, and one stored tensor.
 
 use crate::TensorError;
 use half::{bf16, f16};
+use std::borrow::Cow;
 
 /// Element type of a stored tensor. Activations are always `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,12 +40,17 @@ impl DType {
 pub struct WeightView<'a> {
     dtype: DType,
     shape: Vec<usize>,
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
 }
 
 impl<'a> WeightView<'a> {
-    /// A view of `bytes`, whose length must be that of `shape` elements of `dtype`.
-    pub fn new(dtype: DType, shape: Vec<usize>, bytes: &'a [u8]) -> Result<Self, TensorError> {
+    /// A view of `bytes`, borrowed or just read, whose length must be that of `shape` elements of `dtype`.
+    pub fn new(
+        dtype: DType,
+        shape: Vec<usize>,
+        bytes: impl Into<Cow<'a, [u8]>>,
+    ) -> Result<Self, TensorError> {
+        let bytes = bytes.into();
         let wanted = shape.iter().try_fold(dtype.size(), |product, &n| product.checked_mul(n));
         if wanted != Some(bytes.len()) {
             return Err(TensorError::shape(
@@ -66,8 +72,8 @@ impl<'a> WeightView<'a> {
     }
 
     /// The stored bytes.
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Number of elements.
@@ -81,12 +87,12 @@ impl<'a> WeightView<'a> {
     }
 
     /// The same elements under another shape of equal size.
-    pub fn reshape(&self, shape: Vec<usize>) -> Result<Self, TensorError> {
+    pub fn reshape(self, shape: Vec<usize>) -> Result<Self, TensorError> {
         Self::new(self.dtype, shape, self.bytes)
     }
 
     /// Rows `start..end` of the outermost dimension, without copying.
-    pub fn rows(&self, start: usize, end: usize) -> Result<Self, TensorError> {
+    pub fn rows(&self, start: usize, end: usize) -> Result<WeightView<'_>, TensorError> {
         let count = self.shape.first().copied().unwrap_or(0);
         if start > end || end > count {
             return Err(TensorError::shape("weight", format!("rows {start}..{end} of {count}")));
@@ -94,7 +100,7 @@ impl<'a> WeightView<'a> {
         let row = self.bytes.len() / count.max(1);
         let mut shape = self.shape.clone();
         shape[0] = end - start;
-        Self::new(self.dtype, shape, &self.bytes[start * row..end * row])
+        WeightView::new(self.dtype, shape, &self.bytes[start * row..end * row])
     }
 
     /// Every element widened (or, from `f64` and integers, rounded) to `f32`.

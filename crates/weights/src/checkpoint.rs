@@ -1,37 +1,31 @@
-//! An open checkpoint: the mapped file, its tensors by canonical name, and what is known about it. Nothing here
+//! An open checkpoint: the file, its tensors by canonical name, and what is known about it. Nothing here
 //! interprets numbers; loading a network is the models' matter.
 
 use crate::architecture::StableDiffusionConfig;
 use crate::container::{Container, sniff};
 use crate::detect::detect;
-use crate::entry::{Data, Element, Entries};
+use crate::entry::{Data, Element, Entries, gather};
 use crate::facts::{Facts, add_sidecars};
 use crate::kind::{ModelKind, kind};
 use crate::names::canonical;
+use crate::source::Source;
 use crate::{WeightsError, pickle, safetensors_file};
 use impasto_tensor::WeightView;
-use memmap2::Mmap;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
-/// A model file, mapped into memory. Tensors are read from the disk when they are first touched.
+/// An open model file. A tensor is read when it is asked for.
 pub struct Checkpoint {
     file: String,
     source: Source,
     container: Container,
     entries: Entries,
     metadata: BTreeMap<String, String>,
-}
-
-/// Where the bytes are.
-enum Source {
-    /// A file, kept open so that its length can be asked again.
-    Mapped { map: Mmap, handle: File },
-    /// Part of the program.
-    Static(&'static [u8]),
 }
 
 impl Checkpoint {
@@ -44,13 +38,8 @@ impl Checkpoint {
         if !about.is_file() {
             return Err(WeightsError::Foreign { file, found: irregular(path, about.is_dir()) });
         }
-        let handle = File::open(path).map_err(io)?;
-        // SAFETY: the map is read-only and handed out as plain bytes, for which any value is valid. Other programs
-        // may write to the file, which makes wrong numbers, no more. One that shortens it would make reading past
-        // its new end fault: model files are replaced by renaming, never cut in place, and `tensor` asks the
-        // length again before each view.
-        let map = unsafe { Mmap::map(&handle) }.map_err(io)?;
-        let mut checkpoint = Self::read(file, Source::Mapped { map, handle })?;
+        let source = File::open(path).and_then(Source::file).map_err(io)?;
+        let mut checkpoint = Self::read(file, source)?;
         add_sidecars(&mut checkpoint.metadata, path);
         Ok(checkpoint)
     }
@@ -61,12 +50,11 @@ impl Checkpoint {
     }
 
     fn read(file: String, source: Source) -> Result<Self, WeightsError> {
-        let bytes = source.bytes();
-        let container = sniff(bytes).map_err(|fault| fault.at(&file, Container::Safetensors))?;
+        let container = sniff(&source).map_err(|fault| fault.at(&file, Container::Safetensors))?;
         let (entries, metadata) = match container {
-            Container::Safetensors => safetensors_file::read(bytes),
-            Container::TorchZip => pickle::read_zip(bytes).map(|entries| (entries, BTreeMap::new())),
-            Container::TorchLegacy => pickle::read_legacy(bytes).map(|entries| (entries, BTreeMap::new())),
+            Container::Safetensors => safetensors_file::read(&source),
+            Container::TorchZip => pickle::read_zip(&source).map(|entries| (entries, BTreeMap::new())),
+            Container::TorchLegacy => pickle::read_legacy(&source).map(|entries| (entries, BTreeMap::new())),
         }
         .map_err(|fault| fault.at(&file, container))?;
         Ok(Self { file, source, container, entries: canonical(entries), metadata })
@@ -92,7 +80,7 @@ impl Checkpoint {
         self.entries.contains_key(name)
     }
 
-    /// A tensor as it is stored, by canonical name. Pointwise convolutions of the UNet and the autoencoder always have
+    /// A tensor as it is stored, by canonical name, read from the file now. Pointwise convolutions of the UNet and the autoencoder always have
     /// four dimensions, [out, in, 1, 1], even where the file has them as matrices.
     pub fn tensor(&self, name: &str) -> Result<WeightView<'_>, WeightsError> {
         let missing = || WeightsError::Missing { file: self.file.clone(), tensor: name.to_owned() };
@@ -110,36 +98,20 @@ impl Checkpoint {
         };
         let damaged =
             |problem| WeightsError::Damaged { file: self.file.clone(), container: self.container, problem };
+        let read = |range: &Range<usize>| {
+            self.source.read(range.clone()).map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => WeightsError::cut(self.file.clone()),
+                _ => WeightsError::Io { file: self.file.clone(), source },
+            })
+        };
         let bytes = match &entry.data {
-            Data::Copied(bytes) => bytes,
-            Data::InFile(range) => {
-                self.source
-                    .check_length()
-                    .map_err(|source| WeightsError::Io { file: self.file.clone(), source })?;
-                self.source
-                    .bytes()
-                    .get(range.clone())
-                    .ok_or_else(|| damaged(format!("`{name}` lies outside")))?
-            }
+            Data::InFile(range) => read(range)?,
+            Data::Strided(range, strides) => gather(&read(range)?, &entry.shape, strides, dtype.size())
+                .map(Cow::Owned)
+                .ok_or_else(|| damaged(format!("`{name}` lies outside its storage")))?,
         };
         WeightView::new(dtype, entry.shape.clone(), bytes)
             .map_err(|error| damaged(format!("`{name}`: {error}")))
-    }
-
-    /// Lets the system take back the memory behind a tensor that has been copied elsewhere. It can still be read; its
-    /// pages then come from the file again. Without this, a loaded model would be resident twice for a while.
-    pub fn release(&self, name: &str) {
-        #[cfg(unix)]
-        if let (Source::Mapped { map, .. }, Some(entry)) = (&self.source, self.entries.get(name))
-            && let Data::InFile(range) = &entry.data
-            && range.end <= map.len()
-        {
-            // SAFETY: the map is read-only and backed by a file, so dropping its pages loses nothing. A refusal of the
-            // system costs memory only.
-            let _ = unsafe {
-                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
-            };
-        }
     }
 
     /// The file's own metadata, overridden by what `NAME.json` and `NAME.yaml` beside it say.
@@ -171,7 +143,7 @@ impl Checkpoint {
 
     /// Size of the file.
     pub fn bytes(&self) -> u64 {
-        self.source.bytes().len() as u64
+        self.source.len() as u64
     }
 }
 
@@ -183,27 +155,6 @@ impl fmt::Debug for Checkpoint {
             .field("bytes", &self.bytes())
             .field("tensors", &self.entries.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Source {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Mapped { map, .. } => map,
-            Self::Static(bytes) => bytes,
-        }
-    }
-
-    /// Whether the file still has the length that was mapped.
-    fn check_length(&self) -> io::Result<()> {
-        if let Self::Mapped { map, handle } = self {
-            let length = handle.metadata()?.len();
-            if length < map.len() as u64 {
-                let message = format!("it was cut to {length} bytes while in use, from {}", map.len());
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-            }
-        }
-        Ok(())
     }
 }
 

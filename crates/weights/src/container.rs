@@ -1,6 +1,7 @@
 //! Which container a file is, told by its first bytes. The extension says nothing: people rename files.
 
 use crate::error::Fault;
+use crate::source::Source;
 use std::fmt;
 
 /// A file format that holds tensors and is read here.
@@ -42,11 +43,12 @@ const FOREIGN: &[(&[u8], &str)] = &[
     (b"\0\0\0\0\0\0\0\0", "a file that begins with zero bytes, perhaps an unfinished download"),
 ];
 
-/// How many bytes of a text are looked at.
-const TEXT_PREFIX: usize = 512;
+/// How many bytes of a file are looked at.
+const PREFIX: usize = 512;
 
-/// The container of `bytes`, or what they are instead.
-pub(crate) fn sniff(bytes: &[u8]) -> Result<Container, Fault> {
+/// The container of a file, or what it is instead.
+pub(crate) fn sniff(file: &Source) -> Result<Container, Fault> {
+    let bytes = &*file.read(0..file.len().min(PREFIX))?;
     let foreign = |found: &str| Err(Fault::Foreign(found.to_owned()));
     if bytes.is_empty() {
         return foreign("empty (0 bytes)");
@@ -63,7 +65,7 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Container, Fault> {
     if let Some((_, found)) = FOREIGN.iter().find(|(start, _)| bytes.starts_with(start)) {
         return foreign(found);
     }
-    if let Some(found) = markup(&bytes[..bytes.len().min(TEXT_PREFIX)]) {
+    if let Some(found) = markup(bytes) {
         return foreign(found);
     }
     if let [0x80, 0..=5, ..] = bytes {
@@ -73,11 +75,7 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Container, Fault> {
         return Ok(Container::Safetensors);
     }
     let shown: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Err(Fault::Foreign(format!(
-        "of an unknown format ({} bytes, beginning {})",
-        bytes.len(),
-        shown.join(" ")
-    )))
+    Err(Fault::Foreign(format!("of an unknown format ({} bytes, beginning {})", file.len(), shown.join(" "))))
 }
 
 /// What a web server sends instead of a model.
@@ -99,6 +97,10 @@ fn markup(prefix: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sniff(bytes: &'static [u8]) -> Result<Container, Fault> {
+        super::sniff(&Source::Static(bytes))
+    }
 
     #[test]
     fn tells_containers() {

@@ -27,13 +27,34 @@ pub(crate) enum Element {
     Other(String),
 }
 
-/// Where a tensor's bytes are.
+/// Where a tensor's bytes are. Places and lengths are in bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Data {
-    /// In the file.
+    /// In one piece, in row-major order.
     InFile(Range<usize>),
-    /// In memory, put in row-major order because the file has them in another.
-    Copied(Box<[u8]>),
+    /// In another order: the piece from its first element to its last, and how far it is from one index to the next,
+    /// outermost first.
+    Strided(Range<usize>, Vec<usize>),
+}
+
+/// The elements of `size` bytes, which lie in `piece` as `strides` says, in row-major order; `None` where they would
+/// lie outside.
+pub(crate) fn gather(piece: &[u8], shape: &[usize], strides: &[usize], size: usize) -> Option<Vec<u8>> {
+    let count: usize = shape.iter().product();
+    let mut bytes = Vec::with_capacity(count * size);
+    let mut index = vec![0; shape.len()];
+    for _ in 0..count {
+        let at: usize = index.iter().zip(strides).map(|(&i, &stride)| i * stride).sum();
+        bytes.extend_from_slice(piece.get(at..at + size)?);
+        for (place, &end) in index.iter_mut().zip(shape).rev() {
+            *place += 1;
+            if *place < end {
+                break;
+            }
+            *place = 0;
+        }
+    }
+    Some(bytes)
 }
 
 /// Most dimensions a tensor may have; convolutions have four.

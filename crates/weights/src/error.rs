@@ -98,6 +98,8 @@ pub enum WeightsError {
 /// An error of a reader that does not know which file it reads.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Fault {
+    /// See [`WeightsError::Io`].
+    Io(io::ErrorKind),
     /// See [`WeightsError::Foreign`].
     Foreign(String),
     /// See [`WeightsError::Damaged`].
@@ -118,10 +120,26 @@ impl Fault {
     pub(crate) fn at(self, file: &str, container: Container) -> WeightsError {
         let file = file.to_owned();
         match self {
+            Self::Io(io::ErrorKind::UnexpectedEof) => WeightsError::cut(file),
+            Self::Io(kind) => WeightsError::Io { file, source: kind.into() },
             Self::Foreign(found) => WeightsError::Foreign { file, found },
             Self::Damaged(problem) => WeightsError::Damaged { file, container, problem },
             Self::Refused(global) => WeightsError::Refused { file, global },
             Self::Unsupported(problem) => WeightsError::Unsupported { file, container, problem },
         }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.kind())
+    }
+}
+
+impl WeightsError {
+    /// A file that is shorter than it was when it was opened.
+    pub(crate) fn cut(file: String) -> Self {
+        let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read");
+        Self::Io { file, source }
     }
 }

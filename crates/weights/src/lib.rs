@@ -1,6 +1,6 @@
 //! Reading checkpoints: safetensors and allow-listed pickles, architecture detection, hashes.
 //!
-//! A file goes through these modules in turn: `container` tells its format from its first bytes; `safetensors_file` or
+//! A file goes through these modules in turn: `source` reads it; `container` tells its format from its first bytes; `safetensors_file` or
 //! `pickle` finds its tensors without reading them; `names` gives them canonical names; `kind` tells the model; `facts`
 //! and `detect` make its configuration, which `layout` turns back into the list of tensors to compare with. Every file
 //! is taken for hostile: the worst it can do is to get an error. What the numbers mean is not known here.
@@ -19,6 +19,7 @@ mod layout;
 mod names;
 mod pickle;
 mod safetensors_file;
+mod source;
 
 pub use architecture::{ClipTextConfig, Prediction, StableDiffusionConfig, UNetConfig, UNetLevel, VaeConfig};
 pub use checkpoint::Checkpoint;

@@ -3,6 +3,7 @@
 
 use crate::entry::{Data, Element, Entries, Entry, MAX_DIMENSIONS};
 use crate::error::Fault;
+use crate::source::Source;
 use impasto_tensor::DType;
 use safetensors::tensor::{Dtype, Metadata};
 use std::collections::BTreeMap;
@@ -14,31 +15,30 @@ const MAX_HEADER: usize = 16 << 20;
 const LENGTH_FIELD: usize = 8;
 
 /// Tensors and metadata of a file.
-pub(crate) fn read(bytes: &[u8]) -> Result<(Entries, BTreeMap<String, String>), Fault> {
-    let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_FIELD>() else {
-        return Err(Fault::damaged(format!("{} bytes are too few for a header", bytes.len())));
+pub(crate) fn read(file: &Source) -> Result<(Entries, BTreeMap<String, String>), Fault> {
+    let Some(length) = file.array::<LENGTH_FIELD>(0)? else {
+        return Err(Fault::damaged(format!("{} bytes are too few for a header", file.len())));
     };
-    let length = u64::from_le_bytes(*length);
+    let length = u64::from_le_bytes(length);
     let Some(length) = usize::try_from(length).ok().filter(|&length| length <= MAX_HEADER) else {
         return Err(Fault::damaged(format!("its header claims {length} bytes, the limit is {MAX_HEADER}")));
     };
-    let Some((header, data)) = rest.split_at_checked(length) else {
+    let start = LENGTH_FIELD + length;
+    let Some(data) = file.len().checked_sub(start) else {
         return Err(Fault::damaged(format!(
             "it is truncated: the header alone has {length} bytes, the file {}",
-            bytes.len()
+            file.len()
         )));
     };
-    let header: Metadata = serde_json::from_slice(header)
+    let header: Metadata = serde_json::from_slice(&file.read(LENGTH_FIELD..start)?)
         .map_err(|error| Fault::damaged(format!("its header is invalid: {error}")))?;
-    if header.data_len() != data.len() {
-        let relation = if data.len() < header.data_len() { "it is truncated" } else { "it is too long" };
+    if header.data_len() != data {
+        let relation = if data < header.data_len() { "it is truncated" } else { "it is too long" };
         return Err(Fault::damaged(format!(
-            "{relation}: the header describes {} bytes of tensors, the file has {}",
-            header.data_len(),
-            data.len()
+            "{relation}: the header describes {} bytes of tensors, the file has {data}",
+            header.data_len()
         )));
     }
-    let start = LENGTH_FIELD + length;
     let mut entries = Entries::new();
     for (name, info) in header.tensors() {
         if info.shape.len() > MAX_DIMENSIONS {
@@ -73,6 +73,10 @@ fn element(dtype: Dtype) -> Element {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(bytes: &[u8]) -> Result<(Entries, BTreeMap<String, String>), Fault> {
+        super::read(&Source::Static(bytes.to_vec().leak()))
+    }
 
     fn file(header: &str, data: usize) -> Vec<u8> {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();

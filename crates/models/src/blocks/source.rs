@@ -26,12 +26,9 @@ impl<'a, B: Backend> Source<'a, B> {
 
     /// A linear layer `inputs -> outputs` with a bias. A 1x1 convolution is one, too.
     pub fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<B::Linear, ModelError> {
-        let layer = self.backend.prepare_linear(
-            &self.matrix(name, inputs, outputs)?,
-            Some(&self.tensor(name, Part::Bias, &[outputs])?),
-        )?;
-        self.release(name);
-        Ok(layer)
+        let weight = self.matrix(name, inputs, outputs)?;
+        let bias = self.tensor(name, Part::Bias, &[outputs])?;
+        Ok(self.backend.prepare_linear(&weight, Some(&bias))?)
     }
 
     /// A linear layer `inputs -> outputs` without a bias.
@@ -41,9 +38,7 @@ impl<'a, B: Backend> Source<'a, B> {
         inputs: usize,
         outputs: usize,
     ) -> Result<B::Linear, ModelError> {
-        let layer = self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, None)?;
-        self.release(name);
-        Ok(layer)
+        Ok(self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, None)?)
     }
 
     /// A convolution `inputs -> outputs` with a 3x3 kernel and a bias.
@@ -56,9 +51,7 @@ impl<'a, B: Backend> Source<'a, B> {
     ) -> Result<B::Conv2d, ModelError> {
         let weight = self.tensor(name, Part::Weight, &[outputs, inputs, 3, 3])?;
         let bias = self.tensor(name, Part::Bias, &[outputs])?;
-        let layer = self.backend.prepare_conv2d(&weight, Some(&bias), config)?;
-        self.release(name);
-        Ok(layer)
+        Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config)?)
     }
 
     /// Scale and shift of a normalisation.
@@ -70,32 +63,22 @@ impl<'a, B: Backend> Source<'a, B> {
 
     /// A table of `rows` vectors.
     pub fn embedding(&self, name: &str, rows: usize, features: usize) -> Result<B::Embedding, ModelError> {
-        let table = self.backend.prepare_embedding(&self.tensor(name, Part::Weight, &[rows, features])?)?;
-        self.release(name);
-        Ok(table)
+        Ok(self.backend.prepare_embedding(&self.tensor(name, Part::Weight, &[rows, features])?)?)
     }
 
     /// The weight of a linear layer, which may be stored as a 1x1 convolution.
     fn matrix(&self, name: &str, inputs: usize, outputs: usize) -> Result<WeightView<'a>, ModelError> {
-        let view = self.checkpoint.tensor(&self.part(name, Part::Weight))?;
+        let name = self.part(name, Part::Weight);
+        let view = self.checkpoint.tensor(&name)?;
         if view.shape() == [outputs, inputs, 1, 1] {
             return Ok(view.reshape(vec![outputs, inputs])?);
         }
-        self.tensor(name, Part::Weight, &[outputs, inputs])
+        shaped(view, name, &[outputs, inputs])
     }
 
     fn tensor(&self, name: &str, part: Part, wanted: &[usize]) -> Result<WeightView<'a>, ModelError> {
         let name = self.part(name, part);
-        let view = self.checkpoint.tensor(&name)?;
-        if view.shape() != wanted {
-            return Err(ModelError::Shape { name, found: view.shape().to_vec(), wanted: wanted.to_vec() });
-        }
-        Ok(view)
-    }
-
-    /// The backend has its own copy now.
-    fn release(&self, name: &str) {
-        self.checkpoint.release(&self.part(name, Part::Weight));
+        shaped(self.checkpoint.tensor(&name)?, name, wanted)
     }
 
     fn part(&self, name: &str, part: Part) -> String {
@@ -109,6 +92,14 @@ impl<'a, B: Backend> Source<'a, B> {
     fn path(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
+}
+
+/// The tensor, if it has the wanted shape.
+fn shaped<'a>(view: WeightView<'a>, name: String, wanted: &[usize]) -> Result<WeightView<'a>, ModelError> {
+    if view.shape() != wanted {
+        return Err(ModelError::Shape { name, found: view.shape().to_vec(), wanted: wanted.to_vec() });
+    }
+    Ok(view)
 }
 
 /// One of a layer's two tensors.

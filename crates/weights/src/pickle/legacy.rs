@@ -1,22 +1,25 @@
 //! The layout of `torch.save` before version 1.6: pickles of a magic number, a version, facts about the machine, the
 //! object and the keys of its storages; then each storage, its number of elements in front.
 
+use super::MAX_PICKLE;
 use super::machine;
 use super::tensors::{self, StorageRanges};
 use super::value::{Heap, Value};
 use crate::entry::Entries;
 use crate::error::Fault;
+use crate::source::Source;
 use std::collections::HashMap;
 
 /// The only version there has been.
 const VERSION: i64 = 1001;
 
 /// The tensors of a file.
-pub(crate) fn read(file: &[u8]) -> Result<Entries, Fault> {
+pub(crate) fn read(file: &Source) -> Result<Entries, Fault> {
+    let pickles = &*file.read(0..file.len().min(MAX_PICKLE))?;
     let mut heap = Heap::new();
     let mut at = 0;
     let mut next = |heap: &mut _| {
-        let (value, length) = machine::run(&file[at..], heap)?;
+        let (value, length) = machine::run(&pickles[at..], heap)?;
         at += length;
         Ok::<_, Fault>(value)
     };
@@ -34,14 +37,14 @@ pub(crate) fn read(file: &[u8]) -> Result<Entries, Fault> {
     let object = next(&mut heap)?;
     let keys = next(&mut heap)?;
     let storages = ranges(&heap, keys, file, at)?;
-    tensors::entries(&mut heap, object, &storages, file)
+    tensors::entries(&mut heap, object, &storages)
 }
 
 /// Walks the storages, which follow one another in the order of their keys.
 fn ranges<'a>(
     heap: &Heap<'a>,
     keys: Value<'a>,
-    file: &[u8],
+    file: &Source,
     mut at: usize,
 ) -> Result<StorageRanges<'a>, Fault> {
     let sizes: HashMap<&str, usize> =
@@ -49,15 +52,15 @@ fn ranges<'a>(
     let keys = heap.items(keys).ok_or_else(|| Fault::damaged("it has no list of storages"))?;
     let mut ranges = StorageRanges::new();
     for key in keys {
-        let (Value::Text(key), rest) = (key, file.get(at..).unwrap_or_default()) else {
+        let Value::Text(key) = key else {
             return Err(Fault::damaged("its list of storages holds something else"));
         };
         let size =
             *sizes.get(key).ok_or_else(|| Fault::damaged(format!("storage `{key}` is not described")))?;
-        let range = rest.split_first_chunk().and_then(|(count, rest)| {
-            let bytes = usize::try_from(u64::from_le_bytes(*count)).ok()?.checked_mul(size)?;
+        let range = file.array(at)?.and_then(|count: [u8; 8]| {
+            let bytes = usize::try_from(u64::from_le_bytes(count)).ok()?.checked_mul(size)?;
             let start = at + count.len();
-            (bytes <= rest.len()).then_some(start..start + bytes)
+            start.checked_add(bytes).filter(|&end| end <= file.len()).map(|end| start..end)
         });
         let range = range.ok_or_else(|| Fault::damaged(format!("it is truncated in storage `{key}`")))?;
         at = range.end;

@@ -74,25 +74,6 @@ impl Tensor {
         }
         true
     }
-
-    /// The elements of `size` bytes in row-major order, from the bytes of the storage.
-    fn gather(&self, storage: &[u8], size: usize, count: usize) -> Option<Box<[u8]>> {
-        let mut bytes = Vec::with_capacity(count.checked_mul(size)?);
-        let mut index = vec![0; self.shape.len()];
-        for _ in 0..count {
-            let steps = index.iter().zip(&self.strides).map(|(&i, &stride)| i * stride);
-            let at = (self.offset + steps.sum::<usize>()) * size;
-            bytes.extend_from_slice(storage.get(at..at + size)?);
-            for (place, &end) in index.iter_mut().zip(&self.shape).rev() {
-                *place += 1;
-                if *place < end {
-                    break;
-                }
-                *place = 0;
-            }
-        }
-        Some(bytes.into_boxed_slice())
-    }
 }
 
 /// The tensors of the state dict that `root` is or has.
@@ -100,7 +81,6 @@ pub(crate) fn entries<'a>(
     heap: &mut Heap<'a>,
     root: Value<'a>,
     storages: &StorageRanges<'a>,
-    file: &[u8],
 ) -> Result<Entries, Fault> {
     let pairs = heap.pairs(root).ok_or_else(|| Fault::Unsupported("no dictionary of tensors".to_owned()))?;
     let inner = pairs.iter().find_map(|&(key, value)| match (key, value) {
@@ -109,7 +89,7 @@ pub(crate) fn entries<'a>(
     });
     let mut found = vec![];
     collect(heap, inner.unwrap_or(root), "", MAX_DEPTH, &mut found)?;
-    let mut placing = Placing { heap, storages, file, copied: 0 };
+    let placing = Placing { heap, storages };
     let mut entries = Entries::new();
     for (name, tensor) in found {
         let entry = placing.place(&name, tensor)?;
@@ -154,13 +134,10 @@ fn collect<'a>(
 struct Placing<'a, 'b> {
     heap: &'b Heap<'a>,
     storages: &'b StorageRanges<'a>,
-    file: &'b [u8],
-    /// Bytes copied so far.
-    copied: usize,
 }
 
 impl Placing<'_, '_> {
-    fn place(&mut self, name: &str, tensor: usize) -> Result<Entry, Fault> {
+    fn place(&self, name: &str, tensor: usize) -> Result<Entry, Fault> {
         let damaged = || Fault::damaged(format!("`{name}` lies outside the file"));
         let tensor = self.heap.tensors.get(tensor).ok_or_else(damaged)?;
         let storage = self.heap.storages.get(tensor.storage).ok_or_else(damaged)?;
@@ -177,19 +154,17 @@ impl Placing<'_, '_> {
             )));
         }
         let count = tensor.count().ok_or_else(damaged)?;
+        let start = range.start + tensor.offset * size;
         let data = if count == 0 {
             Data::InFile(range.start..range.start)
         } else if tensor.is_contiguous() {
-            let start = range.start + tensor.offset * size;
             Data::InFile(start..start + count * size)
+        } else if count > storage.elements {
+            // Elements that are used many times could make much of little.
+            return Err(Fault::Unsupported(format!("`{name}` stored as an overlapping view")));
         } else {
-            // Overlapping views could make much of little.
-            self.copied = self.copied.saturating_add(count.saturating_mul(size));
-            if count > storage.elements || self.copied > self.file.len() {
-                return Err(Fault::Unsupported(format!("`{name}` stored as an overlapping view")));
-            }
-            let bytes = self.file.get(range.clone()).ok_or_else(damaged)?;
-            Data::Copied(tensor.gather(bytes, size, count).ok_or_else(damaged)?)
+            let end = range.start + tensor.end().ok_or_else(damaged)? * size;
+            Data::Strided(start..end, tensor.strides.iter().map(|stride| stride * size).collect())
         };
         Ok(Entry { element: storage.kind.element(), shape: tensor.shape.clone(), data })
     }

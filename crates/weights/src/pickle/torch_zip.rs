@@ -1,14 +1,16 @@
 //! The layout of `torch.save` since version 1.6: `NAME/data.pkl` refers to storages `NAME/data/KEY`.
 
+use super::MAX_PICKLE;
 use super::machine;
 use super::tensors::{self, StorageRanges};
 use super::value::Heap;
 use super::zip;
 use crate::entry::Entries;
 use crate::error::Fault;
+use crate::source::Source;
 
 /// The tensors of a file.
-pub(crate) fn read(file: &[u8]) -> Result<Entries, Fault> {
+pub(crate) fn read(file: &Source) -> Result<Entries, Fault> {
     let members = zip::members(file)?;
     let mut pickles =
         members.iter().filter_map(|(name, range)| Some((name.strip_suffix("data.pkl")?, range)));
@@ -25,8 +27,9 @@ pub(crate) fn read(file: &[u8]) -> Result<Entries, Fault> {
     if members.contains_key(format!("{root}constants.pkl").as_str()) {
         return Err(Fault::Foreign("a TorchScript program, which would have to be executed".to_owned()));
     }
-    let order = members.get(format!("{root}byteorder").as_str());
-    if order.is_some_and(|order| file.get(order.clone()) != Some(b"little")) {
+    if let Some(order) = members.get(format!("{root}byteorder").as_str())
+        && file.array(order.start)?.filter(|_| order.len() == 6) != Some(*b"little")
+    {
         return Err(Fault::Unsupported("big-endian numbers".to_owned()));
     }
     let prefix = format!("{root}data/");
@@ -34,9 +37,14 @@ pub(crate) fn read(file: &[u8]) -> Result<Entries, Fault> {
         .iter()
         .filter_map(|(name, range)| Some((name.strip_prefix(&prefix)?, range.clone())))
         .collect();
+    if pickle.len() > MAX_PICKLE {
+        return Err(Fault::Unsupported(format!(
+            "a data.pkl of {} bytes (the limit is {MAX_PICKLE})",
+            pickle.len()
+        )));
+    }
+    let pickle = file.read(pickle.clone())?;
     let mut heap = Heap::new();
-    let pickle =
-        file.get(pickle.clone()).ok_or_else(|| Fault::damaged("its data.pkl lies outside the file"))?;
-    let (value, _) = machine::run(pickle, &mut heap)?;
-    tensors::entries(&mut heap, value, &storages, file)
+    let (value, _) = machine::run(&pickle, &mut heap)?;
+    tensors::entries(&mut heap, value, &storages)
 }

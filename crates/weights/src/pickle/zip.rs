@@ -2,14 +2,17 @@
 //! are. Nothing is decompressed: `torch.save` compresses nothing, and what is not compressed cannot explode.
 
 use crate::error::Fault;
+use crate::source::Source;
 use std::collections::HashMap;
 use std::ops::Range;
 
 /// Where each member's bytes lie, by name.
-pub(crate) type Members<'a> = HashMap<&'a str, Range<usize>>;
+pub(crate) type Members = HashMap<String, Range<usize>>;
 
 /// Most members of an archive; a checkpoint has one a tensor.
 const MAX_MEMBERS: u64 = 100_000;
+/// Largest directory read, in bytes: 100 a member are usual.
+const MAX_DIRECTORY: usize = 32 << 20;
 
 const END: &[u8] = b"PK\x05\x06";
 const END_LENGTH: usize = 22;
@@ -21,17 +24,23 @@ const CENTRAL: &[u8] = b"PK\x01\x02";
 const CENTRAL_LENGTH: usize = 46;
 const LOCAL: &[u8] = b"PK\x03\x04";
 const LOCAL_LENGTH: usize = 30;
+/// The record at the end is followed by a comment of up to so many bytes.
+const MAX_COMMENT: usize = 0xffff;
 
 /// The members of an archive.
-pub(crate) fn members(file: &[u8]) -> Result<Members<'_>, Fault> {
-    let (count, offset) = directory(file)?;
-    if count > MAX_MEMBERS {
-        return Err(Fault::Unsupported(format!("{count} members")));
+pub(crate) fn members(file: &Source) -> Result<Members, Fault> {
+    let Directory { count, range } = directory(file)?;
+    if count > MAX_MEMBERS || range.len() > MAX_DIRECTORY {
+        return Err(Fault::Unsupported(format!(
+            "{count} members, listed in {} bytes (the limits are {MAX_MEMBERS} and {MAX_DIRECTORY})",
+            range.len()
+        )));
     }
+    let directory = file.read(range)?;
     let mut members = Members::new();
-    let mut at = usize::try_from(offset).map_err(|_| broken())?;
+    let mut at = 0;
     for _ in 0..count {
-        let entry = Record::at(file, at, CENTRAL, CENTRAL_LENGTH).ok_or_else(broken)?;
+        let entry = Record::at(&directory, at, CENTRAL, CENTRAL_LENGTH).ok_or_else(broken)?;
         let (name_length, extra_length) = (entry.u16(28), entry.u16(30));
         let name = entry.after(CENTRAL_LENGTH, name_length).ok_or_else(broken)?;
         let extra = entry.after(CENTRAL_LENGTH + name_length, extra_length).ok_or_else(broken)?;
@@ -47,9 +56,9 @@ pub(crate) fn members(file: &[u8]) -> Result<Members<'_>, Fault> {
         if size != packed {
             return Err(broken());
         }
-        let range = content(file, local, size)
+        let range = content(file, local, size)?
             .ok_or_else(|| Fault::damaged(format!("its member `{name}` lies outside the file")))?;
-        if members.insert(name, range).is_some() {
+        if members.insert(name.to_owned(), range).is_some() {
             return Err(Fault::damaged(format!("it has two members `{name}`")));
         }
     }
@@ -60,30 +69,44 @@ fn broken() -> Fault {
     Fault::damaged("its zip directory is broken")
 }
 
-/// Number of members and place of the first entry of the central directory.
-fn directory(file: &[u8]) -> Result<(u64, u64), Fault> {
+/// Where the central directory lies, and how many entries it has.
+struct Directory {
+    count: u64,
+    range: Range<usize>,
+}
+
+fn directory(file: &Source) -> Result<Directory, Fault> {
     let truncated = || Fault::damaged("it is truncated: the zip directory at its end is missing");
-    // The record is followed by a comment of up to 65,535 bytes, whose length it ends with.
-    let last = file.len().checked_sub(END_LENGTH).ok_or_else(truncated)?;
-    let place = (last.saturating_sub(0xffff)..=last)
+    let from = file.len().saturating_sub(END_LENGTH + MAX_COMMENT);
+    let tail = file.read(from..file.len())?;
+    let last = tail.len().checked_sub(END_LENGTH).ok_or_else(truncated)?;
+    // The comment's length is the last thing that the record says.
+    let ends = |end: &Record<'_>, at: usize| at + END_LENGTH + end.u16(20) == tail.len();
+    let (place, end) = (0..=last)
         .rev()
-        .find(|&at| {
-            Record::at(file, at, END, END_LENGTH)
-                .is_some_and(|end| at + END_LENGTH + end.u16(20) == file.len())
+        .find_map(|at| {
+            Record::at(&tail, at, END, END_LENGTH).filter(|end| ends(end, at)).map(|end| (from + at, end))
         })
         .ok_or_else(truncated)?;
-    let end = Record::at(file, place, END, END_LENGTH).ok_or_else(truncated)?;
     let (count, offset) = (end.u16(10) as u64, end.u32(16));
-    if count != 0xffff && offset != 0xffff_ffff {
-        return Ok((count, offset));
-    }
-    let large = || {
-        let locator = Record::at(file, place.checked_sub(LOCATOR_64_LENGTH)?, LOCATOR_64, LOCATOR_64_LENGTH)?;
-        let at = usize::try_from(locator.u64(8)).ok()?;
-        let end = Record::at(file, at, END_64, END_64_LENGTH)?;
-        Some((end.u64(32), end.u64(48)))
+    let (count, offset, limit) = if count != 0xffff && offset != 0xffff_ffff {
+        (count, offset, place)
+    } else {
+        large_directory(file, place)?.ok_or_else(broken)?
     };
-    large().ok_or_else(broken)
+    let start = usize::try_from(offset).ok().filter(|&start| start <= limit).ok_or_else(broken)?;
+    Ok(Directory { count, range: start..limit })
+}
+
+/// Number of entries, place of the first and end of the last, from the records for archives beyond 4 GB, which stand
+/// before the one at `place`.
+fn large_directory(file: &Source, place: usize) -> Result<Option<(u64, u64, usize)>, Fault> {
+    let Some(locator) = place.checked_sub(LOCATOR_64_LENGTH) else { return Ok(None) };
+    let locator = file.read(locator..place)?;
+    let at = Record::at(&locator, 0, LOCATOR_64, LOCATOR_64_LENGTH).map(|locator| locator.u64(8));
+    let Some(at) = at.and_then(|at| usize::try_from(at).ok()) else { return Ok(None) };
+    let Some(end) = file.array::<END_64_LENGTH>(at)? else { return Ok(None) };
+    Ok(Record::at(&end, 0, END_64, END_64_LENGTH).map(|end| (end.u64(32), end.u64(48), at)))
 }
 
 /// Size, compressed size and place of a member, from the extra field where they do not fit 32 bits.
@@ -114,13 +137,14 @@ fn large_sizes(mut extra: &[u8]) -> &[u8] {
     &[]
 }
 
-/// The bytes of a member, which follow its local header.
-fn content(file: &[u8], local: u64, size: u64) -> Option<Range<usize>> {
-    let at = usize::try_from(local).ok()?;
-    let header = Record::at(file, at, LOCAL, LOCAL_LENGTH)?;
-    let start = at.checked_add(LOCAL_LENGTH + header.u16(26) + header.u16(28))?;
-    let end = start.checked_add(usize::try_from(size).ok()?)?;
-    (end <= file.len()).then_some(start..end)
+/// The bytes of a member, which follow its local header; `None` where they lie outside.
+fn content(file: &Source, local: u64, size: u64) -> Result<Option<Range<usize>>, Fault> {
+    let (Ok(at), Ok(size)) = (usize::try_from(local), usize::try_from(size)) else { return Ok(None) };
+    let Some(header) = file.array::<LOCAL_LENGTH>(at)? else { return Ok(None) };
+    let Some(header) = Record::at(&header, 0, LOCAL, LOCAL_LENGTH) else { return Ok(None) };
+    // `at` is within the file, so this cannot overflow.
+    let start = at + LOCAL_LENGTH + header.u16(26) + header.u16(28);
+    Ok(start.checked_add(size).filter(|&end| end <= file.len()).map(|end| start..end))
 }
 
 /// A record of known length; what follows it may be read, too.
