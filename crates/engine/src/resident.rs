@@ -1,4 +1,5 @@
-//! Models in memory: loaded on demand, the least recently used dropped when the byte limit is passed.
+//! Models in memory: loaded on demand beside the step loop, the least recently used dropped when the byte limit is
+//! passed.
 
 use crate::catalog::Catalog;
 use crate::preview::LatentToRgb;
@@ -30,6 +31,11 @@ pub(crate) struct Resident<B: Backend> {
 }
 
 impl<B: Backend> Resident<B> {
+    /// Whether the file's hash is known, or known to be unknowable.
+    pub(crate) fn is_hashed(&self) -> bool {
+        self.hashing.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// The model's entry, with its hash: waits for that if need be.
     pub(crate) fn entry(&mut self) -> Arc<ModelEntry> {
         if let Some(hashing) = self.hashing.take() {
@@ -62,11 +68,16 @@ impl<B: Backend> Resident<B> {
     }
 }
 
+/// A thread that loads a model.
+type Loading<B> = JoinHandle<Result<Resident<B>, EngineError>>;
+
 /// The models in memory.
 pub(crate) struct Residents<B: Backend> {
     backend: Arc<B>,
     catalog: Arc<Catalog>,
     models: HashMap<String, Resident<B>>,
+    /// The file being loaded, by a thread of its own so that jobs of other models go on.
+    loading: Option<(String, Loading<B>)>,
     limit: u64,
     clock: u64,
 }
@@ -74,7 +85,7 @@ pub(crate) struct Residents<B: Backend> {
 impl<B: Backend> Residents<B> {
     /// No models yet, and at most `limit` bytes of them unless one alone is larger.
     pub(crate) fn new(backend: Arc<B>, catalog: Arc<Catalog>, limit: u64) -> Self {
-        Self { backend, catalog, models: HashMap::new(), limit, clock: 0 }
+        Self { backend, catalog, models: HashMap::new(), loading: None, limit, clock: 0 }
     }
 
     /// Number and bytes of the models in memory.
@@ -96,21 +107,38 @@ impl<B: Backend> Residents<B> {
         wanted.len() <= 1 || wanted.iter().map(|(_, bytes)| bytes).sum::<u64>() <= self.limit
     }
 
-    /// The model of `entry`, loaded if it is not in memory. Models not in `in_use` may be dropped for it.
+    /// The model of `entry` if it is in memory; else it is being loaded from now on, or will be when the file before it
+    /// is. Models not in `in_use` may be dropped for it.
     pub(crate) fn get(
         &mut self,
         entry: &ModelEntry,
         in_use: &[&str],
-    ) -> Result<&mut Resident<B>, EngineError> {
+    ) -> Result<Option<&mut Resident<B>>, EngineError> {
         self.clock += 1;
-        if !self.models.contains_key(&entry.filename) {
+        // What a job at work waits for is left to its own question, so that it learns why loading failed.
+        let mine = |name: &str| name == entry.filename || !in_use.contains(&name);
+        let finished = self.loading.take_if(|(name, loading)| mine(name) && loading.is_finished());
+        if let Some((name, loading)) = finished {
+            let outcome = loading.join();
+            match outcome.unwrap_or_else(|_| Err(EngineError::Failed("loading panicked".to_owned()))) {
+                Ok(model) => {
+                    self.models.insert(name, model);
+                }
+                Err(error) if name == entry.filename => return Err(error),
+                Err(error) => {
+                    tracing::warn!(model = name, %error, "a model that nobody waits for failed to load");
+                }
+            }
+        }
+        if !self.models.contains_key(&entry.filename) && self.loading.is_none() {
             self.make_room(f32_bytes(entry), in_use);
-            let loaded = self.load(entry)?;
-            self.models.insert(entry.filename.clone(), loaded);
+            self.loading = Some((entry.filename.clone(), self.start_loading(entry)?));
         }
         let clock = self.clock;
-        let model = self.models.get_mut(&entry.filename).ok_or(EngineError::Stopped)?;
-        model.used = clock;
+        let mut model = self.models.get_mut(&entry.filename);
+        if let Some(model) = &mut model {
+            model.used = clock;
+        }
         Ok(model)
     }
 
@@ -128,41 +156,55 @@ impl<B: Backend> Residents<B> {
         }
     }
 
-    fn load(&self, entry: &ModelEntry) -> Result<Resident<B>, EngineError> {
-        let began = Instant::now();
-        let checkpoint = self.catalog.open(entry)?;
-        let problem = |problem: String| EngineError::BadModel { name: entry.title.clone(), problem };
-        let before = self.backend.weight_bytes();
-        let networks = StableDiffusion::load(self.backend.clone(), &checkpoint)
-            .map_err(|error| problem(error.to_string()))?;
-        let bytes = self.backend.weight_bytes().saturating_sub(before) as u64;
-        let latent_to_rgb = checkpoint
-            .metadata()
-            .get("impasto.latent_rgb")
-            .and_then(|text| LatentToRgb::from_metadata(text, networks.config.vae.latent_channels))
-            .unwrap_or_default();
-        let seconds = began.elapsed().as_secs_f64();
-        tracing::info!(model = %entry.title, bytes, seconds, "loaded a model");
-        Ok(Resident {
-            facts: facts(&networks.config, &networks),
-            networks,
-            latent_to_rgb,
-            texts: HashMap::new(),
-            entry: Arc::new(entry.clone()),
-            hashing: self.start_hashing(entry),
-            bytes,
-            used: self.clock,
-        })
+    fn start_loading(&self, entry: &ModelEntry) -> Result<Loading<B>, EngineError> {
+        let (backend, catalog, entry) = (self.backend.clone(), self.catalog.clone(), entry.clone());
+        std::thread::Builder::new()
+            .name("load".into())
+            .spawn(move || load(&backend, &catalog, &entry))
+            .map_err(|error| EngineError::Failed(format!("no thread to load the model with: {error}")))
     }
+}
 
-    fn start_hashing(&self, entry: &ModelEntry) -> Option<JoinHandle<Result<Arc<ModelEntry>, EngineError>>> {
-        if entry.sha256.is_some() {
-            return None;
-        }
-        let catalog = self.catalog.clone();
-        let entry = entry.clone();
-        std::thread::Builder::new().name("hash".into()).spawn(move || catalog.hashed(&entry)).ok()
+fn load<B: Backend>(
+    backend: &Arc<B>,
+    catalog: &Arc<Catalog>,
+    entry: &ModelEntry,
+) -> Result<Resident<B>, EngineError> {
+    let began = Instant::now();
+    let checkpoint = catalog.open(entry)?;
+    let problem = |problem: String| EngineError::BadModel { name: entry.title.clone(), problem };
+    let before = backend.weight_bytes();
+    let networks =
+        StableDiffusion::load(backend.clone(), &checkpoint).map_err(|error| problem(error.to_string()))?;
+    let bytes = backend.weight_bytes().saturating_sub(before) as u64;
+    let latent_to_rgb = checkpoint
+        .metadata()
+        .get("impasto.latent_rgb")
+        .and_then(|text| LatentToRgb::from_metadata(text, networks.config.vae.latent_channels))
+        .unwrap_or_default();
+    let seconds = began.elapsed().as_secs_f64();
+    tracing::info!(model = %entry.title, bytes, seconds, "loaded a model");
+    Ok(Resident {
+        facts: facts(&networks.config, &networks),
+        networks,
+        latent_to_rgb,
+        texts: HashMap::new(),
+        entry: Arc::new(entry.clone()),
+        hashing: start_hashing(catalog, entry),
+        bytes,
+        used: 0,
+    })
+}
+
+fn start_hashing(
+    catalog: &Arc<Catalog>,
+    entry: &ModelEntry,
+) -> Option<JoinHandle<Result<Arc<ModelEntry>, EngineError>>> {
+    if entry.sha256.is_some() {
+        return None;
     }
+    let (catalog, entry) = (catalog.clone(), entry.clone());
+    std::thread::Builder::new().name("hash".into()).spawn(move || catalog.hashed(&entry)).ok()
 }
 
 /// What the weights of a file take once they are widened to `f32`: twice its size, as most files are `f16`.

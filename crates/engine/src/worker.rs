@@ -1,7 +1,8 @@
 //! The engine's thread: the step loop over all jobs at work.
 //!
 //! Jobs at work take turns. A turn asks the images of the job's batch what they need and answers it: one UNet call for as
-//! many of them as fit, or one decoded picture. Between two turns the thread listens.
+//! many of them as fit, or one decoded picture. A job whose model is still being loaded is passed over. Between two turns
+//! the thread listens.
 
 use crate::handle::{Command, Shared};
 use crate::job::Job;
@@ -21,6 +22,8 @@ const ACTIVE_JOBS: usize = 4;
 const CALL_PIXELS: usize = 8 * 64 * 64;
 /// Rows of one image: with and without the prompt.
 const ROWS_PER_IMAGE: usize = 2;
+/// How long the thread rests when every job waits for its model.
+const LOADING_PAUSE: Duration = Duration::from_millis(2);
 /// Previews of a job are at least this far apart.
 const PREVIEW_PAUSE: Duration = Duration::from_millis(150);
 /// A preview is decoded, not just mapped, when that takes no more than this share of the time since the last.
@@ -156,36 +159,50 @@ impl<B: Backend> Worker<B> {
         }
     }
 
-    /// Gives the next job its turn.
+    /// Gives its turn to the next job that can use it.
     fn turn(&mut self) {
-        let Some(mut job) = self.active.pop_front() else { return };
+        for _ in 0..self.active.len() {
+            let Some(job) = self.active.pop_front() else { return };
+            if self.turn_of(job) {
+                return;
+            }
+        }
+        if !self.active.is_empty() {
+            std::thread::sleep(LOADING_PAUSE);
+        }
+    }
+
+    /// A job's turn; `false` when it has to wait for its model.
+    fn turn_of(&mut self, mut job: Job) -> bool {
         let in_use = in_use(&self.active);
         let began = Instant::now();
         let residents = &mut self.residents;
         let decode_seconds = &mut self.decode_seconds;
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let model = residents.get(&job.entry, &in_use)?;
-            Turn { model, decode_seconds }.take(&mut job)
+        let outcome = catch_unwind(AssertUnwindSafe(|| match residents.get(&job.entry, &in_use)? {
+            Some(model) => Turn { model, decode_seconds }.take(&mut job),
+            None => Ok(Progress::Waiting),
         }));
         let outcome = outcome.unwrap_or_else(|panic| {
             tracing::error!(job = %job.id, "a step panicked");
             Err(EngineError::Failed(format!("internal error: {}", panic_message(&*panic))))
         });
         match outcome {
-            Ok(Progress { steps, images, finished }) => {
+            Ok(Progress::Waiting) => {
+                self.active.push_back(job);
+                return false;
+            }
+            Ok(Progress::Finished) => job.finish(Ok(())),
+            Ok(Progress::Made { steps, images }) => {
                 self.shared.record(steps, images, began.elapsed());
-                if finished {
-                    job.finish(Ok(()));
-                } else {
-                    job.publish_progress();
-                    self.active.push_back(job);
-                }
+                job.publish_progress();
+                self.active.push_back(job);
             }
             Err(error) => {
                 tracing::warn!(job = %job.id, %error, "a job failed");
                 job.finish(Err(error));
             }
         }
+        true
     }
 }
 
@@ -199,10 +216,13 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 }
 
 /// What a turn brought.
-struct Progress {
-    steps: u64,
-    images: u64,
-    finished: bool,
+enum Progress {
+    /// Nothing: the model, or the hash that its pictures will carry, is not there yet.
+    Waiting,
+    /// Steps made or pictures decoded.
+    Made { steps: u64, images: u64 },
+    /// The job's end.
+    Finished,
 }
 
 /// One turn of one job.
@@ -214,21 +234,24 @@ struct Turn<'a, B: Backend> {
 impl<B: Backend> Turn<'_, B> {
     fn take(&mut self, job: &mut Job) -> Result<Progress, EngineError> {
         if job.batch.is_empty() && !job.begin_batch(&self.model.facts).map_err(EngineError::Failed)? {
-            return Ok(Progress { steps: 0, images: 0, finished: true });
+            return Ok(Progress::Finished);
         }
         let mut denoise = Vec::new();
         for at in self.farthest_behind(job) {
             match self.next_heavy_step(job, at)? {
                 Step::Denoise(query) => denoise.push((at, query)),
+                Step::Decode(_) if denoise.is_empty() && !self.model.is_hashed() => {
+                    return Ok(Progress::Waiting);
+                }
                 Step::Decode(query) if denoise.is_empty() => {
                     self.decode(job, at, &query)?;
-                    return Ok(Progress { steps: 0, images: 1, finished: false });
+                    return Ok(Progress::Made { steps: 0, images: 1 });
                 }
                 Step::Decode(_) | Step::EncodeText(_) | Step::Done(_) => {}
             }
         }
         self.denoise(job, &denoise)?;
-        Ok(Progress { steps: denoise.len() as u64, images: 0, finished: false })
+        Ok(Progress::Made { steps: denoise.len() as u64, images: 0 })
     }
 
     /// The images of the batch that have made the fewest steps, as many as one UNet call takes: a turn is one call, so

@@ -151,6 +151,30 @@ fn models_beyond_the_byte_limit_take_each_others_place() {
 }
 
 #[test]
+fn models_that_fail_to_load_stop_nobody_else() {
+    let folder = folder(&["good.safetensors", "first.safetensors", "second.safetensors"]);
+    let engine = engine(&folder, |_| {});
+    let of = |name: &str| GenerationRequest { model: Some(name.into()), ..request() };
+    // Looked at while they were whole, so that they are accepted; then cut.
+    for name in ["first", "second"] {
+        engine.inspect_model(&engine.find_model(name).unwrap()).unwrap();
+        let path = folder.path().join("models").join(name).with_extension("safetensors");
+        std::fs::File::options().write(true).open(path).unwrap().set_len(100_000).unwrap();
+    }
+    let good = engine.submit(GenerationRequest { steps: 900, ..of("good") }, PLAIN).unwrap();
+    let cut: Vec<_> =
+        ["first", "second", "first"].iter().map(|name| engine.submit(of(name), PLAIN).unwrap()).collect();
+    for watcher in cut {
+        let status = finish(watcher);
+        assert_eq!(status.state, JobState::Failed);
+        let error = status.error.as_deref().unwrap();
+        assert!(error.contains("truncated"), "{error}");
+    }
+    assert_eq!(engine.watch(good.id()).unwrap().status().state, JobState::Running);
+    engine.stop(good.id(), Stop::Cancel);
+}
+
+#[test]
 fn a_large_batch_is_heard_between_its_calls() {
     let folder = folder(&["tiny.safetensors"]);
     let engine = engine(&folder, |_| {});
