@@ -58,7 +58,9 @@ async fn a_request_is_answered_and_the_end_is_orderly() {
     let served = start(&app).await;
     let body = small(json!({ "steps": 40 })).to_string();
     let stream = send(served.address, &post("/sdapi/v1/txt2img", &body)).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while app.engine.jobs().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     served.stop.send(()).unwrap();
     let answer = read(stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{}", &answer[..answer.len().min(300)]);
