@@ -130,6 +130,8 @@ pub struct Model {
     pub native_width: Option<u32>,
     /// Height it was trained at, once known.
     pub native_height: Option<u32>,
+    /// Strength of guidance that its maker recommends, if so and once known.
+    pub cfg_scale: Option<f64>,
     /// Why it cannot be used, if so.
     pub problem: Option<String>,
     /// Whether it is used where a request names none.
@@ -149,6 +151,8 @@ pub struct ServerInfo {
     pub native_width: Option<u32>,
     /// That model's native height.
     pub native_height: Option<u32>,
+    /// Strength of guidance that that model's maker recommends.
+    pub cfg_scale: Option<f64>,
     /// What requests may ask for.
     pub limits: Limits,
     /// All samplers.

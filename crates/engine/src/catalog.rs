@@ -173,6 +173,7 @@ impl Catalog {
         let updated = self.update(entry, |listed| {
             let entry = Arc::make_mut(&mut listed.entry);
             entry.native_size = Some((width as u32, height as u32));
+            entry.cfg_scale = config.cfg_scale;
             entry.problem = None;
             listed.config = Some(config.clone());
         });
@@ -242,6 +243,7 @@ fn entry(relative: &str, filename: String, bytes: u64, sha256: Option<String>) -
         sha256,
         bytes,
         native_size: None,
+        cfg_scale: None,
         problem: None,
     }
 }

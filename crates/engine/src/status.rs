@@ -138,6 +138,8 @@ pub struct ModelEntry {
     pub bytes: u64,
     /// Width and height the model was trained at; absent until the file was opened, or when it cannot be read.
     pub native_size: Option<(u32, u32)>,
+    /// Guidance its maker recommends; absent until the file was opened, or where none is said.
+    pub cfg_scale: Option<f64>,
     /// Why it cannot be used, if that was found out.
     pub problem: Option<String>,
 }

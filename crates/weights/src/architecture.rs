@@ -15,6 +15,8 @@ pub struct StableDiffusionConfig {
     pub betas: (f64, f64),
     /// Width and height the model was trained at, in pixels.
     pub native_size: (usize, usize),
+    /// Guidance that suits the model, 1 to 30, if its maker recommends one.
+    pub cfg_scale: Option<f64>,
 }
 
 /// What the UNet's output means.

@@ -30,6 +30,7 @@ pub(crate) fn detect(entries: &Entries, facts: &Facts) -> Result<StableDiffusion
         prediction: facts.prediction,
         betas: facts.betas,
         native_size: facts.native_size,
+        cfg_scale: facts.cfg_scale,
     };
     check_layout(entries, &config)?;
     Ok(config)

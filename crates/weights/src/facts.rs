@@ -1,4 +1,5 @@
-//! What tensor shapes cannot tell: heads, groups, prediction type, noise schedule, scale factor, native size.
+//! What tensor shapes cannot tell: heads, groups, prediction type, noise schedule, scale factor, native size,
+//! recommended guidance.
 //! Found in the file's own metadata (our `impasto.*` keys and the `modelspec.*` standard) and beside the file, in
 //! `NAME.json` (the same keys) and `NAME.yaml` (a Latent Diffusion configuration such as `v1-inference.yaml`, of which
 //! five scalars are read by a scan of lines; no YAML document is built).
@@ -24,6 +25,8 @@ pub(crate) struct Facts {
     pub(crate) betas: (f64, f64),
     pub(crate) scale_factor: f32,
     pub(crate) native_size: (usize, usize),
+    /// Guidance that suits the model, if its maker recommends one.
+    pub(crate) cfg_scale: Option<f64>,
 }
 
 /// A value that cannot be meant: key, value, what was wanted.
@@ -77,6 +80,9 @@ impl Facts {
             betas,
             scale_factor: scale.map_or(0.18215, |scale| scale as f32),
             native_size: native_size(metadata).unwrap_or((512, 512)),
+            cfg_scale: number("impasto.cfg_scale", "a number from 1 to 30", |scale| {
+                (1.0..=30.0).contains(scale)
+            })?,
         })
     }
 }
@@ -178,7 +184,7 @@ mod tests {
         let facts = Facts::read(&Metadata::new()).unwrap();
         assert_eq!((facts.unet_heads, facts.text_heads, facts.scale_factor), (8, None, 0.18215));
         assert_eq!((facts.betas, facts.native_size), ((0.00085, 0.012), (512, 512)));
-        assert_eq!(facts.prediction, Prediction::Epsilon);
+        assert_eq!((facts.prediction, facts.cfg_scale), (Prediction::Epsilon, None));
     }
 
     #[test]
@@ -189,10 +195,12 @@ mod tests {
             ("impasto.scale_factor", "0.5"),
             ("modelspec.prediction_type", "v"),
             ("modelspec.resolution", "128x96"),
+            ("impasto.cfg_scale", "4"),
         ]))
         .unwrap();
         assert_eq!((facts.unet_heads, facts.text_heads, facts.scale_factor), (4, Some(2), 0.5));
         assert_eq!((facts.prediction, facts.native_size), (Prediction::Velocity, (128, 96)));
+        assert_eq!(facts.cfg_scale, Some(4.0));
     }
 
     #[test]
@@ -207,6 +215,11 @@ mod tests {
             ("impasto.scale_factor", "0"),
             ("impasto.beta.start", "0.5"),
             ("impasto.beta.end", "NaN"),
+            ("impasto.cfg_scale", "NaN"),
+            ("impasto.cfg_scale", "inf"),
+            ("impasto.cfg_scale", "0.9"),
+            ("impasto.cfg_scale", "30.1"),
+            ("impasto.cfg_scale", "strong"),
         ] {
             assert!(Facts::read(&metadata(&[(key, value)])).is_err(), "{key}={value}");
         }

@@ -255,6 +255,7 @@ mod tests {
             prediction: Prediction::Epsilon,
             betas: (0.00085, 0.012),
             native_size: (512, 512),
+            cfg_scale: None,
         }
     }
 

@@ -162,6 +162,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/models/info": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One model, with what the header of its file tells. One that cannot be used says why in `problem`. */
+        get: operations["model"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/internal/ping": {
         parameters: {
             query?: never;
@@ -597,6 +614,11 @@ export interface components {
              * @description Height it was trained at, once known.
              */
             native_height?: number | null;
+            /**
+             * Format: double
+             * @description Strength of guidance that its maker recommends, if so and once known.
+             */
+            cfg_scale?: number | null;
             /** @description Why it cannot be used, if so. */
             problem?: string | null;
             /** @description Whether it is used where a request names none. */
@@ -740,6 +762,11 @@ export interface components {
              * @description That model's native height.
              */
             native_height?: number | null;
+            /**
+             * Format: double
+             * @description Strength of guidance that that model's maker recommends.
+             */
+            cfg_scale?: number | null;
             /** @description What requests may ask for. */
             limits: components["schemas"]["Limits"];
             /** @description All samplers. */
@@ -1400,6 +1427,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Model"][];
+                };
+            };
+        };
+    };
+    model: {
+        parameters: {
+            query?: {
+                /** @description Title, file, name or hash; the default model if absent */
+                name?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description No such model */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
                 };
             };
         };

@@ -63,6 +63,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(pictures::image))
         .routes(routes!(pictures::preview))
         .routes(routes!(models::models))
+        .routes(routes!(models::model))
         .routes(routes!(models::info))
         .routes(routes!(txt2img::txt2img))
         .routes(routes!(progress::progress))

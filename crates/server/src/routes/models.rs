@@ -1,11 +1,13 @@
-//! `/api/v1/models` and `/api/v1/info`: what the page needs to know.
+//! `/api/v1/models`, `/api/v1/models/info` and `/api/v1/info`: what the page needs to know.
 
 use crate::app::App;
+use crate::error::Failure;
 use axum::Json;
-use axum::extract::State;
-use impasto_api::{Limits, Model, SamplerName, ScheduleName, ServerInfo};
+use axum::extract::{Query, State};
+use impasto_api::{ApiError, Fault, Limits, Model, SamplerName, ScheduleName, ServerInfo};
 use impasto_domain::{PROGRAM_VERSION, Sampler, Schedule};
 use impasto_engine::ModelEntry;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,42 @@ const LOOK: Duration = Duration::from_secs(2);
 #[utoipa::path(get, path = "/api/v1/models", tag = "jobs", responses((status = 200, body = Vec<Model>)))]
 pub(crate) async fn models(State(app): State<App>) -> Json<Vec<Model>> {
     let default = inspected_default(&app).await;
-    let describe = |model: &Arc<ModelEntry>| Model {
+    Json(app.engine().models().iter().map(|model| describe(model, default.as_deref())).collect())
+}
+
+/// One model, with what the header of its file tells. One that cannot be used says why in `problem`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/models/info",
+    tag = "jobs",
+    params(("name" = Option<String>, Query, description = "Title, file, name or hash; the default model if absent")),
+    responses((status = 200, body = Model), (status = 404, description = "No such model", body = Fault))
+)]
+pub(crate) async fn model(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Model>, Failure> {
+    let asked = query.get("name").map(|name| {
+        let unknown = || ApiError::http(404, format!("model {name:?} not found"));
+        app.find_model(name).ok_or_else(unknown)
+    });
+    let asked = asked.transpose()?;
+    let engine = app.engine().clone();
+    // Opening a file may take its time.
+    let (model, default) = tokio::task::spawn_blocking(move || {
+        let default = engine.default_model();
+        let model = asked.or_else(|| default.clone())?;
+        // A file that cannot be read is told by its entry's problem.
+        let opened = engine.open_model(&model).ok().or_else(|| engine.find_model(&model.filename));
+        Some((opened.unwrap_or(model), default))
+    })
+    .await?
+    .ok_or_else(|| ApiError::http(404, "there is no model that can be used"))?;
+    Ok(Json(describe(&model, default.as_deref())))
+}
+
+fn describe(model: &ModelEntry, default: Option<&ModelEntry>) -> Model {
+    Model {
         title: model.title.clone(),
         name: model.name.clone(),
         hash: model.short_hash().map(str::to_owned),
@@ -24,10 +61,10 @@ pub(crate) async fn models(State(app): State<App>) -> Json<Vec<Model>> {
         bytes: model.bytes,
         native_width: model.native_size.map(|(width, _)| width),
         native_height: model.native_size.map(|(_, height)| height),
+        cfg_scale: model.cfg_scale,
         problem: model.problem.clone(),
-        is_default: default.as_ref().is_some_and(|default| default.filename == model.filename),
-    };
-    Json(app.engine().models().iter().map(describe).collect())
+        is_default: default.is_some_and(|default| default.filename == model.filename),
+    }
 }
 
 /// What the server is and what it can do.
@@ -35,6 +72,7 @@ pub(crate) async fn models(State(app): State<App>) -> Json<Vec<Model>> {
 pub(crate) async fn info(State(app): State<App>) -> Json<ServerInfo> {
     let model = inspected_default(&app).await;
     let native_size = model.as_ref().and_then(|model| model.native_size);
+    let cfg_scale = model.as_ref().and_then(|model| model.cfg_scale);
     let limits = app.engine().limits();
     Json(ServerInfo {
         version: PROGRAM_VERSION.to_owned(),
@@ -42,6 +80,7 @@ pub(crate) async fn info(State(app): State<App>) -> Json<ServerInfo> {
         default_model: model.map(|model| model.title.clone()),
         native_width: native_size.map(|(width, _)| width),
         native_height: native_size.map(|(_, height)| height),
+        cfg_scale,
         limits: Limits {
             max_edge: limits.max_edge,
             max_pixels: limits.max_pixels,

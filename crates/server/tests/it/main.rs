@@ -7,6 +7,7 @@ mod docs;
 mod health;
 mod jobs;
 mod lists;
+mod models;
 mod options;
 mod page;
 mod png_info;

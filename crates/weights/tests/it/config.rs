@@ -34,6 +34,7 @@ fn tiny_config() -> StableDiffusionConfig {
         prediction: Prediction::Epsilon,
         betas: (0.00085, 0.012),
         native_size: (512, 512),
+        cfg_scale: None,
     }
 }
 
@@ -112,9 +113,10 @@ fn metadata_and_files_beside_tell_the_rest() {
     let config = file.open().unwrap().config().unwrap();
     assert_eq!((config.unet.heads, config.text.heads, config.native_size), (4, 2, (128, 64)));
 
-    file.beside("m.json", r#"{"notes":"mine","impasto.unet.heads":2,"impasto.scale_factor":0.5}"#);
+    file.beside("m.json", r#"{"impasto.unet.heads":2,"impasto.scale_factor":0.5,"impasto.cfg_scale":4}"#);
     let config = file.open().unwrap().config().unwrap();
     assert_eq!((config.unet.heads, config.vae.scale_factor, config.text.heads), (2, 0.5, 2));
+    assert_eq!(config.cfg_scale, Some(4.0));
 
     file.beside(
         "m.yaml",
