@@ -13,6 +13,11 @@ export class Failure extends Error {
     this.status = status;
     this.field = field;
   }
+
+  /** What was caught, whatever it is. */
+  static of(error: unknown): Failure {
+    return error instanceof Failure ? error : new Failure(String(error), 0);
+  }
 }
 
 /** What users know the fields of a request as. */

@@ -2,6 +2,7 @@
 import { api, link } from '../api/client';
 import { Failure, jobFailure } from '../api/failure';
 import type { Job, JobRequest } from '../api/types';
+import { cutOf } from './cut';
 import { count } from './format';
 import { follow, isFinal, type Change } from './follow';
 import { describe, type Result } from './result';
@@ -10,6 +11,8 @@ export interface LiveJob extends Job {
   connected: boolean;
   /** The user asked for its end. */
   stopping: boolean;
+  /** The batch that the user ended before its time, from 0. */
+  hurried: number | null;
 }
 
 const CURRENT_KEY = 'impasto.job';
@@ -87,13 +90,19 @@ export class Jobs {
     const job = this.live;
     if (!job) return;
     job.stopping = true;
-    await this.#ask(() => (job.state === 'queued' ? api.cancel(job.id) : api.interrupt(job.id)));
+    job.hurried = job.batches_done;
+    if (await this.#ask(() => (job.state === 'queued' ? api.cancel(job.id) : api.interrupt(job.id)))) return;
+    // The server did not hear it: it can be asked again, and nothing is to follow.
+    job.stopping = false;
+    this.#next = null;
   }
 
   /** Leaves the batch at work and goes on with the next. */
   async skip() {
     const job = this.live;
-    if (job) await this.#ask(() => api.skip(job.id));
+    if (!job) return;
+    job.hurried = job.batches_done;
+    await this.#ask(() => api.skip(job.id));
   }
 
   /** Shows the live job again. */
@@ -108,7 +117,13 @@ export class Jobs {
 
   #watch(job: Job) {
     this.selectedKey = null;
-    this.live = { ...job, preview: job.preview && link(job.preview), connected: true, stopping: false };
+    this.live = {
+      ...job,
+      preview: job.preview && link(job.preview),
+      connected: true,
+      stopping: false,
+      hurried: null,
+    };
     this.#stop?.();
     this.#stop = follow(
       job.id,
@@ -132,10 +147,11 @@ export class Jobs {
   }
 
   #finish(job: Job) {
-    this.#collect(job);
+    this.#collect(job, this.live?.hurried ?? null);
     const newest = this.results.find((result) => result.jobId === job.id);
     if (newest) this.selectedKey = newest.key;
-    if (job.state === 'done') this.announcement = `Finished: ${count(job.images.length, 'picture')}`;
+    if (job.state === 'done')
+      this.announcement = `${job.interrupted ? 'Interrupted' : 'Finished'}: ${count(job.images.length, 'picture')}`;
     this.#end(job.state === 'failed' ? jobFailure(job.error) : null);
   }
 
@@ -152,24 +168,31 @@ export class Jobs {
     if (next && !failure) void this.generate(next);
   }
 
-  /** Adds the pictures of a job that are not yet known. */
-  #collect(job: Pick<Job, 'id' | 'images'>) {
+  /** Adds the pictures of a job that are not yet known, and marks those that were cut short. */
+  #collect(job: Job, hurried: number | null = null) {
+    const all = job.images.map((image) => describe(job.id, image, cutOf(job, image.index, hurried)));
     const known = new Set(this.results.map((result) => result.key));
-    const fresh = job.images.map((image) => describe(job.id, image)).filter(({ key }) => !known.has(key));
+    const fresh = all.filter(({ key }) => !known.has(key));
     if (fresh.length > 0) this.results = [...fresh.reverse(), ...this.results];
+    const cut = new Map(all.filter((result) => result.cut).map((result) => [result.key, result]));
+    if (cut.size > 0) this.results = this.results.map((result) => cut.get(result.key) ?? result);
   }
 
-  async #ask(call: () => Promise<unknown>) {
+  /** Whether the server did what it was asked for. */
+  async #ask(call: () => Promise<unknown>): Promise<boolean> {
     try {
       await call();
     } catch (error) {
       // Already finished: its end arrives by itself.
-      if (!(error instanceof Failure && [404, 409].includes(error.status))) this.#fail(error);
+      if (error instanceof Failure && [404, 409].includes(error.status)) return true;
+      this.#fail(error);
+      return false;
     }
+    return true;
   }
 
   #fail(error: unknown) {
-    this.failure = error instanceof Failure ? error : new Failure(String(error), 0);
+    this.failure = Failure.of(error);
   }
 }
 

@@ -1,6 +1,7 @@
 // A finished picture, with what its infotext says of it.
 import { link } from '../api/client';
 import type { JobImage } from '../api/types';
+import type { Cut } from './cut';
 import { parseInfotext } from './infotext';
 
 export interface Result {
@@ -17,9 +18,11 @@ export interface Result {
   facts: [name: string, value: string][];
   width: number;
   height: number;
+  /** How far it came, if its job was ended before it was finished. */
+  cut: Cut | null;
 }
 
-export function describe(jobId: string, image: JobImage): Result {
+export function describe(jobId: string, image: JobImage, cut: Cut | null): Result {
   const { prompt, negativePrompt, fields } = parseInfotext(image.infotext);
   const [width = 512, height = 512] = (fields.get('Size') ?? '').split('x').map(Number).filter(Boolean);
   return {
@@ -34,5 +37,6 @@ export function describe(jobId: string, image: JobImage): Result {
     facts: [...fields],
     width,
     height,
+    cut,
   };
 }
