@@ -48,7 +48,7 @@ async function openPage(options = {}) {
 }
 
 const prompt = () => page.getByLabel('Prompt', { exact: true });
-const interrupt = () => page.getByRole('button', { name: 'Interrupt' });
+const interrupt = () => page.getByRole('button', { name: /^Interrupt( Esc)?$/ });
 const stage = () => page.getByRole('region', { name: 'Picture' });
 const useSettings = () => stage().getByRole('button', { name: 'Use these settings' });
 
@@ -57,6 +57,9 @@ async function generate(text, steps = 8) {
   await page.getByLabel('Sampling steps', { exact: true }).fill(String(steps));
   await page.getByRole('button', { name: 'Generate' }).click();
 }
+
+/** What the element with the focus says. */
+const focused = () => page.evaluate(() => document.activeElement?.textContent?.trim() ?? '');
 
 async function picture(name) {
   if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.png`) });
@@ -167,7 +170,7 @@ test('a dropped picture brings its settings', async () => {
   assert.equal(await prompt().inputValue(), PROMPT);
 });
 
-test('a job is interrupted, and what there is of it is kept', async () => {
+test('a job is interrupted, and what there is of it is kept and marked', async () => {
   await generate(PROMPT, 150);
   await stage()
     .getByText(/^Step \d+ of 150/)
@@ -175,6 +178,18 @@ test('a job is interrupted, and what there is of it is kept', async () => {
   await interrupt().click();
   await useSettings().waitFor();
   await page.getByRole('button', { name: 'Generate' }).waitFor();
+  const marked = /Interrupted at step \d+ of 150/;
+  await stage().getByText(marked).waitFor();
+  const tile = page.getByRole('region', { name: 'This session' }).getByRole('button').first();
+  assert.match(await tile.innerText(), /^Interrupted\s+step \d+ of 150$/);
+  await stage().locator('button.frame').click();
+  await page.getByRole('dialog').getByText(marked).waitFor();
+  await assertAccessible();
+  await picture('interrupted');
+  await page.keyboard.press('Escape');
+  // Whoever comes later is told too.
+  await page.reload();
+  await stage().getByText(marked).waitFor();
 });
 
 test('a batch is skipped', async () => {
@@ -189,7 +204,9 @@ test('a batch is skipped', async () => {
     .waitFor();
   await interrupt().click();
   await useSettings().waitFor();
-  assert.equal(await page.getByRole('region', { name: 'This session' }).getByRole('listitem').count(), 2);
+  const tiles = page.getByRole('region', { name: 'This session' }).getByRole('listitem');
+  assert.equal(await tiles.count(), 2);
+  assert.match(await tiles.first().innerText(), /^Interrupted/);
 });
 
 test('generating again while a job runs ends that one first', async () => {
@@ -214,6 +231,58 @@ test('a job survives a reload of the page', async () => {
     .waitFor();
   await page.keyboard.press('Escape');
   await useSettings().waitFor();
+});
+
+test('a double click on "Generate" makes one job, and the focus stays on the button in its place', async () => {
+  await prompt().fill(PROMPT);
+  await page.getByLabel('Sampling steps', { exact: true }).fill('60');
+  await page.getByRole('button', { name: 'Generate' }).click();
+  await interrupt().waitFor();
+  // A hand's second click is so late that the other button is already there.
+  await page.mouse.down({ clickCount: 2 });
+  await page.mouse.up({ clickCount: 2 });
+  await stage()
+    .getByText(/^Step \d+ of 60/)
+    .waitFor();
+  assert.match(await focused(), /^Interrupt/);
+  await useSettings().waitFor();
+  assert.equal(await stage().getByText('Interrupted').count(), 0);
+  assert.match(await focused(), /^Generate/);
+});
+
+test('an interrupt that the server did not hear can be asked for again', async () => {
+  await generate(PROMPT, 150);
+  await stage()
+    .getByText(/^Step \d+ of 150/)
+    .waitFor();
+  await page.route('**/interrupt', (route) => route.abort());
+  await interrupt().click();
+  const alert = page.getByRole('alert');
+  assert.match(await alert.innerText(), /cannot be reached/);
+  await page.unroute('**/interrupt');
+  await interrupt().click();
+  await stage().getByText('Interrupted at').waitFor();
+  problems = problems.filter((text) => !text.includes('ERR_FAILED'));
+});
+
+test('a full queue is said in words', async () => {
+  await page.route('**/api/v1/jobs', (route) => route.fulfill({ status: 429, json: { detail: 'full' } }));
+  await generate(PROMPT);
+  assert.match(await page.getByRole('alert').innerText(), /queue is full/);
+  problems = problems.filter((text) => !text.includes('429'));
+});
+
+test('keys of an input method do nothing else', async () => {
+  await generate(PROMPT, 150);
+  await stage()
+    .getByText(/^Step \d+ of 150/)
+    .waitFor();
+  const escape = (isComposing) =>
+    prompt().dispatchEvent('keydown', { key: 'Escape', bubbles: true, isComposing });
+  await escape(true);
+  await interrupt().waitFor();
+  await escape(false);
+  await stage().getByText('Interrupted at').waitFor();
 });
 
 test('what the server refuses is said in words, at the field', async () => {
@@ -252,6 +321,44 @@ test('dark is as readable as light, and can be chosen', async () => {
   await page.getByRole('button', { name: 'Switch to light' }).click();
   await page.reload();
   assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'light');
+});
+
+test('a model shows its own size and guidance before it was ever used', async () => {
+  const [width, cfgScale] = ['Width', 'CFG Scale'].map((name) => page.getByLabel(name, { exact: true }));
+  const model = page.getByLabel('Model', { exact: true });
+  const own = await width.inputValue();
+  await model.selectOption('tiny.safetensors');
+  await page.waitForFunction(() => document.querySelector('#width').value === '64');
+  assert.equal(await cfgScale.inputValue(), '3.5');
+  // The next visit begins with it.
+  await page.reload();
+  await generate(PROMPT, 2);
+  await stage()
+    .getByText(/64 × 64 px/)
+    .waitFor();
+  assert.equal(await cfgScale.inputValue(), '3.5');
+  // What was set by hand stays, whatever the model.
+  await cfgScale.fill('9');
+  await model.selectOption({ index: (await model.locator('option').count()) - 1 });
+  await page.waitForFunction((own) => document.querySelector('#width').value === own, own);
+  assert.equal(await cfgScale.inputValue(), '9');
+});
+
+test('a model that cannot be used says why, and is not chosen', async () => {
+  const model = page.getByLabel('Model', { exact: true });
+  const before = await model.inputValue();
+  await model.selectOption('damaged.safetensors');
+  const notice = page.locator('.notice');
+  await notice.waitFor();
+  assert.match(await notice.innerText(), /^Model damaged\.safetensors cannot be used: ./);
+  assert.equal(await model.inputValue(), before);
+  await assertAccessible();
+  await picture('damaged');
+});
+
+test('looking for new models says what came of it', async () => {
+  await page.getByRole('button', { name: 'Look for new models' }).click();
+  await page.getByText('No new models found.').waitFor();
 });
 
 test('a phone has room for everything', async () => {

@@ -1,7 +1,7 @@
 // Gives the browser tests a server: one that runs already (IMPASTO_URL), a binary to start (IMPASTO_BIN), or, without
 // either, the built page with the stand-in server of `mock/`.
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +29,7 @@ async function startMock() {
 async function startBinary(binary) {
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'impasto-e2e-'));
+  await addModels(folder);
   // Below a subpath, so that a link that only works at the root shows.
   const options = ['serve', '--port', String(port), '--data-dir', folder, '--subpath', '/studio'];
   const server = spawn(binary, options, { stdio: ['ignore', 'inherit', 'inherit'] });
@@ -46,6 +47,17 @@ async function startBinary(binary) {
   }
   await stop();
   throw new Error(`${binary} gave no page at ${url} within ${START_SECONDS} s`);
+}
+
+/** A tiny model with facts of its own, and one that cannot be read, beside the program's own, which is used. */
+async function addModels(root) {
+  const models = join(root, 'models', 'Stable-diffusion');
+  const tiny = new URL('../../goldens/tiny.safetensors', import.meta.url);
+  await mkdir(models, { recursive: true });
+  await writeFile(join(models, 'damaged.safetensors'), 'no model');
+  await copyFile(tiny, join(models, 'tiny.safetensors'));
+  await writeFile(join(models, 'tiny.json'), JSON.stringify({ 'impasto.cfg_scale': 3.5 }));
+  await writeFile(join(root, 'config.json'), JSON.stringify({ sd_model_checkpoint: 'impasto-demo' }));
 }
 
 async function answers(url) {

@@ -39,24 +39,48 @@ const INFO: Info = {
   })),
 };
 
-const MODELS: Model[] = ['impasto-demo', 'photo-real-v15'].map((name, index) => ({
-  title: `${name}.safetensors [0123456789]`,
-  name,
-  hash: '0123456789'.replace('0', String(index)),
+const DEMO: Model = {
+  title: 'impasto-demo.safetensors [0123456789]',
+  name: 'impasto-demo',
+  hash: '0123456789',
   sha256: null,
   bytes: 30_000_000,
-  native_width: index === 0 ? NATIVE : 512,
-  native_height: index === 0 ? NATIVE : 512,
+  native_width: NATIVE,
+  native_height: NATIVE,
+  cfg_scale: 4,
   problem: null,
-  is_default: index === 0,
-}));
+  is_default: true,
+};
+
+/** A model whose header nobody has read yet. */
+const unread = (name: string): Model => ({
+  ...DEMO,
+  title: `${name}.safetensors`,
+  name,
+  hash: null,
+  native_width: null,
+  native_height: null,
+  cfg_scale: null,
+  is_default: false,
+});
+
+const MODELS: Model[] = [unread('damaged'), unread('tiny'), DEMO];
+
+/** What a model's header tells. */
+function readHeader(title: string): Model | undefined {
+  const model = MODELS.find((one) => one.title === title);
+  if (model?.name === 'damaged') model.problem = 'the file ends in the middle of its header';
+  else if (model && model.native_width === null)
+    Object.assign(model, { native_width: 64, native_height: 64, cfg_scale: 3.5 });
+  return model;
+}
 
 export class MockServer {
   #jobs: MockJob[] = [];
   #working = false;
 
   async answer(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
     const parts = pathname.split('/').filter(Boolean);
     if (parts[0] !== 'api' && parts[0] !== 'sdapi') return false;
     const [, , resource, id = '', action = ''] = parts;
@@ -64,6 +88,8 @@ export class MockServer {
       json(response, 200, { info: infotextOf((await read<{ image: string }>(request)).image) });
     else if (parts[0] === 'sdapi') json(response, 200, null);
     else if (resource === 'info') json(response, 200, INFO);
+    else if (resource === 'models' && id === 'info')
+      json(response, 200, readHeader(searchParams.get('name') ?? DEMO.title));
     else if (resource === 'models') json(response, 200, MODELS);
     else if (resource === 'jobs' && id === '' && request.method === 'POST')
       this.#submit(await read<PageRequest>(request), response);
@@ -167,6 +193,7 @@ export class MockServer {
 
   #end(job: MockJob, how: 'interrupt' | 'skip' | 'cancel', response: ServerResponse) {
     job.ending = how;
+    job.interrupted = how !== 'cancel';
     if (job.state === 'queued') job.state = 'cancelled';
     json(response, 200, view(job));
   }

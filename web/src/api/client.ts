@@ -33,6 +33,9 @@ const one = (id: string) => ({ params: { path: { id } } });
 export const api = {
   info: (): Promise<Info> => read(client.GET('/api/v1/info')),
   models: () => read(client.GET('/api/v1/models')) as Promise<Model[]>,
+  /** One model, with what the header of its file tells. */
+  model: (name: string) =>
+    read(client.GET('/api/v1/models/info', { params: { query: { name } } })) as Promise<Model>,
   refreshModels: () => read(client.POST('/sdapi/v1/refresh-checkpoints')),
   /** The infotext in a picture's file, given as a `data:` link; empty if there is none. */
   infotext: async (image: string) =>

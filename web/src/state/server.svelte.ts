@@ -6,6 +6,7 @@ import { fileOf } from './models';
 import type { Size } from './sizes';
 
 const COMMON_NATIVE: Size = { width: 512, height: 512 };
+const COMMON_GUIDANCE = 7;
 
 export class Server {
   info = $state<Info | null>(null);
@@ -16,28 +17,37 @@ export class Server {
   readonly ready = $derived(this.info !== null);
   readonly defaultModel = $derived(this.models.find((model) => model.is_default) ?? this.models[0] ?? null);
 
-  async load() {
+  /** `chosen` is the file of the model that the form will show. */
+  async load(chosen: string) {
     this.failure = null;
     try {
       const [info, models] = await Promise.all([api.info(), api.models()]);
       this.models = models;
+      await this.look(chosen);
       this.info = info;
     } catch (error) {
-      this.failure = error instanceof Failure ? error : new Failure(String(error), 0);
+      this.failure = Failure.of(error);
     }
   }
 
-  /** Looks for new model files. */
+  /** Looks for new model files. Throws what the server says against it. */
   async refreshModels() {
     this.refreshing = true;
     try {
       await api.refreshModels();
       this.models = await api.models();
-    } catch (error) {
-      this.failure = error instanceof Failure ? error : new Failure(String(error), 0);
     } finally {
       this.refreshing = false;
     }
+  }
+
+  /** Has the server read the header of a model's file, unless it did so before. */
+  async look(file: string) {
+    const model = this.model(file);
+    if (!model || model.native_width !== null) return;
+    // What is not known is left to the server, and a server that is gone is met by the next call.
+    const told = await api.model(model.title).catch(() => model);
+    this.models = this.models.map((one) => (fileOf(one) === fileOf(model) ? told : one));
   }
 
   /** Learns what the server found out of its models by working with them: hashes and native sizes. */
@@ -55,5 +65,10 @@ export class Server {
     const model = this.model(file);
     if (!model?.native_width || !model.native_height) return COMMON_NATIVE;
     return { width: model.native_width, height: model.native_height };
+  }
+
+  /** The guidance that suits a model. */
+  guidance(file: string): number {
+    return this.model(file)?.cfg_scale ?? COMMON_GUIDANCE;
   }
 }

@@ -12,7 +12,8 @@ export interface Settings {
   /** Pixels; null means the model's native size. */
   width: number | null;
   height: number | null;
-  cfgScale: number;
+  /** Strength of guidance; null means what suits the model. */
+  cfgScale: number | null;
   /** -1 draws a new one each time. */
   seed: number;
   batchCount: number;
@@ -30,13 +31,13 @@ export const DEFAULTS: Readonly<Settings> = {
   steps: 20,
   width: null,
   height: null,
-  cfgScale: 7,
+  cfgScale: null,
   seed: RANDOM_SEED,
   batchCount: 1,
   batchSize: 1,
 };
 
-const OPTIONAL = new Set<keyof Settings>(['width', 'height']);
+const OPTIONAL = new Set<keyof Settings>(['width', 'height', 'cfgScale']);
 
 /** Settings from what an earlier visit stored; whatever does not fit is replaced by its default. */
 export function restoreSettings(stored: string | null): Settings {
@@ -52,8 +53,8 @@ export function restoreSettings(stored: string | null): Settings {
   return settings;
 }
 
-/** `settings.model` is a title here. */
-export function toRequest(settings: Settings) {
+/** `settings.model` is a title here, and `cfgScale` is filled in. */
+export function toRequest(settings: Settings & { cfgScale: number }) {
   return {
     kind: 'txt2img',
     prompt: settings.prompt,
