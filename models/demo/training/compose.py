@@ -20,8 +20,6 @@ COLOURS = {
     "brown": (128, 80, 44), "black": (44, 44, 48), "white": (244, 244, 246), "gray": (146, 148, 154),
 }
 BACKGROUNDS = {**COLOURS, "white": (255, 255, 255), "black": (16, 16, 18)}
-# Without a style word most pictures come from two sets, so that plain captions have a plain answer.
-STYLE_WEIGHTS = np.array([0.5, 0.05, 0.25, 0.1, 0.1])
 FILTERS = ["pixel art", "pencil sketch", "grayscale", "silhouette", "neon"]
 SIZES = {"tiny": 0.3, "small": 0.48, "big": 0.96, "huge": 1.0}
 COUNTS = {"two": 2, "three": 3, "four": 4}
@@ -112,12 +110,8 @@ def recolour(pixels, mask, colour):
 class Composer:
     """Draws scenes. Training composers leave out the held-out pairs."""
 
-    def __init__(self, objects_file, seed, concepts=None, simple=False):
-        """concepts: how many of the list's first concepts to draw from; all by default.
-
-        simple: one style for each concept and nearly only single objects, for the first stage of training.
-        """
-        self.simple = simple
+    def __init__(self, objects_file, seed, concepts=None):
+        """concepts: how many of the list's first concepts to draw from; all by default."""
         cache = np.load(objects_file)
         self.pictures, self.filled = cache["pictures"], cache["filled"]
         self.names = [names for _, names in read_concepts()][:concepts]
@@ -138,8 +132,7 @@ class Composer:
     def trained_styles(self, concept):
         """Style numbers whose pictures of the concept are in training."""
         name = self.names[concept][0]
-        styles = [s for s in range(len(STYLES)) if self.filled[concept, s] and not held_out(name, STYLES[s])]
-        return styles[:1] if self.simple else styles
+        return [s for s in range(len(STYLES)) if self.filled[concept, s] and not held_out(name, STYLES[s])]
 
     def trained_colours(self, concept):
         return [c for c in COLOURS if not held_out(self.names[concept][0], c)]
@@ -169,20 +162,21 @@ class Composer:
         left, top = (round(PICTURE * c - side / 2 + self.random.uniform(-3, 3)) for c in centre)
         canvas.paste(picture, (left, top), picture)
 
-    def pick(self, options, weights=None):
-        if weights is not None:
-            weights = np.asarray(weights) / np.sum(weights)
-        return options[self.random.choice(len(options), p=weights)]
+    def pick(self, options):
+        return options[self.random.integers(len(options))]
 
-    def pick_object(self, colour_chance):
-        """(concept, name, style number, whether the style may be named, colour or None)"""
+    def pick_object(self, colour_chance, style_chance=0.0):
+        """(concept, name, style number, whether the style is named, colour or None)
+
+        Without a style word the concept's first set is drawn, so that plain captions have one answer.
+        """
         while True:
             concept = int(self.random.integers(len(self.names)))
             styles = self.trained_styles(concept)
             if styles:
                 break
-        named = self.random.random() < 0.25
-        style = self.pick(styles, None if named else STYLE_WEIGHTS[styles])
+        named = self.random.random() < style_chance
+        style = self.pick(styles) if named else styles[0]
         names = self.names[concept]
         name = self.pick(names[1:]) if len(names) > 1 and self.random.random() < 0.15 else names[0]
         colour = None
@@ -199,7 +193,7 @@ class Composer:
         return "white", self.pick(["", "", "", "", " on a white background"])
 
     def single(self, colour_chance=0.5):
-        concept, name, style, named, colour = self.pick_object(colour_chance)
+        concept, name, style, named, colour = self.pick_object(colour_chance, style_chance=0.35)
         background, words = self.pick_background([colour])
         size_word, size = "", self.random.uniform(0.76, 0.84)
         draw = self.random.random()
@@ -247,7 +241,7 @@ class Composer:
 
     def several(self):
         """Two to four of the same object."""
-        concept, name, style, named, colour = self.pick_object(0.4)
+        concept, name, style, named, colour = self.pick_object(0.4, style_chance=0.2)
         if name in UNCOUNTED:
             return self.single()
         word = self.pick(list(COUNTS))
@@ -279,8 +273,8 @@ class Composer:
     def scene(self):
         """A scene of a kind drawn at the training mixture's rates."""
         draw = self.random.random()
-        if draw < (0.97 if self.simple else 0.84):
+        if draw < 0.82:
             return self.single()
-        if draw < 0.89:
+        if draw < 0.88:
             return self.filtered()
         return self.several() if draw < 0.94 else self.pair()

@@ -35,12 +35,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=Path("diffusion-training.pt"))
     parser.add_argument("--objects", type=Path, default=Path("objects.npz"))
+    parser.add_argument("--vae", type=Path, help="a VAE with a decoder that was trained on")
+    parser.add_argument("--guidance", type=float, default=4.0, help="the guidance that suits the model")
     parser.add_argument("--out", type=Path, default=Path("../demo.safetensors"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     state = torch.load(options.checkpoint, weights_only=True)
     model = DemoModel()
     model.load_state_dict(state["average"])
+    if options.vae:
+        model.vae.load_state_dict(torch.load(options.vae, weights_only=True))
     colours = latent_colours(model.vae, Composer(options.objects, seed=99))
     metadata = {
         "modelspec.title": "Impasto demo",
@@ -48,6 +52,7 @@ def main():
         "modelspec.resolution": "128x128",
         "modelspec.prediction_type": "epsilon",
         "modelspec.license": "Apache-2.0; pictures: Apache-2.0, MIT and CC-BY-4.0, see NOTICE",
+        "impasto.cfg_scale": f"{options.guidance:g}",
         "impasto.steps": str(state["step"]),
         "impasto.samples": str(state["samples"]),
         "impasto.latent_rgb": json.dumps([[round(value, 5) for value in row] for row in colours]),

@@ -28,10 +28,10 @@ class UNetConfig:
 class VaeConfig:
     """Widths of the VAE: three halvings, 4 latent channels.
 
-    At least 64 everywhere: with 32 channels the 32 groups would normalise each channel by itself and so
-    lose the colour of plain areas.
+    At least three channels for each of the 32 groups: a group of two that is constant over the picture comes out of
+    the normalisation as plus or minus one whatever it was, so that the colours of plain areas would be lost.
     """
-    channels = [64, 64, 96, 96]
+    channels = [96, 96, 96, 96]
     latent = 4
 
 
@@ -39,7 +39,7 @@ class TextConfig:
     """Widths of the text tower; merges + 514 rows in the token table."""
     width = 192
     layers = 4
-    merges = 8192
+    merges = 7168
 
 
 # ---------------------------------------------------------------------------------------- text tower
@@ -248,6 +248,8 @@ class CrossAttention(nn.Module):
     def forward(self, x, context):
         q, k, v = (t.unflatten(-1, (HEADS, -1)).transpose(1, 2)
                    for t in (self.to_q(x), self.to_k(context), self.to_v(context)))
+        if len(k) < len(q):  # several noises of one caption: its keys and values are computed once
+            k, v = (t.repeat(len(q) // len(k), 1, 1, 1) for t in (k, v))
         return self.to_out(attention(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -353,7 +355,31 @@ class UNet(nn.Module):
                     parts.append(Upsample(current))
                 self.output_blocks.append(nn.ModuleList(parts))
         self.out = nn.Sequential(Norm(widths[0], eps=1e-5, silu=True), nn.Identity(), nn.Conv2d(widths[0], 4, 3, padding=1))
-        nn.init.zeros_(self.out[2].weight)
+        self.start_as_identity()
+
+    @torch.no_grad()
+    def start_as_identity(self):
+        """Sets the first weights so that the answer is the question: at much noise that is nearly right already.
+
+        A latent travels through conv_in, the last skip and the last norm in a group of three channels: itself, its
+        negative and a large constant. So the group's mean is a constant and its deviation nearly one, the latent
+        passes unscaled, and silu(u) - silu(-u) = u.
+        """
+        anchor, size, first, last = 8.0, self.width // 32, self.input_blocks[0][0], self.output_blocks[-1][0]
+        norm, out, used = self.out[0], self.out[2], 4 * size
+        deviation = (2 / size + anchor ** 2 * (size - 1) / size ** 2) ** 0.5
+        for weight in (out.weight, out.bias, first.weight[:used], first.bias[:used], last.out_layers[3].bias[:used],
+                       last.skip_connection.weight[:used], last.skip_connection.bias[:used]):
+            weight.zero_()
+        for channel in range(used):
+            last.skip_connection.weight[channel, last.skip_connection.in_channels - self.width + channel] = 1
+        for latent in range(4):
+            base = latent * size
+            first.bias[base + 2] = anchor
+            for channel, sign in ((base, 1), (base + 1, -1)):
+                first.weight[channel, latent, 1, 1] = sign
+                norm.bias[channel] = anchor / size / deviation
+                out.weight[latent, channel, 1, 1] = sign * deviation
 
     def forward(self, x, steps, context):
         embedding = self.time_embed(timestep_embedding(steps, self.width))

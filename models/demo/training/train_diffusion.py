@@ -1,7 +1,7 @@
 """Trains the text tower and the UNet together on latents of composed scenes.
 
 What it is: stage two. Every worker keeps a pool of encoded scenes that it refreshes with new ones each step;
-AdamW, an average of the weights, bf16 products. It goes on from its checkpoint, or with --resume from the
+Muon, an average of the weights, bf16 products. It goes on from its checkpoint, or with --resume from the
 shipped file alone (fresh optimiser, warm-up).
 What it is not: a trainer for other models; the VAE is frozen and must have its normalisation folded in.
 """
@@ -18,15 +18,14 @@ from safetensors.torch import load_file
 
 from compose import Composer
 from models import LATENT_SCALE, DemoModel, TextConfig, cumulative_alphas
+from muon import Muon
 from parallel import FlatParameters, copy_parameters, run_workers
 from tokenizer import Tokenizer
 from train_vae import to_tensor
 
-AVERAGE_DECAY = 0.997
-WARM_UP = 50
+AVERAGE_DECAY = 0.998
+WARM_UP = 100
 EMPTY_CAPTIONS = 0.1
-NOISE_OFFSET = 0.05
-WEIGHT_LIMIT = 25.0
 
 
 class LatentPool:
@@ -62,19 +61,18 @@ def diffusion_loss(model, latents, tokens, alphas, draws):
     """
     latents = latents.repeat(draws, 1, 1, 1)
     steps = (1000 * torch.rand(len(latents)) ** 0.8).long()
-    noise = torch.randn_like(latents) + NOISE_OFFSET * torch.randn(len(latents), 4, 1, 1)
+    noise = torch.randn_like(latents)
     alpha = alphas[steps].view(-1, 1, 1, 1)
     noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        context = model.text(tokens).repeat(draws, 1, 1)
+        context = model.text(tokens)
         predicted = model.unet(noisy.contiguous(memory_format=torch.channels_last), steps, context)
-    weight = torch.clamp(1 / alpha.flatten(), max=WEIGHT_LIMIT)
-    return (weight * (predicted.float() - noise).pow(2).mean(dim=(1, 2, 3))).mean()
+    return ((predicted.float() - noise).pow(2).mean(dim=(1, 2, 3)) / alpha.flatten()).mean()
 
 
 def learning_rate(options, steps_here, part):
-    """Warm-up after every start, then flat, then down to a tenth over the last 40 % of the time."""
-    fall = 1.0 if part < 0.6 else max(0.1, 1 - 0.9 * (part - 0.6) / 0.4)
+    """Warm-up after every start, then flat, then down to a twentieth over the last half of the time."""
+    fall = 1.0 if part < 0.5 else max(0.05, 1 - 0.95 * (part - 0.5) / 0.5)
     return options.rate * min(1.0, (steps_here + 1) / WARM_UP) * fall
 
 
@@ -99,7 +97,8 @@ def train(rank, workers, options):
     model = DemoModel().to(memory_format=torch.channels_last)
     model.vae.requires_grad_(False)
     trained = FlatParameters([*model.text.parameters(), *model.unet.parameters()])
-    optimiser = torch.optim.AdamW([trained.values], lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimiser = Muon([*model.text.named_parameters(), *model.unet.named_parameters()],
+                     lambda name, p: name.startswith("embeddings.") or min(p.shape[:2]) < 16)
     state = load_state(options, model, optimiser)
     step, samples, elapsed = state["step"], state["samples"], state["elapsed"]
     copy_parameters(model)
@@ -112,8 +111,7 @@ def train(rank, workers, options):
     random = np.random.default_rng(options.seed + 1000 * rank + step)
     tokenizer = Tokenizer(options.merges, TextConfig.merges)
     empty = torch.tensor(tokenizer(""))
-    composer = Composer(options.objects, seed=options.seed + 1000 * rank + step, concepts=options.concepts,
-                        simple=options.simple)
+    composer = Composer(options.objects, seed=options.seed + 1000 * rank + step, concepts=options.concepts)
     pool = LatentPool(composer, model.vae, tokenizer, options.pool)
     for _ in range(options.first_scenes // 20):
         pool.add(20, random)
@@ -121,8 +119,7 @@ def train(rank, workers, options):
     saved_at = shown_at = time.time()
     while not stop.item():
         began = time.time()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(options, steps_here, elapsed / (60 * options.minutes))
+        rate = learning_rate(options, steps_here, elapsed / (60 * options.minutes))
         pool.add(options.fresh, random)
         latents, tokens = pool.draw(options.batch, random)
         tokens[torch.rand(len(tokens)) < EMPTY_CAPTIONS] = empty
@@ -130,7 +127,7 @@ def train(rank, workers, options):
         trained.values.grad.zero_()
         loss.backward()
         if trained.average_and_clip(workers, limit=1.0):
-            optimiser.step()
+            optimiser.step(rate, rank, workers)
         step, steps_here = step + 1, steps_here + 1
         samples += options.batch * options.draws * workers
         elapsed += time.time() - began
@@ -140,7 +137,7 @@ def train(rank, workers, options):
             if time.time() - shown_at > 30:
                 shown_at = time.time()
                 print(f"{time.strftime('%H:%M:%S')} step {step} samples {samples} minutes {elapsed / 60:.1f} "
-                      f"loss {total:.4f} rate {optimiser.param_groups[0]['lr']:.1e}", flush=True)
+                      f"loss {total:.4f} rate {rate:.1e}", flush=True)
             stop[0] = float(elapsed > 60 * options.minutes)
             if stop.item() or time.time() - saved_at > 120:
                 saved_at = time.time()
@@ -159,14 +156,13 @@ def main():
     parser.add_argument("--resume", type=Path, help="shipped file to go on from when there is no checkpoint")
     parser.add_argument("--checkpoint", type=Path, default=Path("diffusion-training.pt"))
     parser.add_argument("--concepts", type=int, help="use only the first so many lines of concepts.tsv")
-    parser.add_argument("--simple", action="store_true", help="first stage: one style a concept, single objects")
     parser.add_argument("--minutes", type=float, default=90, help="of all runs of this checkpoint together")
-    parser.add_argument("--batch", type=int, default=12, help="latents a worker and step")
-    parser.add_argument("--draws", type=int, default=2, help="noises for each latent")
+    parser.add_argument("--batch", type=int, default=16, help="latents a worker and step")
+    parser.add_argument("--draws", type=int, default=3, help="noises for each latent")
     parser.add_argument("--fresh", type=int, default=2, help="new scenes a worker and step")
-    parser.add_argument("--pool", type=int, default=8000, help="scenes that a worker keeps")
-    parser.add_argument("--first-scenes", type=int, default=400, help="scenes before the first step")
-    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--pool", type=int, default=20000, help="scenes that a worker keeps")
+    parser.add_argument("--first-scenes", type=int, default=1500, help="scenes before the first step")
+    parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
