@@ -135,16 +135,15 @@ impl Backend for CpuBackend {
         config: Conv2dConfig,
     ) -> Result<CpuConv2d, TensorError> {
         let sizes = shapes::conv2d_weight(weight, bias, config)?;
-        let method = match self.convolution {
-            ConvolutionMethod::Winograd if winograd::suits(sizes, config) => ConvolutionMethod::Winograd,
-            _ => ConvolutionMethod::Direct,
+        let filter = match self.convolution {
+            ConvolutionMethod::Direct => None,
+            ConvolutionMethod::Winograd => winograd::filter(sizes, config),
         };
-        let prepare = match method {
-            ConvolutionMethod::Direct => conv::prepare,
-            ConvolutionMethod::Winograd => winograd::prepare,
+        let matrix = match filter {
+            None => conv::prepare(self.tools(), sizes, weight, bias)?,
+            Some(filter) => winograd::prepare(filter, self.tools(), sizes, weight, bias)?,
         };
-        let matrix = prepare(self.tools(), sizes, weight, bias)?;
-        Ok(CpuConv2d { matrix, sizes, config, method })
+        Ok(CpuConv2d { matrix, sizes, config, filter })
     }
 
     fn prepare_norm(&self, scale: &WeightView<'_>, shift: &WeightView<'_>) -> Result<CpuNorm, TensorError> {
@@ -221,12 +220,10 @@ impl Backend for CpuBackend {
             residual: args.residual.map(CpuTensor::elements),
         };
         let how = (weights.config, args.padding_mode);
-        let conv2d = match weights.method {
-            ConvolutionMethod::Direct => conv::conv2d,
-            ConvolutionMethod::Winograd => winograd::conv2d,
-        };
-        self.tensor(sizes.shape(), |out| {
-            conv2d(self.machine(), x.elements(), &weights.matrix, &sizes, how, epilogue, out)
+        let (machine, x, matrix) = (self.machine(), x.elements(), &weights.matrix);
+        self.tensor(sizes.shape(), |out| match weights.filter {
+            None => conv::conv2d(machine, x, matrix, &sizes, how, epilogue, out),
+            Some(filter) => winograd::conv2d(machine, x, (filter, matrix), &sizes, how, epilogue, out),
         })
     }
 

@@ -1,9 +1,12 @@
-//! 3 x 3 convolutions by minimal filtering, F(2 x 2, 3 x 3) of Lavin and Gray (2016).
+//! 3 x 3 convolutions by minimal filtering, F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3) of Lavin and Gray (2016).
 //!
-//! The output is cut into tiles of 2 x 2 pixels. Each tile's window of 4 x 4 input pixels is transformed (`B^T d B`),
-//! as are the kernels when they are prepared (`G g G^T`); the convolution is then one product for each of the 16
-//! points, and the tile comes out of `A^T m A`. That takes 16 multiplications where the direct sum takes 36. The
-//! matrices hold nothing but 0, 1 and 1/2, so the rounding error stays that of the direct sum.
+//! The output is cut into tiles of 2 x 2 or 4 x 4 pixels. Each tile's window, two pixels larger, is transformed
+//! (`B^T d B`), as are the kernels when they are prepared (`G g G^T`); the convolution is then one product for each of the
+//! window's 16 or 36 points, and the tile comes out of `A^T m A`. Where the direct sum takes 9 multiplications for a pixel,
+//! that takes 4 or 2.25. The price is memory: transformed kernels are 16/9 or 4 times as large. The transforms
+//! themselves are in `transform`.
+
+mod transform;
 
 use crate::conv::Windows;
 use crate::gemm::{
@@ -16,74 +19,62 @@ use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::shapes::Conv2dSizes;
 use impasto_tensor::{Conv2dConfig, PaddingMode, TensorError, WeightView};
 use std::ops::Range;
+pub(crate) use transform::Filter;
+use transform::transform_kernel;
 
-/// Elements of a transformed window.
-const POINTS: usize = 16;
-/// Pixels of a tile in each direction.
-const TILE: usize = 2;
 /// The most tile rows of a task: its transformed windows for one point stay in the second-level cache.
-const MOST_ROWS: usize = 9;
+const MOST_ROWS: usize = 18;
 /// Keeps the points' parts of the scratch from starting at the same place of a cache.
 const STAGGER: usize = 5 * MAX_LANES;
 
-/// The most input times output channels of a layer. Transformed kernels take 16/9 of the memory of plain ones: of Stable
-/// Diffusion 1.5's 3 x 3 layers, those beyond this hold 88 % of the weights, which would take 1.4 GB more, and 45 % of the
-/// work.
-const MOST_WEIGHTS: usize = 1280 * 640;
+/// The most input times output channels of a layer that is filtered with 4 x 4 tiles, and with 2 x 2 tiles: beyond, the
+/// transformed kernels would take more memory than they are worth. Of Stable Diffusion 1.5's 3 x 3 layers, those beyond
+/// the second bound hold 88 % of the weights and 45 % of the work.
+const MOST_WEIGHTS: [(usize, Filter); 2] = [(640 * 640, Filter::Four), (1280 * 640, Filter::Two)];
 
-/// Whether a layer of `[out, in, kernel height, kernel width]` is computed this way: a matter of its shape alone.
-pub(crate) fn suits([outputs, inputs, height, width]: [usize; 4], config: Conv2dConfig) -> bool {
+/// The filter of a layer of `[out, in, kernel height, kernel width]`, if it has one: a matter of its shape alone.
+pub(crate) fn filter([outputs, inputs, height, width]: [usize; 4], config: Conv2dConfig) -> Option<Filter> {
     // Fewer channels would not fill the vectors of the transforms.
-    [height, width] == [3, 3]
+    let suits = [height, width] == [3, 3]
         && config.stride == 1
         && outputs >= MAX_LANES
-        && inputs.is_multiple_of(MAX_LANES)
-        && outputs * inputs <= MOST_WEIGHTS
+        && inputs.is_multiple_of(MAX_LANES);
+    let fits = |&&(most, _): &&(usize, Filter)| outputs.saturating_mul(inputs) <= most;
+    MOST_WEIGHTS.iter().find(fits).filter(|_| suits).map(|&(_, filter)| filter)
 }
 
-/// Packs a weight `[outputs, inputs, 3, 3]` as 16 matrices `[inputs, outputs]`.
+/// Packs a weight `[outputs, inputs, 3, 3]` as a matrix `[inputs, outputs]` for each point.
 pub(crate) fn prepare(
+    filter: Filter,
     tools: (Isa, &ThreadPool, &ByteMeter),
     [columns, inner, _, _]: [usize; 4],
     weight: &WeightView<'_>,
     bias: Option<&WeightView<'_>>,
 ) -> Result<PackedMatrix, TensorError> {
-    let sizes = MatrixSizes { parts: POINTS, inner, columns };
+    let sizes = MatrixSizes { parts: filter.points(), inner, columns };
     PackedMatrix::new(tools, sizes, weight, bias, &|kernels, row| {
         let (kernels, _) = kernels.as_chunks::<9>();
         for (input, kernel) in kernels.iter().enumerate() {
-            for (point, element) in transform_kernel(kernel).into_iter().enumerate() {
-                row[point * inner + input] = element;
-            }
+            transform_kernel(filter, kernel, |point, element| row[point * inner + input] = element);
         }
     })
-}
-
-/// `G g G^T`.
-fn transform_kernel(g: &[f32; 9]) -> [f32; POINTS] {
-    let across = |a: f32, b: f32, c: f32| [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c];
-    let columns = [0, 1, 2].map(|x| across(g[x], g[3 + x], g[6 + x]));
-    let mut out = [0.0; POINTS];
-    for (y, out) in out.chunks_exact_mut(4).enumerate() {
-        out.copy_from_slice(&across(columns[0][y], columns[1][y], columns[2][y]));
-    }
-    out
 }
 
 /// `out = epilogue(conv(x))`, with `weights` from [`prepare`].
 pub(crate) fn conv2d(
     machine: Machine<'_>,
     x: &[f32],
-    weights: &PackedMatrix,
+    (filter, weights): (Filter, &PackedMatrix),
     sizes: &Conv2dSizes,
     (config, mode): (Conv2dConfig, PaddingMode),
     epilogue: Epilogue<'_>,
     out: &mut [f32],
 ) -> Result<(), TensorError> {
+    let (side, edge) = (filter.tile(), filter.edge());
     let tiles = Conv2dSizes {
-        out_height: sizes.out_height.div_ceil(TILE),
-        out_width: sizes.out_width.div_ceil(TILE),
-        kernel: [4, 4],
+        out_height: sizes.out_height.div_ceil(side),
+        out_width: sizes.out_width.div_ceil(side),
+        kernel: [edge, edge],
         ..*sizes
     };
     let rows = tiles.batch * tiles.out_height * tiles.out_width;
@@ -92,13 +83,17 @@ pub(crate) fn conv2d(
     }
     let mut zeros = machine.buffers.take(sizes.inputs)?;
     zeros.fill(0.0);
-    let tile_config = Conv2dConfig { stride: TILE, ..config };
+    let tile_config = Conv2dConfig { stride: side, ..config };
     let windows = Windows { x, sizes: &tiles, config: tile_config, mode, zeros: &zeros };
     let tile = tile_rows(machine.isa, PANEL_VECTORS);
     let threads = machine.threads.threads();
     let cut = Cut::new(rows.div_ceil(tile), weights, tile, MOST_ROWS, threads);
-    let scratch =
-        Scratch::new(cut.most_tiles() * tile, sizes.inputs, cut.most_panels() * weights.panel_width());
+    let scratch = Scratch::new(
+        filter,
+        cut.most_tiles() * tile,
+        sizes.inputs,
+        cut.most_panels() * weights.panel_width(),
+    );
     let mut memory = machine.buffers.take(threads * scratch.size())?;
     let (memory, out) = (Disjoint::new(&mut memory), Disjoint::new(out));
     machine.threads.run(cut.tasks(), &|worker, task| {
@@ -106,9 +101,18 @@ pub(crate) fn conv2d(
         let rows = tile_rows.start * tile..rows.min(tile_rows.end * tile);
         // SAFETY: the scratch is this worker's.
         let memory = unsafe { memory.part(worker * scratch.size()..(worker + 1) * scratch.size()) };
-        let block =
-            Block { isa: machine.isa, windows: &windows, weights, epilogue, sizes, rows, panels, tile };
-        let (transformed, products) = memory.split_at_mut(POINTS * scratch.windows);
+        let block = Block {
+            filter,
+            isa: machine.isa,
+            windows: &windows,
+            weights,
+            epilogue,
+            sizes,
+            rows,
+            panels,
+            tile,
+        };
+        let (transformed, products) = memory.split_at_mut(scratch.points * scratch.windows);
         block.transform_windows(transformed, scratch.windows);
         block.multiply(transformed, products, &scratch);
         // SAFETY: no other task has these tiles and panels.
@@ -118,6 +122,7 @@ pub(crate) fn conv2d(
 
 /// A worker's memory.
 struct Scratch {
+    points: usize,
     /// Elements of the transformed windows of a task for one point.
     windows: usize,
     /// Elements of the products of a task for one point.
@@ -125,17 +130,19 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(rows: usize, inputs: usize, columns: usize) -> Self {
-        Self { windows: rows * inputs + STAGGER, products: rows * columns + STAGGER }
+    fn new(filter: Filter, rows: usize, inputs: usize, columns: usize) -> Self {
+        let points = filter.points();
+        Self { points, windows: rows * inputs + STAGGER, products: rows * columns + STAGGER }
     }
 
     fn size(&self) -> usize {
-        POINTS * (self.windows + self.products)
+        self.points * (self.windows + self.products)
     }
 }
 
 /// Some tiles and some panels of a convolution.
 struct Block<'a> {
+    filter: Filter,
     isa: Isa,
     windows: &'a Windows<'a>,
     weights: &'a PackedMatrix,
@@ -160,7 +167,11 @@ impl Block<'_> {
         for rows in self.row_tiles() {
             let start = (rows.start - self.rows.start) * inputs;
             let transformed = &mut transformed[start..];
-            self.isa.run(TransformWindows { windows: self.windows, rows, stride, transformed });
+            let windows = self.windows;
+            match self.filter {
+                Filter::Two => self.isa.run(TransformWindows::<4> { windows, rows, stride, transformed }),
+                Filter::Four => self.isa.run(TransformWindows::<6> { windows, rows, stride, transformed }),
+            }
         }
     }
 
@@ -207,25 +218,34 @@ impl Block<'_> {
         for (i, panel) in self.panels.clone().enumerate() {
             let columns = panel * width..self.sizes.outputs.min((panel + 1) * width);
             let products = &products[i * self.rows.len() * width..];
-            self.isa.run(TransformProducts { block: self, columns, width, stride, products, out });
+            match self.filter {
+                Filter::Two => {
+                    self.isa.run(TransformProducts::<2, 4> {
+                        block: self,
+                        columns,
+                        width,
+                        stride,
+                        products,
+                        out,
+                    });
+                }
+                Filter::Four => {
+                    self.isa.run(TransformProducts::<4, 6> {
+                        block: self,
+                        columns,
+                        width,
+                        stride,
+                        products,
+                        out,
+                    });
+                }
+            }
         }
     }
 }
 
-/// `B^T d` of a column. The transforms are loops and not `array::map`, whose closures may stay calls.
-#[inline(always)]
-fn spread<S: Simd>(s: S, [a, b, c, d]: [S::F; 4]) -> [S::F; 4] {
-    [s.sub(a, c), s.add(b, c), s.sub(c, b), s.sub(b, d)]
-}
-
-/// `A^T m` of a column.
-#[inline(always)]
-fn gather<S: Simd>(s: S, [a, b, c, d]: [S::F; 4]) -> [S::F; TILE] {
-    [s.add(s.add(a, b), c), s.sub(s.sub(b, c), d)]
-}
-
 /// `B^T d B` for the windows of one tile of rows.
-struct TransformWindows<'a> {
+struct TransformWindows<'a, const EDGE: usize> {
     windows: &'a Windows<'a>,
     rows: Range<usize>,
     stride: usize,
@@ -233,36 +253,40 @@ struct TransformWindows<'a> {
     transformed: &'a mut [f32],
 }
 
-impl Kernel for TransformWindows<'_> {
+impl<const EDGE: usize> Kernel for TransformWindows<'_, EDGE> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let count = self.rows.len();
         let channels = self.windows.sizes.inputs;
-        let needed = (POINTS - 1) * self.stride + count * channels;
+        let needed = (EDGE * EDGE - 1) * self.stride + count * channels;
         assert!(self.transformed.len() >= needed && channels.is_multiple_of(S::LANES));
         let to = self.transformed.as_mut_ptr();
         for (r, at) in self.windows.positions(self.rows).enumerate() {
-            let mut pixels: [&[f32]; POINTS] = [&[]; POINTS];
-            for (tap, pixel) in pixels.iter_mut().enumerate() {
-                *pixel = &self.windows.pixel(at, tap)[..channels];
+            let mut pixels: [[&[f32]; EDGE]; EDGE] = [[&[]; EDGE]; EDGE];
+            for (y, line) in pixels.iter_mut().enumerate() {
+                for (x, pixel) in line.iter_mut().enumerate() {
+                    *pixel = &self.windows.pixel(at, y * EDGE + x)[..channels];
+                }
             }
             for channel in (0..channels).step_by(S::LANES) {
-                let mut d = [s.splat(0.0); POINTS];
-                for (d, pixel) in d.iter_mut().zip(&pixels) {
-                    // SAFETY: each pixel has `channels` elements, a multiple of the vector's.
-                    *d = unsafe { s.load(pixel.as_ptr().add(channel)) };
-                }
-                let mut columns = [[s.splat(0.0); 4]; 4];
+                let mut columns = [[s.splat(0.0); EDGE]; EDGE];
                 for (x, column) in columns.iter_mut().enumerate() {
-                    *column = spread(s, [d[x], d[4 + x], d[8 + x], d[12 + x]]);
+                    let mut d = [s.splat(0.0); EDGE];
+                    for (d, line) in d.iter_mut().zip(&pixels) {
+                        // SAFETY: each pixel has `channels` elements, a multiple of the vector's.
+                        *d = unsafe { s.load(line[x].as_ptr().add(channel)) };
+                    }
+                    *column = transform::spread(s, d);
                 }
-                let [a, b, c, d] = columns;
-                for (y, (((a, b), c), d)) in a.into_iter().zip(b).zip(c).zip(d).enumerate() {
-                    let row = spread(s, [a, b, c, d]);
-                    for (x, element) in row.into_iter().enumerate() {
-                        let place = (4 * y + x) * self.stride + channel * count + r * S::LANES;
+                for y in 0..EDGE {
+                    let mut line = [s.splat(0.0); EDGE];
+                    for (element, column) in line.iter_mut().zip(&columns) {
+                        *element = column[y];
+                    }
+                    for (x, element) in transform::spread(s, line).into_iter().enumerate() {
+                        let place = (EDGE * y + x) * self.stride + channel * count + r * S::LANES;
                         // SAFETY: `needed` elements are there, and the largest place is a vector before its end.
                         unsafe { s.store(to.add(place), element) };
                     }
@@ -273,7 +297,7 @@ impl Kernel for TransformWindows<'_> {
 }
 
 /// `A^T m A` and the epilogue for the tiles of a block and the columns of a panel.
-struct TransformProducts<'a> {
+struct TransformProducts<'a, const TILE: usize, const EDGE: usize> {
     block: &'a Block<'a>,
     columns: Range<usize>,
     /// Columns of a whole panel.
@@ -285,39 +309,46 @@ struct TransformProducts<'a> {
     out: &'a Disjoint<'a>,
 }
 
-impl Kernel for TransformProducts<'_> {
+impl<const TILE: usize, const EDGE: usize> Kernel for TransformProducts<'_, TILE, EDGE> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Block { sizes, windows, epilogue, ref rows, .. } = *self.block;
         let (width, stride) = (self.width, self.stride);
-        assert!(self.products.len() >= (POINTS - 1) * stride + rows.len() * width);
+        assert!(self.products.len() >= (EDGE * EDGE - 1) * stride + rows.len() * width);
         for (r, [image, y, x]) in windows.positions(rows.clone()).enumerate() {
             // Where the tile's pixels start, and what is to be added to them; nothing beyond the border.
-            let pixels = [0, 1, 2, 3].map(|i| {
-                let (y, x) = (y * TILE + i / TILE, x * TILE + i % TILE);
-                let pixel = (image * sizes.out_height + y) * sizes.out_width + x;
-                (y < sizes.out_height && x < sizes.out_width)
-                    .then(|| (pixel * sizes.outputs, epilogue.of_row(pixel, &self.columns, sizes.outputs)))
-            });
+            let mut pixels = [[None; TILE]; TILE];
+            for (down, line) in pixels.iter_mut().enumerate() {
+                for (right, place) in line.iter_mut().enumerate() {
+                    let (y, x) = (y * TILE + down, x * TILE + right);
+                    let pixel = (image * sizes.out_height + y) * sizes.out_width + x;
+                    *place = (y < sizes.out_height && x < sizes.out_width).then(|| {
+                        (pixel * sizes.outputs, epilogue.of_row(pixel, &self.columns, sizes.outputs))
+                    });
+                }
+            }
             for vector in (0..self.columns.len()).step_by(S::LANES) {
-                let mut columns = [[s.splat(0.0); TILE]; 4];
+                let mut columns = [[s.splat(0.0); TILE]; EDGE];
                 for (i, column) in columns.iter_mut().enumerate() {
-                    let mut m = [s.splat(0.0); 4];
+                    let mut m = [s.splat(0.0); EDGE];
                     for (j, m) in m.iter_mut().enumerate() {
-                        let place = (4 * j + i) * stride + r * width + vector;
+                        let place = (EDGE * j + i) * stride + r * width + vector;
                         // SAFETY: the points' products are there, by the assertion.
                         *m = unsafe { s.load(self.products.as_ptr().add(place)) };
                     }
-                    *column = gather(s, m);
+                    *column = transform::gather(s, m);
                 }
-                let [a, b, c, d] = columns;
                 let there = S::LANES.min(self.columns.len() - vector);
-                for (y, (((a, b), c), d)) in a.into_iter().zip(b).zip(c).zip(d).enumerate() {
-                    let row = gather(s, [a, b, c, d]);
-                    for (x, sum) in row.into_iter().enumerate() {
-                        let Some((start, epilogue)) = &pixels[TILE * y + x] else { continue };
+                for (y, places) in pixels.iter().enumerate() {
+                    let mut line = [s.splat(0.0); EDGE];
+                    for (element, column) in line.iter_mut().zip(&columns) {
+                        *element = column[y];
+                    }
+                    let sums: [S::F; TILE] = transform::gather(s, line);
+                    for (place, sum) in places.iter().zip(sums) {
+                        let Some((start, epilogue)) = place else { continue };
                         let start = start + self.columns.start + vector;
                         // SAFETY: the pixel's piece is part of the block.
                         let out = unsafe { self.out.part(start..start + there) };
@@ -334,20 +365,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kernel_of_one_tap_is_spread_over_the_points() {
-        let mut centre = [0.0; 9];
-        centre[4] = 4.0;
-        let row = [0.0, 1.0, -1.0, 0.0];
-        let wanted: Vec<f32> = [0.0, 1.0, -1.0, 0.0].iter().flat_map(|y| row.map(|x| x * y)).collect();
-        assert_eq!(transform_kernel(&centre).to_vec(), wanted);
-    }
-
-    #[test]
-    fn strides_and_few_channels_are_left_to_the_direct_sum() {
-        assert!(suits([320, 320, 3, 3], Conv2dConfig::padded(1)));
-        assert!(!suits([320, 320, 3, 3], Conv2dConfig { stride: 2, padding: [1; 4] }));
-        assert!(!suits([320, 4, 3, 3], Conv2dConfig::padded(1)));
-        assert!(!suits([4, 320, 3, 3], Conv2dConfig::padded(1)));
-        assert!(!suits([320, 320, 1, 1], Conv2dConfig::padded(0)));
+    fn the_shape_chooses_the_filter() {
+        let same = Conv2dConfig::padded(1);
+        assert_eq!(filter([320, 320, 3, 3], same), Some(Filter::Four));
+        assert_eq!(filter([640, 1280, 3, 3], same), Some(Filter::Two));
+        assert_eq!(filter([1280, 1280, 3, 3], same), None);
+        assert_eq!(filter([320, 320, 3, 3], Conv2dConfig { stride: 2, padding: [1; 4] }), None);
+        assert_eq!(filter([320, 4, 3, 3], same), None);
+        assert_eq!(filter([4, 320, 3, 3], same), None);
+        assert_eq!(filter([320, 320, 1, 1], Conv2dConfig::padded(0)), None);
     }
 }
