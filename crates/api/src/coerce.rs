@@ -19,11 +19,11 @@ const fn refuse(message: &'static str, kind: &'static str) -> Refusal {
 
 /// A type that fields of a request can have.
 pub(crate) trait Coerce: Sized {
-    /// Reads a value that is not null.
-    fn coerce(value: &Value) -> Result<Self, Refusal>;
+    /// Reads a value that is not null. What is large is taken out of it rather than copied.
+    fn coerce(value: &mut Value) -> Result<Self, Refusal>;
 
     /// Reads a value that may be null.
-    fn coerce_nullable(value: &Value) -> Result<Self, Refusal> {
+    fn coerce_nullable(value: &mut Value) -> Result<Self, Refusal> {
         if value.is_null() {
             return Err(refuse("none is not an allowed value", "type_error.none.not_allowed"));
         }
@@ -31,14 +31,14 @@ pub(crate) trait Coerce: Sized {
     }
 }
 
-/// Reads a field, or keeps `default` when it is absent. What is wrong with it is added to `errors`.
+/// Takes a field, or keeps `default` when it is absent. What is wrong with it is added to `errors`.
 pub(crate) fn read_field<T: Coerce>(
-    body: &Map<String, Value>,
+    body: &mut Map<String, Value>,
     name: &str,
     default: T,
     errors: &mut Vec<ValidationError>,
 ) -> T {
-    let Some(value) = body.get(name) else { return default };
+    let Some(value) = body.get_mut(name) else { return default };
     T::coerce_nullable(value).unwrap_or_else(|refusal| {
         let mut loc = vec![Value::from("body"), Value::from(name)];
         loc.extend(refusal.index.map(Value::from));
@@ -53,7 +53,7 @@ pub(crate) fn read_field<T: Coerce>(
 }
 
 impl Coerce for i64 {
-    fn coerce(value: &Value) -> Result<Self, Refusal> {
+    fn coerce(value: &mut Value) -> Result<Self, Refusal> {
         const REFUSAL: Refusal = refuse("value is not a valid integer", "type_error.integer");
         /// Beyond it, 64-bit floats and integers part.
         const MOST: f64 = 9.2e18;
@@ -71,7 +71,7 @@ impl Coerce for i64 {
 }
 
 impl Coerce for f64 {
-    fn coerce(value: &Value) -> Result<Self, Refusal> {
+    fn coerce(value: &mut Value) -> Result<Self, Refusal> {
         const REFUSAL: Refusal = refuse("value is not a valid float", "type_error.float");
         match value {
             Value::Bool(flag) => Ok(Self::from(u8::from(*flag))),
@@ -83,7 +83,7 @@ impl Coerce for f64 {
 }
 
 impl Coerce for bool {
-    fn coerce(value: &Value) -> Result<Self, Refusal> {
+    fn coerce(value: &mut Value) -> Result<Self, Refusal> {
         let known = match value {
             Value::Bool(flag) => Some(*flag),
             Value::Number(number) => match number.as_f64() {
@@ -103,9 +103,9 @@ impl Coerce for bool {
 }
 
 impl Coerce for String {
-    fn coerce(value: &Value) -> Result<Self, Refusal> {
+    fn coerce(value: &mut Value) -> Result<Self, Refusal> {
         match value {
-            Value::String(text) => Ok(text.clone()),
+            Value::String(text) => Ok(std::mem::take(text)),
             Value::Bool(flag) => Ok(if *flag { "True" } else { "False" }.to_owned()),
             Value::Number(number) => Ok(match number.as_f64() {
                 Some(real) if number.is_f64() => python_float(real),
@@ -117,33 +117,36 @@ impl Coerce for String {
 }
 
 impl Coerce for Vec<Value> {
-    fn coerce(value: &Value) -> Result<Self, Refusal> {
-        value.as_array().cloned().ok_or(refuse("value is not a valid list", "type_error.list"))
+    fn coerce(value: &mut Value) -> Result<Self, Refusal> {
+        value.as_array_mut().map(std::mem::take).ok_or(refuse("value is not a valid list", "type_error.list"))
     }
 }
 
 impl Coerce for Vec<String> {
-    fn coerce(value: &Value) -> Result<Self, Refusal> {
-        let items = value.as_array().ok_or(refuse("value is not a valid list", "type_error.list"))?;
-        let read = |(index, item): (usize, &Value)| {
+    fn coerce(value: &mut Value) -> Result<Self, Refusal> {
+        let items = value.as_array_mut().ok_or(refuse("value is not a valid list", "type_error.list"))?;
+        let read = |(index, item): (usize, &mut Value)| {
             String::coerce_nullable(item).map_err(|refusal| Refusal { index: Some(index), ..refusal })
         };
-        items.iter().enumerate().map(read).collect()
+        items.iter_mut().enumerate().map(read).collect()
     }
 }
 
 impl Coerce for Map<String, Value> {
-    fn coerce(value: &Value) -> Result<Self, Refusal> {
-        value.as_object().cloned().ok_or(refuse("value is not a valid dict", "type_error.dict"))
+    fn coerce(value: &mut Value) -> Result<Self, Refusal> {
+        value
+            .as_object_mut()
+            .map(std::mem::take)
+            .ok_or(refuse("value is not a valid dict", "type_error.dict"))
     }
 }
 
 impl<T: Coerce> Coerce for Option<T> {
-    fn coerce(value: &Value) -> Result<Self, Refusal> {
+    fn coerce(value: &mut Value) -> Result<Self, Refusal> {
         T::coerce(value).map(Some)
     }
 
-    fn coerce_nullable(value: &Value) -> Result<Self, Refusal> {
+    fn coerce_nullable(value: &mut Value) -> Result<Self, Refusal> {
         if value.is_null() { Ok(None) } else { Self::coerce(value) }
     }
 }
@@ -154,8 +157,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read<T: Coerce>(value: Value) -> Result<T, String> {
-        T::coerce_nullable(&value).map_err(|refusal| refusal.kind.to_owned())
+    fn read<T: Coerce>(mut value: Value) -> Result<T, String> {
+        T::coerce_nullable(&mut value).map_err(|refusal| refusal.kind.to_owned())
     }
 
     #[test]
@@ -198,8 +201,8 @@ mod tests {
     #[test]
     fn lists_name_the_item() {
         let mut errors = Vec::new();
-        let body = json!({ "styles": ["a", 1, {}], "dict": 3 });
-        let body = body.as_object().unwrap();
+        let mut body = json!({ "styles": ["a", 1, {}], "dict": 3 });
+        let body = body.as_object_mut().unwrap();
         assert_eq!(read_field::<Option<Vec<String>>>(body, "styles", None, &mut errors), None);
         assert_eq!(read_field::<Option<Map<String, Value>>>(body, "dict", None, &mut errors), None);
         assert_eq!(read_field::<i64>(body, "absent", 5, &mut errors), 5);

@@ -168,7 +168,7 @@ mod tests {
     use serde_json::json;
 
     fn convert(body: Value) -> Result<GenerationRequest, ApiError> {
-        let request = Txt2ImgRequest::from_json(&body)?;
+        let request = Txt2ImgRequest::from_json(body)?;
         let known = |name: &str| (name == "demo").then(|| "demo.safetensors [0123456789]".to_owned());
         let options = override_options(&Options::default(), request.override_settings.as_ref(), known)?;
         request.to_generation(&options)

@@ -65,23 +65,23 @@ pub struct PngInfoRequest {
 
 impl PngInfoRequest {
     /// Reads a request's body.
-    pub fn from_json(body: &Value) -> Result<Self, ApiError> {
-        match body.get("image") {
-            Some(Value::String(image)) => Ok(Self { image: image.clone() }),
-            Some(Value::Null) => Err(ApiError::field(
+    pub fn from_json(mut body: Value) -> Result<Self, ApiError> {
+        if let Some(Value::String(image)) = body.get_mut("image") {
+            return Ok(Self { image: std::mem::take(image) });
+        }
+        Err(match body.get("image") {
+            Some(Value::Null) => ApiError::field(
                 &["image"],
                 "none is not an allowed value",
                 "type_error.none.not_allowed",
                 None,
-            )),
-            Some(other) => {
-                Err(ApiError::field(&["image"], "str type expected", "type_error.str", Some(other)))
-            }
+            ),
+            Some(other) => ApiError::field(&["image"], "str type expected", "type_error.str", Some(other)),
             None if body.is_object() => {
-                Err(ApiError::field(&["image"], "field required", "value_error.missing", None))
+                ApiError::field(&["image"], "field required", "value_error.missing", None)
             }
-            None => Err(ApiError::field(&[], "value is not a valid dict", "type_error.dict", Some(body))),
-        }
+            None => ApiError::field(&[], "value is not a valid dict", "type_error.dict", Some(&body)),
+        })
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_picture_is_required() {
-        let refusal = |body: Value| PngInfoRequest::from_json(&body).unwrap_err().body().to_string();
+        let refusal = |body: Value| PngInfoRequest::from_json(body).unwrap_err().body().to_string();
         insta::assert_snapshot!(refusal(json!({})), @r#"{"detail":[{"loc":["body","image"],"msg":"field required","type":"value_error.missing"}]}"#);
         insta::assert_snapshot!(refusal(json!({ "image": 5 })), @r#"{"detail":[{"loc":["body","image"],"msg":"str type expected","type":"type_error.str","input":5}]}"#);
         insta::assert_snapshot!(refusal(json!("x")), @r#"{"detail":[{"loc":["body"],"msg":"value is not a valid dict","type":"type_error.dict","input":"x"}]}"#);

@@ -17,7 +17,7 @@ pub struct JobSubmission {
 
 impl JobSubmission {
     /// Reads a request's body.
-    pub fn from_json(body: &Value) -> Result<Self, ApiError> {
+    pub fn from_json(body: Value) -> Result<Self, ApiError> {
         let kind = match body.get("kind") {
             Some(Value::String(kind)) if kind == "txt2img" => kind.clone(),
             Some(other) => {
@@ -28,7 +28,12 @@ impl JobSubmission {
                 return Err(ApiError::field(&["kind"], "field required", "value_error.missing", None));
             }
             None => {
-                return Err(ApiError::field(&[], "value is not a valid dict", "type_error.dict", Some(body)));
+                return Err(ApiError::field(
+                    &[],
+                    "value is not a valid dict",
+                    "type_error.dict",
+                    Some(&body),
+                ));
             }
         };
         Ok(Self { kind, request: Txt2ImgRequest::from_json(body)? })
@@ -200,9 +205,9 @@ mod tests {
     #[test]
     fn a_kind_and_its_fields_are_read() {
         let read =
-            JobSubmission::from_json(&json!({ "kind": "txt2img", "prompt": "cat", "steps": "5" })).unwrap();
+            JobSubmission::from_json(json!({ "kind": "txt2img", "prompt": "cat", "steps": "5" })).unwrap();
         assert_eq!((read.request.prompt.as_deref(), read.request.steps), (Some("cat"), Some(5)));
-        let refusal = |body: Value| JobSubmission::from_json(&body).unwrap_err().body().to_string();
+        let refusal = |body: Value| JobSubmission::from_json(body).unwrap_err().body().to_string();
         insta::assert_snapshot!(refusal(json!({ "kind": "video" })), @r#"{"detail":[{"loc":["body","kind"],"msg":"kind \"video\" is unknown: allowed is \"txt2img\"","type":"value_error","input":"video"}]}"#);
         insta::assert_snapshot!(refusal(json!({})), @r#"{"detail":[{"loc":["body","kind"],"msg":"field required","type":"value_error.missing"}]}"#);
         insta::assert_snapshot!(refusal(json!(5)), @r#"{"detail":[{"loc":["body"],"msg":"value is not a valid dict","type":"type_error.dict","input":5}]}"#);

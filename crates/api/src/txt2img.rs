@@ -3,7 +3,7 @@
 
 use crate::coerce::read_field;
 use crate::{ApiError, ValidationError};
-use impasto_domain::parse_infotext;
+use impasto_domain::{InfotextValue, parse_infotext};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -31,7 +31,7 @@ macro_rules! request {
         }
 
         impl $struct {
-            fn read(body: &Map<String, Value>) -> Result<Self, Vec<ValidationError>> {
+            fn read(body: &mut Map<String, Value>) -> Result<Self, Vec<ValidationError>> {
                 let mut errors = Vec::new();
                 let read = Self {
                     $($field: read_field(body, stringify!($field), $default, &mut errors),)+
@@ -189,40 +189,45 @@ const OPTIONS: &[(&str, &str)] = &[
 
 impl Txt2ImgRequest {
     /// Reads a request's body.
-    pub fn from_json(body: &Value) -> Result<Self, ApiError> {
-        let Some(body) = body.as_object() else {
-            return Err(ApiError::field(&[], "value is not a valid dict", "type_error.dict", Some(body)));
+    pub fn from_json(body: Value) -> Result<Self, ApiError> {
+        let mut body = match body {
+            Value::Object(body) => body,
+            other => {
+                return Err(ApiError::field(
+                    &[],
+                    "value is not a valid dict",
+                    "type_error.dict",
+                    Some(&other),
+                ));
+            }
         };
-        match body.get("infotext").and_then(Value::as_str) {
-            Some(infotext) if !infotext.is_empty() => Self::read(&filled_in(body, infotext)),
-            _ => Self::read(body),
+        if let Some(infotext) = body.get("infotext").and_then(Value::as_str).filter(|text| !text.is_empty()) {
+            let parsed = parse_infotext(infotext);
+            fill_in(&mut body, parsed);
         }
-        .map_err(ApiError::Validation)
+        Self::read(&mut body).map_err(ApiError::Validation)
     }
 }
 
-/// The body, with absent fields and options taken from an infotext.
-fn filled_in(body: &Dict, infotext: &str) -> Dict {
-    let parsed = parse_infotext(infotext);
+/// Gives absent fields and options the values of an infotext.
+fn fill_in(body: &mut Dict, parsed: Vec<(String, InfotextValue)>) {
     let named = |table: &'static [(&str, &str)], key: &str| {
         table.iter().find(|(name, _)| *name == key).map(|(_, field)| (*field).to_owned())
     };
-    let mut filled = body.clone();
-    let mut overrides =
-        filled.get("override_settings").and_then(Value::as_object).cloned().unwrap_or_default();
+    let given = body.get_mut("override_settings");
+    let unusable = given.as_deref().is_some_and(|given| !given.is_object() && !given.is_null());
+    let mut overrides = given.and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
     for (key, value) in parsed {
         let value = || Value::from(value.to_string());
         if let Some(field) = named(FIELDS, &key) {
-            filled.entry(field).or_insert_with(value);
+            body.entry(field).or_insert_with(value);
         } else if let Some(option) = named(OPTIONS, &key) {
             overrides.entry(option).or_insert_with(value);
         }
     }
-    let given = filled.get("override_settings").is_none_or(|given| given.is_object() || given.is_null());
-    if given {
-        filled.insert("override_settings".to_owned(), Value::Object(overrides));
+    if !unusable {
+        body.insert("override_settings".to_owned(), Value::Object(overrides));
     }
-    filled
 }
 
 #[cfg(test)]
@@ -232,23 +237,23 @@ mod tests {
 
     #[test]
     fn an_empty_body_is_the_default() {
-        assert_eq!(Txt2ImgRequest::from_json(&json!({})), Ok(Txt2ImgRequest::default()));
+        assert_eq!(Txt2ImgRequest::from_json(json!({})), Ok(Txt2ImgRequest::default()));
     }
 
     #[test]
     fn unknown_fields_are_ignored_and_nulls_taken() {
         let body =
             json!({ "url": "x", "auth": "y", "prompt": "cat", "styles": null, "seed": null, "eta": 0 });
-        let read = Txt2ImgRequest::from_json(&body).unwrap();
+        let read = Txt2ImgRequest::from_json(body).unwrap();
         assert_eq!((read.prompt.as_deref(), read.seed, read.eta), (Some("cat"), None, Some(0.0)));
     }
 
     #[test]
     fn every_bad_field_is_told() {
         let body = json!({ "steps": "many", "send_images": null, "prompt": [], "sampler_index": null });
-        let error = Txt2ImgRequest::from_json(&body).unwrap_err();
+        let error = Txt2ImgRequest::from_json(body).unwrap_err();
         insta::assert_snapshot!(error.body(), @r#"{"detail":[{"loc":["body","prompt"],"msg":"str type expected","type":"type_error.str","input":"a list of 0"},{"loc":["body","steps"],"msg":"value is not a valid integer","type":"type_error.integer","input":"many"},{"loc":["body","sampler_index"],"msg":"none is not an allowed value","type":"type_error.none.not_allowed","input":null},{"loc":["body","send_images"],"msg":"none is not an allowed value","type":"type_error.none.not_allowed","input":null}]}"#);
-        let error = Txt2ImgRequest::from_json(&json!([])).unwrap_err();
+        let error = Txt2ImgRequest::from_json(json!([])).unwrap_err();
         insta::assert_snapshot!(error.body(), @r#"{"detail":[{"loc":["body"],"msg":"value is not a valid dict","type":"type_error.dict","input":"a list of 0"}]}"#);
     }
 
@@ -257,7 +262,7 @@ mod tests {
         let infotext = "a cat\nNegative prompt: dog\nSteps: 7, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 4.5, \
                         Seed: 9, Size: 256x128, Clip skip: 2, ENSD: 5";
         let body = json!({ "infotext": infotext, "seed": 3, "override_settings": { "randn_source": "CPU" } });
-        let read = Txt2ImgRequest::from_json(&body).unwrap();
+        let read = Txt2ImgRequest::from_json(body).unwrap();
         assert_eq!(read.prompt.as_deref(), Some("a cat"));
         assert_eq!(
             (read.seed, read.steps, read.width, read.height),

@@ -9,14 +9,20 @@ use impasto_api::{ApiError, ValidationError};
 use serde_json::Value;
 use std::time::Duration;
 
-/// A request's body. What type it says it has does not matter.
-pub(crate) struct JsonBody(pub(crate) Value);
+/// Most bytes of a body without pictures. As JSON values, a list of small numbers takes some fifty times its bytes.
+pub(crate) const WITHOUT_PICTURES: u64 = 2 << 20;
+/// The setting alone bounds a body that carries pictures, since they are read as one text.
+pub(crate) const WITH_PICTURES: u64 = u64::MAX;
 
-impl FromRequest<App> for JsonBody {
+/// A request's body of at most `MOST` bytes, and never more than the settings allow. What type it says it has does not
+/// matter.
+pub(crate) struct JsonBody<const MOST: u64 = WITHOUT_PICTURES>(pub(crate) Value);
+
+impl<const MOST: u64> FromRequest<App> for JsonBody<MOST> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        let most = app.settings().max_body_bytes;
+        let most = MOST.min(app.settings().max_body_bytes);
         let too_large = || ApiError::http(413, format!("the body is larger than {most} bytes"));
         let announced =
             request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());

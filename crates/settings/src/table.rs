@@ -108,7 +108,7 @@ settings! {
         request_timeout ("request_timeout"): u64 = 30, COUNT;
         /// Seconds for which running jobs may go on after the program was asked to stop.
         shutdown_timeout ("shutdown_timeout"): u64 = 10, Bound::Range(0.0, 86400.0);
-        /// Most bytes of a request's body.
+        /// Most bytes of a request's body. One that carries no pictures has 2 MiB at most.
         max_body_bytes ("max_body_bytes"): u64 = 64 << 20, COUNT;
         /// Most pixels along one edge of a picture.
         max_edge ("max_edge"): u32 = 2048, Bound::Range(8.0, 16384.0);

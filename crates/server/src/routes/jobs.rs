@@ -27,7 +27,7 @@ pub(crate) async fn submit(
     State(app): State<App>,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Accepted>), Failure> {
-    let request = JobSubmission::from_json(&body)?.request;
+    let request = JobSubmission::from_json(body)?.request;
     // Here, other than at /sdapi, a model that is not there is an error: the client chose it from our list.
     let asked = request.override_settings.as_ref().and_then(|overrides| overrides.get("sd_model_checkpoint"));
     if let Some(name) = asked.filter(|name| !name.is_null())

@@ -1,6 +1,6 @@
 //! `POST /sdapi/v1/png-info`: what a picture's file says of how it was made.
 
-use crate::body::JsonBody;
+use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
 use axum::Json;
 use impasto_api::{ApiError, Fault, PngInfo, PngInfoRequest, ValidationErrors};
@@ -22,8 +22,8 @@ const MOST_PIXELS: u64 = 1 << 28;
         (status = 500, description = "Not a picture", body = Fault)
     )
 )]
-pub(crate) async fn png_info(JsonBody(body): JsonBody) -> Result<Json<PngInfo>, Failure> {
-    let request = PngInfoRequest::from_json(&body)?;
+pub(crate) async fn png_info(JsonBody(body): JsonBody<WITH_PICTURES>) -> Result<Json<PngInfo>, Failure> {
+    let request = PngInfoRequest::from_json(body)?;
     let read = move || {
         let file = decode_base64(&request.image).map_err(|error| match error {
             ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),

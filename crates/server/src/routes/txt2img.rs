@@ -34,7 +34,7 @@ pub(crate) async fn txt2img(
     State(app): State<App>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Txt2ImgResponse>, Failure> {
-    let request = Txt2ImgRequest::from_json(&body)?;
+    let request = Txt2ImgRequest::from_json(body)?;
     let options = app.options_for(&request)?;
     let watcher = app.submit(&request, &options, true).await?;
     let waited_for = app.wait_for(watcher.id());

@@ -98,6 +98,22 @@ async fn large_bodies_are_refused() {
 }
 
 #[tokio::test]
+async fn only_bodies_with_pictures_may_be_large() {
+    let app = TestApp::new();
+    let large = json!({ "kind": "txt2img", "script_args": vec![0; 1 << 20], "image": "x" });
+    for path in ["/sdapi/v1/txt2img", "/api/v1/jobs", "/sdapi/v1/options"] {
+        assert_eq!(
+            app.post(path, large.clone()).await.told(),
+            r#"413 {"error":"HTTPException","detail":"the body is larger than 2097152 bytes","body":"","errors":""}"#,
+            "{path}"
+        );
+    }
+    let picture = json!({ "image": "A".repeat(5 << 20) });
+    let told = app.post("/sdapi/v1/png-info", picture).await.told();
+    assert!(told.contains("Invalid encoded image"), "{told}");
+}
+
+#[tokio::test]
 async fn answers_carry_time_and_are_compressed_when_large() {
     let app = TestApp::new();
     let answer = app.get("/livez").await;
