@@ -1,11 +1,12 @@
 //! From a request's body to what the engine is asked: nulls, ranges, options, and what cannot be done yet.
 
 use crate::comments::without_comments;
+use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
-use impasto_domain::{GenerationRequest, NoiseSource, Sampler};
+use impasto_domain::{GenerationRequest, NoiseSource, RequestLimits, Sampler};
 use impasto_settings::{Options, SettingsError};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Scripts that are always on in A1111 and take nothing from requests.
 const KNOWN_SCRIPTS: &[&str] = &["sampler", "seed", "refiner", "comments"];
@@ -38,8 +39,13 @@ pub fn override_options(
 }
 
 impl Txt2ImgRequest {
-    /// What the engine is to make, under the options that hold for this request.
-    pub fn to_generation(&self, options: &Options) -> Result<GenerationRequest, ApiError> {
+    /// What the engine is to make, under the options that hold for this request. Whole numbers are within `limits`
+    /// then; the rest is checked where the request is accepted.
+    pub fn to_generation(
+        &self,
+        options: &Options,
+        limits: &RequestLimits,
+    ) -> Result<GenerationRequest, ApiError> {
         self.refuse_unsupported()?;
         let name = match self.sampler_name.as_deref() {
             None | Some("") => &self.sampler_index,
@@ -56,17 +62,17 @@ impl Txt2ImgRequest {
             model: options.sd_model_checkpoint.clone(),
             prompt: prompt("prompt", self.prompt.as_deref(), options)?,
             negative_prompt: prompt("negative_prompt", self.negative_prompt.as_deref(), options)?,
-            width: self.width.map(|value| count("width", value)).transpose()?,
-            height: self.height.map(|value| count("height", value)).transpose()?,
-            steps: count("steps", required("steps", self.steps)?)?,
+            width: self.width.map(|value| limits.edge("width", value)).transpose()?,
+            height: self.height.map(|value| limits.edge("height", value)).transpose()?,
+            steps: limits.steps(required("steps", self.steps)?)?,
             cfg_scale: required("cfg_scale", self.cfg_scale)?,
             sampler,
             schedule,
             seed: seed("seed", self.seed)?,
             subseed: seed("subseed", self.subseed)?,
             subseed_strength: required("subseed_strength", self.subseed_strength)?,
-            batch_size: count("batch_size", required("batch_size", self.batch_size)?)?,
-            batch_count: count("n_iter", required("n_iter", self.n_iter)?)?,
+            batch_size: limits.pictures("batch_size", required("batch_size", self.batch_size)?)?,
+            batch_count: limits.pictures("n_iter", required("n_iter", self.n_iter)?)?,
             clip_skip: options.clip_stop_at_last_layers,
             noise_source: NoiseSource::from_exact_name(&options.randn_source).unwrap_or_default(),
             eta,
@@ -74,13 +80,11 @@ impl Txt2ImgRequest {
         };
         // Each picture has the next seed, and clients must be able to send every one of them back.
         let pictures = u64::from(generation.batch_size) * u64::from(generation.batch_count);
+        let most = (i64::MAX as u64).saturating_sub(pictures.saturating_sub(1));
         for (field, seed) in [("seed", generation.seed), ("subseed", generation.subseed)] {
-            if let Some(seed) = seed
-                && i64::try_from(seed.saturating_add(pictures.saturating_sub(1))).is_err()
-            {
+            if let Some(seed) = seed.filter(|&seed| seed > most) {
                 let message = format!(
-                    "{field} {seed} is out of range: the last of {pictures} pictures would have one beyond {}",
-                    i64::MAX
+                    "{field} {seed} is out of range: allowed are 0 to {most} for {pictures} pictures"
                 );
                 return Err(ApiError::field(&[field], message, "value_error", Some(&seed.into())));
             }
@@ -100,32 +104,30 @@ impl Txt2ImgRequest {
         let differs = |value: Option<f64>, neutral: f64| value.is_some_and(|value| value != neutral);
         let above_zero = |value: Option<i64>| value.is_some_and(|value| value > 0);
         let unsupported = [
-            ("enable_hr", self.enable_hr == Some(true)),
-            ("restore_faces", self.restore_faces == Some(true)),
-            ("tiling", self.tiling == Some(true)),
+            ("enable_hr", self.enable_hr == Some(true), json!(self.enable_hr)),
+            ("restore_faces", self.restore_faces == Some(true), json!(self.restore_faces)),
+            ("tiling", self.tiling == Some(true), json!(self.tiling)),
             (
                 "refiner_checkpoint",
                 self.refiner_checkpoint.as_deref().is_some_and(|name| !name.is_empty() && name != "None"),
+                json!(self.refiner_checkpoint),
             ),
             (
                 "seed_resize_from_h",
                 above_zero(self.seed_resize_from_h) && above_zero(self.seed_resize_from_w),
+                json!(self.seed_resize_from_h),
             ),
-            ("s_min_uncond", differs(self.s_min_uncond, 0.0)),
-            ("s_churn", differs(self.s_churn, 0.0)),
-            ("s_tmin", differs(self.s_tmin, 0.0)),
-            ("s_tmax", differs(self.s_tmax, 0.0)),
-            ("s_noise", differs(self.s_noise, 1.0)),
+            ("s_min_uncond", differs(self.s_min_uncond, 0.0), json!(self.s_min_uncond)),
+            ("s_churn", differs(self.s_churn, 0.0), json!(self.s_churn)),
+            ("s_tmin", differs(self.s_tmin, 0.0), json!(self.s_tmin)),
+            ("s_tmax", differs(self.s_tmax, 0.0), json!(self.s_tmax)),
+            ("s_noise", differs(self.s_noise, 1.0), json!(self.s_noise)),
         ];
-        let Some((field, _)) = unsupported.into_iter().find(|(_, asked)| *asked) else { return Ok(()) };
-        let value =
-            serde_json::to_value(self).ok().and_then(|body| body.get(field).cloned()).unwrap_or_default();
-        Err(ApiError::field(
-            &[field],
-            format!("{field} {value} is not supported"),
-            "value_error",
-            Some(&value),
-        ))
+        let Some((field, _, value)) = unsupported.into_iter().find(|(_, asked, _)| *asked) else {
+            return Ok(());
+        };
+        let message = format!("{field} {} is not supported", shortened(&value));
+        Err(ApiError::field(&[field], message, "value_error", Some(&value)))
     }
 }
 
@@ -133,23 +135,12 @@ fn required<T>(field: &'static str, value: Option<T>) -> Result<T, ApiError> {
     value.ok_or_else(|| ApiError::exception("TypeError", format!("{field} must not be null")))
 }
 
-fn count(field: &'static str, value: i64) -> Result<u32, ApiError> {
-    u32::try_from(value).map_err(|_| {
-        ApiError::field(
-            &[field],
-            format!("{field} {value} is out of range"),
-            "value_error",
-            Some(&value.into()),
-        )
-    })
-}
-
 fn seed(field: &'static str, value: Option<i64>) -> Result<Option<u64>, ApiError> {
     match value {
         None | Some(-1) => Ok(None),
         Some(value) => u64::try_from(value).map(Some).map_err(|_| {
             let message =
-                format!("{field} {value} is out of range: -1 draws one, others must not be negative");
+                format!("{field} {value} is out of range: allowed are 0 to {}, and -1 to draw one", i64::MAX);
             ApiError::field(&[field], message, "value_error", Some(&value.into()))
         }),
     }
@@ -165,13 +156,12 @@ fn prompt(field: &'static str, text: Option<&str>, options: &Options) -> Result<
 mod tests {
     use super::*;
     use impasto_domain::Schedule;
-    use serde_json::json;
 
     fn convert(body: Value) -> Result<GenerationRequest, ApiError> {
         let request = Txt2ImgRequest::from_json(body)?;
         let known = |name: &str| (name == "demo").then(|| "demo.safetensors [0123456789]".to_owned());
         let options = override_options(&Options::default(), request.override_settings.as_ref(), known)?;
-        request.to_generation(&options)
+        request.to_generation(&options, &RequestLimits::default())
     }
 
     fn refusal(body: Value) -> String {
@@ -224,7 +214,8 @@ mod tests {
         assert!(convert(json!({ "seed": i64::MAX - 3, "batch_size": 2, "n_iter": 2 })).is_ok());
         for field in ["seed", "subseed"] {
             let refused = refusal(json!({ (field): i64::MAX - 2, "batch_size": 2, "n_iter": 2 }));
-            assert!(refused.contains("the last of 4 pictures would have one beyond"), "{refused}");
+            let most = i64::MAX - 3;
+            assert!(refused.contains(&format!("allowed are 0 to {most} for 4 pictures")), "{refused}");
         }
     }
 
@@ -247,8 +238,9 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
         insta::assert_snapshot!(refusal(json!({ "steps": null })), @r#"{"error":"TypeError","detail":"","body":"","errors":"steps must not be null"}"#);
-        insta::assert_snapshot!(refusal(json!({ "steps": -3 })), @r#"{"detail":[{"loc":["body","steps"],"msg":"steps -3 is out of range","type":"value_error","input":-3}]}"#);
-        insta::assert_snapshot!(refusal(json!({ "seed": -2 })), @r#"{"detail":[{"loc":["body","seed"],"msg":"seed -2 is out of range: -1 draws one, others must not be negative","type":"value_error","input":-2}]}"#);
+        insta::assert_snapshot!(refusal(json!({ "steps": -3 })), @r#"{"detail":[{"loc":["body","steps"],"msg":"steps -3 is out of range: allowed are 1 to 1000","type":"value_error","input":-3}]}"#);
+        insta::assert_snapshot!(refusal(json!({ "n_iter": 5_000_000_000_u64 })), @r#"{"detail":[{"loc":["body","n_iter"],"msg":"n_iter 5000000000 is out of range: allowed are 1 to 256","type":"value_error","input":5000000000}]}"#);
+        insta::assert_snapshot!(refusal(json!({ "seed": -2 })), @r#"{"detail":[{"loc":["body","seed"],"msg":"seed -2 is out of range: allowed are 0 to 9223372036854775807, and -1 to draw one","type":"value_error","input":-2}]}"#);
         insta::assert_snapshot!(refusal(json!({ "enable_hr": true })), @r#"{"detail":[{"loc":["body","enable_hr"],"msg":"enable_hr true is not supported","type":"value_error","input":true}]}"#);
         insta::assert_snapshot!(refusal(json!({ "script_name": "x/y/z plot" })), @r#"{"error":"HTTPException","detail":"Script 'x/y/z plot' not found","body":"","errors":""}"#);
         insta::assert_snapshot!(refusal(json!({ "alwayson_scripts": { "controlnet": {} } })), @r#"{"error":"HTTPException","detail":"always on script controlnet not found","body":"","errors":""}"#);

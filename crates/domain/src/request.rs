@@ -3,6 +3,11 @@
 use crate::{NoiseSource, Sampler, Schedule};
 use serde::{Deserialize, Serialize};
 
+/// Fewest pixels along an edge: one of the latent.
+const LEAST_EDGE: u32 = 8;
+/// Most layers of a known text encoder.
+const MOST_LAYERS: u32 = 12;
+
 /// A request for pictures from text. Every image of it becomes one trajectory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationRequest {
@@ -96,6 +101,24 @@ impl Default for RequestLimits {
     }
 }
 
+impl RequestLimits {
+    /// The width or height that is asked for, if it is within bounds by itself.
+    pub fn edge(&self, field: &'static str, value: i64) -> Result<u32, RequestError> {
+        let most = (self.max_pixels / u64::from(LEAST_EDGE)).min(self.max_edge.into());
+        whole(field, value, LEAST_EDGE, most as u32)
+    }
+
+    /// The steps that are asked for, if they are within bounds.
+    pub fn steps(&self, value: i64) -> Result<u32, RequestError> {
+        whole("steps", value, 1, self.max_steps)
+    }
+
+    /// The batch size or batch count that is asked for, if it is within bounds by itself.
+    pub fn pictures(&self, field: &'static str, value: i64) -> Result<u32, RequestError> {
+        whole(field, value, 1, self.max_images)
+    }
+}
+
 /// A field of a request that makes no sense or goes beyond a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {value} {problem}")]
@@ -145,34 +168,40 @@ impl GenerationRequest {
     pub fn validate(&self, limits: &RequestLimits, native: (u32, u32)) -> Result<(), RequestError> {
         let width = self.width.unwrap_or(native.0);
         let height = self.height.unwrap_or(native.1);
-        let edge = |field, value: u32| {
-            let problem = format!("is out of range: allowed are 8 to {}", limits.max_edge);
-            check(field, &value, (8..=limits.max_edge).contains(&value), problem)
+        limits.edge("width", width.into())?;
+        limits.edge("height", height.into())?;
+        limits.steps(self.steps.into())?;
+        limits.pictures("batch_size", self.batch_size.into())?;
+        limits.pictures("n_iter", self.batch_count.into())?;
+        whole("clip_skip", self.clip_skip.into(), 1, MOST_LAYERS)?;
+        // Of two fields that go too far together, the second is blamed.
+        let beside = |field, value: u32, least: u32, most: u64, other: &str, given: u32| {
+            let problem = format!("is out of range: allowed are {least} to {most} with {other} {given}");
+            check(field, &value, u64::from(value) <= most, problem)
         };
-        edge("width", width)?;
-        edge("height", height)?;
-        let pixels = u64::from(width) * u64::from(height);
-        let area = format!("{width}x{height}");
-        check("size", &area, pixels <= limits.max_pixels, format!("has over {} pixels", limits.max_pixels))?;
-        let steps = format!("is out of range: allowed are 1 to {}", limits.max_steps);
-        check("steps", &self.steps, (1..=limits.max_steps).contains(&self.steps), steps)?;
-        check("batch_size", &self.batch_size, self.batch_size > 0, "must be at least 1")?;
-        check("n_iter", &self.batch_count, self.batch_count > 0, "must be at least 1")?;
-        let images = self.image_count();
-        let most = format!("images asked for (batch_size x n_iter), {} allowed", limits.max_images);
-        check("batch_size", &images, images <= limits.max_images, most)?;
+        beside("height", height, LEAST_EDGE, limits.max_pixels / u64::from(width), "width", width)?;
+        let batches = limits.max_images / self.batch_size;
+        beside("n_iter", self.batch_count, 1, batches.into(), "batch_size", self.batch_size)?;
         check("cfg_scale", &self.cfg_scale, self.cfg_scale.is_finite(), "must be a finite number")?;
         let strength = self.subseed_strength;
-        check("subseed_strength", &strength, (0.0..=1.0).contains(&strength), "must be between 0 and 1")?;
+        let share = "is out of range: allowed are 0 to 1";
+        check("subseed_strength", &strength, (0.0..=1.0).contains(&strength), share)?;
         let eta = self.eta.unwrap_or(0.0);
-        check("eta", &eta, eta.is_finite() && eta >= 0.0, "must be a finite number of at least 0")?;
-        check("clip_skip", &self.clip_skip, (1..=12).contains(&self.clip_skip), "must be between 1 and 12")?;
+        let noise = "is out of range: allowed are finite numbers of at least 0";
+        check("eta", &eta, eta.is_finite() && eta >= 0.0, noise)?;
         for (field, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
-            let most = format!("bytes are too many, {} allowed", limits.max_prompt_bytes);
-            check(field, &text.len(), text.len() <= limits.max_prompt_bytes, most)?;
+            let most = limits.max_prompt_bytes;
+            let problem = format!("bytes are out of range: allowed are 0 to {most}");
+            check(field, &text.len(), text.len() <= most, problem)?;
         }
         Ok(())
     }
+}
+
+fn whole(field: &'static str, value: i64, least: u32, most: u32) -> Result<u32, RequestError> {
+    let problem = format!("is out of range: allowed are {least} to {most}");
+    check(field, &value, (i64::from(least)..=i64::from(most)).contains(&value), problem)?;
+    Ok(value as u32)
 }
 
 fn check(
@@ -215,17 +244,57 @@ mod tests {
                 "steps 0 is out of range: allowed are 1 to 1000",
             ),
             (
+                GenerationRequest { width: Some(2048), height: Some(2049), ..sound.clone() },
+                "height 2049 is out of range: allowed are 8 to 2048",
+            ),
+            (
                 GenerationRequest { cfg_scale: f64::NAN, ..sound.clone() },
                 "cfg_scale NaN must be a finite number",
             ),
             (
                 GenerationRequest { batch_size: 1 << 20, batch_count: 1 << 20, ..sound.clone() },
-                "batch_size 4294967295 images asked for (batch_size x n_iter), 256 allowed",
+                "batch_size 1048576 is out of range: allowed are 1 to 256",
+            ),
+            (
+                GenerationRequest { batch_count: 257, ..sound.clone() },
+                "n_iter 257 is out of range: allowed are 1 to 256",
+            ),
+            (
+                GenerationRequest { batch_size: 100, batch_count: 3, ..sound.clone() },
+                "n_iter 3 is out of range: allowed are 1 to 2 with batch_size 100",
+            ),
+            (
+                GenerationRequest { batch_size: 0, ..sound.clone() },
+                "batch_size 0 is out of range: allowed are 1 to 256",
+            ),
+            (
+                GenerationRequest { subseed_strength: 2.0, ..sound.clone() },
+                "subseed_strength 2 is out of range: allowed are 0 to 1",
+            ),
+            (
+                GenerationRequest { eta: Some(-1.0), ..sound.clone() },
+                "eta -1 is out of range: allowed are finite numbers of at least 0",
+            ),
+            (
+                GenerationRequest { clip_skip: 13, ..sound.clone() },
+                "clip_skip 13 is out of range: allowed are 1 to 12",
+            ),
+            (
+                GenerationRequest { negative_prompt: "a".repeat((1 << 20) + 1), ..sound.clone() },
+                "negative_prompt 1048577 bytes are out of range: allowed are 0 to 1048576",
             ),
         ];
         for (request, message) in cases {
             let error = request.validate(&limits, (512, 512)).unwrap_err();
             assert_eq!(error.to_string(), message);
         }
+    }
+    #[test]
+    fn a_picture_of_too_many_pixels_is_blamed_on_its_height() {
+        let limits = RequestLimits { max_pixels: 1 << 16, ..RequestLimits::default() };
+        let request = GenerationRequest { width: Some(2048), ..GenerationRequest::default() };
+        assert_eq!(request.validate(&limits, (64, 32)), Ok(()));
+        let error = request.validate(&limits, (64, 64)).unwrap_err();
+        assert_eq!(error.to_string(), "height 64 is out of range: allowed are 8 to 32 with width 2048");
     }
 }

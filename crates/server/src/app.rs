@@ -126,7 +126,7 @@ impl App {
         options: &Options,
         cancel_when_unwatched: bool,
     ) -> Result<Watcher, Failure> {
-        let generation = request.to_generation(options)?;
+        let generation = request.to_generation(options, self.engine().limits())?;
         let submit = SubmitOptions { cancel_when_unwatched, previews: options.live_previews_enable };
         let engine = self.engine().clone();
         // The engine opens the model's file.

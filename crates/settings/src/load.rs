@@ -60,7 +60,7 @@ mod tests {
         for (text, message) in [
             ("prot = 1", "unknown setting \"prot\"; docs/settings.md lists all"),
             ("options = 1", "unknown setting \"options\"; docs/settings.md lists all"),
-            ("port = [1]", "setting port is [\"[1]\"], which is not an integer"),
+            ("port = [1]", "setting port is [\"[1]\"], which is not an integer from 0 to 65535"),
             ("[options]\nport = 1", "unknown setting \"port\"; docs/settings.md lists all"),
         ] {
             assert_eq!(from_toml(text).unwrap_err().to_string(), message);

@@ -87,7 +87,7 @@ settings! {
     /// Settings that are read when the program starts.
     pub struct ServeSettings {
         /// Port to listen at; 7860 if not given, or 7861 with `nowebui`.
-        port ("port"): Option<u16> = None, ANY;
+        port ("port"): Option<u16> = None, Bound::Range(0.0, 65535.0);
         /// Listen at all addresses of the machine, not only at 127.0.0.1. Needs `api_auth`.
         listen ("listen"): bool = false, ANY;
         /// The data root: a folder laid out as A1111's (`models/Stable-diffusion`, `outputs`, `config.json`).
@@ -113,13 +113,13 @@ settings! {
         /// Most pixels along one edge of a picture.
         max_edge ("max_edge"): u32 = 2048, Bound::Range(8.0, 16384.0);
         /// Most pixels of one picture.
-        max_pixels ("max_pixels"): u64 = 2048 * 2048, COUNT;
+        max_pixels ("max_pixels"): u64 = 2048 * 2048, Bound::Range(64.0, 1e15);
         /// Most steps of a request.
-        max_steps ("max_steps"): u32 = 1000, COUNT;
+        max_steps ("max_steps"): u32 = 1000, Bound::Range(1.0, 1000.0);
         /// Most pictures of one request: batch size times batch count.
-        max_images ("max_images"): u32 = 256, COUNT;
+        max_images ("max_images"): u32 = 256, Bound::Range(1.0, 1e6);
         /// Most jobs that wait; beyond it requests are refused with status 429.
-        max_queue ("max_queue"): u32 = 256, COUNT;
+        max_queue ("max_queue"): u32 = 256, Bound::Range(1.0, 1e6);
         /// Bytes that the models kept in memory may take together. The model in use always stays.
         model_memory_bytes ("model_memory_bytes"): u64 = 8 << 30, COUNT;
         /// Threads that compute; 0 means one for each core.

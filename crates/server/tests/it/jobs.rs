@@ -124,6 +124,7 @@ async fn unknown_jobs_and_bad_submissions_are_told() {
         json!({}),
         json!({ "kind": "video" }),
         quick(json!({ "width": 0 })),
+        quick(json!({ "batch_size": 4, "n_iter": 100 })),
         quick(json!({ "override_settings": { "sd_model_checkpoint": "no such model" } })),
     ] {
         told.push_str(&app.post("/api/v1/jobs", body).await.told());
@@ -137,6 +138,7 @@ async fn unknown_jobs_and_bad_submissions_are_told() {
 422 {"detail":[{"loc":["body","kind"],"msg":"field required","type":"value_error.missing"}]}
 422 {"detail":[{"loc":["body","kind"],"msg":"kind \"video\" is unknown: allowed is \"txt2img\"","type":"value_error","input":"video"}]}
 422 {"detail":[{"loc":["body","width"],"msg":"width 0 is out of range: allowed are 8 to 2048","type":"value_error","input":0}]}
+422 {"detail":[{"loc":["body","n_iter"],"msg":"n_iter 100 is out of range: allowed are 1 to 64 with batch_size 4","type":"value_error","input":100}]}
 422 {"detail":[{"loc":["body","override_settings","sd_model_checkpoint"],"msg":"model \"no such model\" not found","type":"value_error","input":"no such model"}]}
 "#);
 }

@@ -160,6 +160,8 @@ async fn refusals_name_field_and_value() {
         json!({ "height": 7 }),
         json!({ "cfg_scale": "nan" }),
         json!({ "batch_size": 1000 }),
+        json!({ "n_iter": 1000 }),
+        json!({ "batch_size": 4, "n_iter": 100 }),
         json!({ "subseed_strength": 2 }),
         json!({ "seed": -5 }),
         json!({ "prompt": ["a"] }),
@@ -176,13 +178,15 @@ async fn refusals_name_field_and_value() {
     insta::assert_snapshot!(told, @r#"
 422 {"detail":[{"loc":["body","steps"],"msg":"steps 0 is out of range: allowed are 1 to 1000","type":"value_error","input":0}]}
 422 {"detail":[{"loc":["body","steps"],"msg":"value is not a valid integer","type":"type_error.integer","input":"many"}]}
-422 {"detail":[{"loc":["body","width"],"msg":"width -8 is out of range","type":"value_error","input":-8}]}
+422 {"detail":[{"loc":["body","width"],"msg":"width -8 is out of range: allowed are 8 to 2048","type":"value_error","input":-8}]}
 422 {"detail":[{"loc":["body","width"],"msg":"width 100000 is out of range: allowed are 8 to 2048","type":"value_error","input":100000}]}
 422 {"detail":[{"loc":["body","height"],"msg":"height 7 is out of range: allowed are 8 to 2048","type":"value_error","input":7}]}
 422 {"detail":[{"loc":["body","cfg_scale"],"msg":"cfg_scale NaN must be a finite number","type":"value_error","input":"NaN"}]}
-422 {"detail":[{"loc":["body","batch_size"],"msg":"batch_size 1000 images asked for (batch_size x n_iter), 256 allowed","type":"value_error","input":1000}]}
-422 {"detail":[{"loc":["body","subseed_strength"],"msg":"subseed_strength 2 must be between 0 and 1","type":"value_error","input":2}]}
-422 {"detail":[{"loc":["body","seed"],"msg":"seed -5 is out of range: -1 draws one, others must not be negative","type":"value_error","input":-5}]}
+422 {"detail":[{"loc":["body","batch_size"],"msg":"batch_size 1000 is out of range: allowed are 1 to 256","type":"value_error","input":1000}]}
+422 {"detail":[{"loc":["body","n_iter"],"msg":"n_iter 1000 is out of range: allowed are 1 to 256","type":"value_error","input":1000}]}
+422 {"detail":[{"loc":["body","n_iter"],"msg":"n_iter 100 is out of range: allowed are 1 to 64 with batch_size 4","type":"value_error","input":100}]}
+422 {"detail":[{"loc":["body","subseed_strength"],"msg":"subseed_strength 2 is out of range: allowed are 0 to 1","type":"value_error","input":2}]}
+422 {"detail":[{"loc":["body","seed"],"msg":"seed -5 is out of range: allowed are 0 to 9223372036854775807, and -1 to draw one","type":"value_error","input":-5}]}
 422 {"detail":[{"loc":["body","prompt"],"msg":"str type expected","type":"type_error.str","input":"a list of 1"}]}
 500 {"error":"TypeError","detail":"","body":"","errors":"steps must not be null"}
 422 {"detail":[{"loc":["body","save_images"],"msg":"none is not an allowed value","type":"type_error.none.not_allowed","input":null}]}
