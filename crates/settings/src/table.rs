@@ -95,7 +95,7 @@ settings! {
         /// Serve the interfaces without the page.
         nowebui ("nowebui"): bool = false, ANY;
         /// Path before all routes, for use behind a proxy that does not remove it.
-        subpath ("subpath"): Option<String> = None, ANY;
+        subpath ("subpath"): Option<String> = None, Bound::UrlPath;
         /// Certificate chain in PEM; with `tls_keyfile`, the server speaks HTTPS.
         tls_certfile ("tls_certfile"): Option<PathBuf> = None, ANY;
         /// Private key in PEM.
@@ -234,6 +234,24 @@ mod tests {
             assert!(options.set("outdir_txt2img_samples", &json!(path)).is_err(), "{path}");
         }
         assert_eq!(options, Options::default());
+    }
+
+    #[test]
+    fn a_subpath_is_what_a_url_can_have() {
+        let mut settings = ServeSettings::default();
+        for path in ["/studio", "studio", "/a/b-c_d.e~f/", "/", ""] {
+            settings.set("subpath", &json!(path)).unwrap();
+        }
+        settings.set("subpath", &Value::Null).unwrap();
+        for path in [
+            "/a b", "/..", "/a/../b", "/.", "//", "//a", "/a//b", "/a//", "/a?b", "/a#b", "/%61", "/a\nb",
+            "\0", "/\u{fc}", "/a\\b", " ",
+        ] {
+            let error = settings.set("subpath", &json!(path)).unwrap_err().to_string();
+            let allowed = "which is not a path such as /studio, of letters, digits and -._~ between single slashes, without ..";
+            assert!(error.ends_with(allowed), "{path:?}: {error}");
+        }
+        assert_eq!(settings.subpath, None);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Bound {
     OneOf(&'static [&'static str]),
     /// A path below the data root: relative, without `..`.
     InsideDataRoot,
+    /// A path that stands in a URL as it is.
+    UrlPath,
     /// Anything, and it is never shown.
     Secret,
 }
@@ -42,6 +44,10 @@ impl Row {
             Bound::Range(least, most) => format!("{} from {least} to {most}", self.kind),
             Bound::OneOf(choices) => format!("one of {}", choices.join(", ")),
             Bound::InsideDataRoot => "a relative path without ..".to_owned(),
+            Bound::UrlPath => {
+                "a path such as /studio, of letters, digits and -._~ between single slashes, without .."
+                    .to_owned()
+            }
         }
     }
 
@@ -54,6 +60,7 @@ impl Row {
             }
             Bound::OneOf(choices) => value.as_str().is_some_and(|text| choices.contains(&text)),
             Bound::InsideDataRoot => value.as_str().is_some_and(is_inside),
+            Bound::UrlPath => value.is_null() || value.as_str().is_some_and(is_url_path),
         }
     }
 }
@@ -64,6 +71,16 @@ fn is_inside(path: &str) -> bool {
         && !path.starts_with(separators)
         && !path.contains([':', '\0'])
         && path.split(separators).all(|part| part != "..")
+}
+
+/// Slashes at both ends may be left out; a slash alone is the path of everything.
+fn is_url_path(path: &str) -> bool {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_segment =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_plain);
+    path == "/" || inner.split('/').all(is_segment)
 }
 
 /// A type that settings can have.

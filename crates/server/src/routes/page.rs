@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::Failure;
 use axum::extract::State;
 use axum::http::{Method, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 
 /// A file of the page: path, media type, contents.
 type File = (&'static str, &'static str, &'static [u8]);
@@ -30,6 +30,11 @@ pub(crate) async fn file(State(app): State<App>, method: Method, uri: Uri) -> Re
     let asked = !app.settings().nowebui && matches!(method, Method::GET | Method::HEAD);
     match uri.path() {
         "/" if asked => find("index.html").map_or_else(|| Html(MISSING).into_response(), answer),
+        // Links of the page are relative, so that its path has to end with a slash.
+        path if asked && path == app.link_prefix() => {
+            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            Redirect::permanent(&format!("{path}/{query}")).into_response()
+        }
         path => match find(path.trim_start_matches('/')).filter(|_| asked) {
             Some(file) => answer(file),
             None => Failure(super::plain(404, "Not Found")).into_response(),
