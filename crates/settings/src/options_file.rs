@@ -82,7 +82,11 @@ fn write(path: &Path, contents: &Map<String, Value>) -> Result<(), SettingsError
         file.sync_all()?;
         std::fs::rename(&fresh, path)
     })();
-    written.map_err(failed)
+    written.map_err(|error| {
+        // A part of a file is of no use; if it cannot be removed, the first error is still the one to tell.
+        let _ = std::fs::remove_file(&fresh);
+        failed(error)
+    })
 }
 
 #[cfg(test)]
@@ -129,5 +133,20 @@ mod tests {
         let mut memory = OptionsFile::in_memory(Options::default());
         memory.replace(Options { jpeg_quality: 1, ..Options::default() }).unwrap();
         assert_eq!(memory.options().jpeg_quality, 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_changes_nothing_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let (mut file, _) = OptionsFile::open(&path, Options::default()).unwrap();
+        file.replace(Options { jpeg_quality: 1, ..Options::default() }).unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("config.json.new")).unwrap();
+        let error = file.replace(Options { jpeg_quality: 2, ..Options::default() }).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write") && error.contains("No space left"), "{error}");
+        assert_eq!(file.options().jpeg_quality, 1);
+        assert_eq!(OptionsFile::open(&path, Options::default()).unwrap().0.options().jpeg_quality, 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

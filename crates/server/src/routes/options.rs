@@ -51,6 +51,7 @@ pub(crate) async fn change(State(app): State<App>, JsonBody(body): JsonBody) -> 
 
 fn apply(app: &App, changes: &Map<String, Value>) -> Result<(), Failure> {
     let current = values(app);
+    let model = app.engine().default_model();
     let mut options = app.options();
     let mut outcome = Ok(());
     for (name, value) in changes {
@@ -64,17 +65,27 @@ fn apply(app: &App, changes: &Map<String, Value>) -> Result<(), Failure> {
         }
     }
     let mut file = app.options_file();
-    if file.options() != &options {
-        file.replace(options).map_err(|error| ApiError::exception("OSError", error.to_string()))?;
+    if file.options() != &options
+        && let Err(error) = file.replace(options)
+    {
+        // What is not kept does not hold: the engine goes back to the model it had.
+        if let Some(model) = model {
+            app.engine().set_default_model(&model.filename)?;
+        }
+        return Err(ApiError::exception("OSError", error.to_string()).into());
     }
     outcome
 }
 
 fn set(app: &App, options: &mut Options, name: &str, value: &Value) -> Result<(), Failure> {
     if name == MODEL {
-        let asked = value.as_str().unwrap_or_default();
-        let found = app.find_model(asked);
-        let model = app.engine().set_default_model(found.as_ref().map_or(asked, |model| &model.filename))?;
+        // Null names no model, so that the one in use stays.
+        if value.is_null() {
+            return Ok(());
+        }
+        let asked = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let found = app.find_model(&asked);
+        let model = app.engine().set_default_model(found.as_ref().map_or(&asked, |model| &model.filename))?;
         options.sd_model_checkpoint = Some(model.title.clone());
         return Ok(());
     }

@@ -44,6 +44,8 @@ async fn refusals_leave_what_came_before() {
         json!({ "jpeg_quality": 500 }),
         json!({ "outdir_txt2img_samples": "../../etc" }),
         json!({ "sd_model_checkpoint": "no such model" }),
+        json!({ "sd_model_checkpoint": 5 }),
+        json!({ "sd_model_checkpoint": null }),
         json!([]),
     ] {
         told.push_str(&app.post("/sdapi/v1/options", change).await.told());
@@ -55,6 +57,8 @@ async fn refusals_leave_what_came_before() {
 422 {"detail":[{"loc":["body","jpeg_quality"],"msg":"setting jpeg_quality is 500, which is not an integer from 1 to 100","type":"value_error","input":500}]}
 422 {"detail":[{"loc":["body","outdir_txt2img_samples"],"msg":"setting outdir_txt2img_samples is \"../../etc\", which is not a relative path without ..","type":"value_error","input":"../../etc"}]}
 500 {"error":"RuntimeError","detail":"","body":"","errors":"model 'no such model' not found"}
+500 {"error":"RuntimeError","detail":"","body":"","errors":"model '5' not found"}
+200 null
 422 {"detail":[{"loc":["body"],"msg":"value is not a valid dict","type":"type_error.dict","input":"a list of 0"}]}
 "#);
     assert_eq!(stored(&app)["jpeg_quality"], 50);
@@ -83,4 +87,20 @@ async fn a_model_chosen_in_a1111_is_found_before_its_hash_is_known() {
     let change = json!({ "sd_model_checkpoint": "other.safetensors [0123456789]" });
     app.post("/sdapi/v1/options", change).await.good();
     assert!(title(app.get("/sdapi/v1/options").await.good()).starts_with("other.safetensors"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_told_and_changes_nothing() {
+    let app = TestApp::new();
+    let before = app.get("/sdapi/v1/options").await.good();
+    // The new file cannot take the place of a folder that holds something.
+    std::fs::create_dir_all(app.folder.path().join("config.json/full")).unwrap();
+    let change = json!({ "jpeg_quality": 5, "sd_model_checkpoint": "tiny" });
+    let answer = app.post("/sdapi/v1/options", change).await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.json()["error"], "OSError");
+    let reason = answer.json()["errors"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("cannot write") && reason.contains("config.json"), "{reason}");
+    assert_eq!(app.get("/sdapi/v1/options").await.good(), before);
+    assert!(!app.folder.path().join("config.json.new").exists());
 }
