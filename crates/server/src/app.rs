@@ -143,13 +143,16 @@ impl App {
         self.inner.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Running jobs that came in through A1111's interface.
-    pub(crate) fn waited_for_and_running(&self) -> Vec<JobId> {
+    /// What A1111's clients see and stop, newest last: the jobs at work that came in through that interface, or, if none
+    /// is, those that wait.
+    pub(crate) fn jobs_of_sdapi(&self) -> Vec<Arc<JobStatus>> {
         let waited_for = self.waited_for().clone();
-        let running = |status: &Arc<JobStatus>| {
-            (status.state == JobState::Running && waited_for.contains(&status.id)).then_some(status.id)
-        };
-        self.engine().jobs().iter().filter_map(running).collect()
+        let mut jobs = self.engine().jobs();
+        jobs.retain(|job| waited_for.contains(&job.id) && !job.state.is_final());
+        if jobs.iter().any(|job| job.state == JobState::Running) {
+            jobs.retain(|job| job.state == JobState::Running);
+        }
+        jobs
     }
 
     /// The preview to show of a job: a new one after `every` steps, the one shown before until then.

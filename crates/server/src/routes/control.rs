@@ -1,5 +1,5 @@
-//! `POST /sdapi/v1/interrupt` and `skip`: they mean whatever runs for A1111's clients, not one job. Jobs of our own
-//! interface have their own routes.
+//! `POST /sdapi/v1/interrupt` and `skip`: they mean whatever runs for A1111's clients, not one job: what
+//! `/sdapi/v1/progress` shows, and its like. Jobs of our own interface have their own routes.
 
 use crate::app::App;
 use axum::Json;
@@ -22,7 +22,7 @@ pub(crate) async fn skip(State(app): State<App>) -> Json<Value> {
 }
 
 fn stop(app: &App, how: Stop) {
-    for job in app.waited_for_and_running() {
-        app.engine().stop(job, how);
+    for job in app.jobs_of_sdapi() {
+        app.engine().stop(job.id, how);
     }
 }

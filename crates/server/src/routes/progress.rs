@@ -1,4 +1,5 @@
-//! `GET /sdapi/v1/progress`: how far the newest job at work is.
+//! `GET /sdapi/v1/progress`: how far the newest job of A1111's clients is. Jobs of our own interface have their own
+//! routes, and are not theirs to stop.
 
 use crate::app::App;
 use crate::clock;
@@ -6,7 +7,7 @@ use crate::error::Failure;
 use axum::Json;
 use axum::extract::{Query, State};
 use impasto_api::{ApiError, Progress, ProgressState};
-use impasto_engine::{JobState, JobStatus, Picture};
+use impasto_engine::{JobStatus, Picture};
 use impasto_imaging::{Format, Pixels, encode, encode_base64};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,10 +32,7 @@ pub(crate) async fn progress(
             _ => return Err(not_a_flag(&value).into()),
         },
     };
-    let jobs = app.engine().jobs();
-    let Some(status) = jobs.into_iter().rev().find(|status| status.state == JobState::Running) else {
-        return Ok(Json(Progress::idle()));
-    };
+    let Some(status) = app.jobs_of_sdapi().pop() else { return Ok(Json(Progress::idle())) };
     let options = app.options();
     let shown = options.live_previews_enable && !skip;
     let preview =
