@@ -27,6 +27,18 @@ pub(crate) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
     Ok(CpuBackend::new(options)?)
 }
 
+/// What requests may ask for.
+pub(crate) fn limits(settings: &Settings) -> RequestLimits {
+    let serve = &settings.serve;
+    RequestLimits {
+        max_edge: serve.max_edge,
+        max_pixels: serve.max_pixels,
+        max_steps: serve.max_steps,
+        max_images: serve.max_images,
+        ..RequestLimits::default()
+    }
+}
+
 /// The engine, with its thread started.
 pub(crate) fn engine(settings: &Settings) -> anyhow::Result<Engine> {
     let serve = &settings.serve;
@@ -34,13 +46,7 @@ pub(crate) fn engine(settings: &Settings) -> anyhow::Result<Engine> {
         models_dir: Some(settings.models_dir()),
         cache_dir: Some(settings.data_dir().join("cache")),
         builtin: builtin::models(),
-        limits: RequestLimits {
-            max_edge: serve.max_edge,
-            max_pixels: serve.max_pixels,
-            max_steps: serve.max_steps,
-            max_images: serve.max_images,
-            ..RequestLimits::default()
-        },
+        limits: limits(settings),
         model_bytes: serve.model_memory_bytes,
         queue_limit: serve.max_queue as usize,
     };
@@ -78,33 +84,71 @@ pub(crate) fn checkpoint(settings: &Settings, name: &str) -> anyhow::Result<Chec
 /// What asks the program to end: Ctrl-C, a service manager, a terminal that is closed.
 pub(crate) struct StopSignal {
     #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    hang_up: tokio::signal::unix::Signal,
+    signals: Vec<tokio::signal::unix::Signal>,
 }
 
 impl StopSignal {
-    /// From now on, signals are noted instead of ending the program.
+    /// From now on, signals are noted instead of ending the program, and those that mean nothing to it are ignored.
+    #[cfg(unix)]
     pub(crate) fn new() -> anyhow::Result<Self> {
-        #[cfg(unix)]
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: signal(SignalKind::terminate())?,
-            #[cfg(unix)]
-            hang_up: signal(SignalKind::hangup())?,
-        })
+        for kind in signals_without_meaning() {
+            // Once listened for, a signal never ends the program again. One that the C library keeps for itself cannot be.
+            let _ = signal(kind);
+        }
+        let mut signals = vec![
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::quit())?,
+        ];
+        if !hang_up_is_ignored() {
+            signals.push(signal(SignalKind::hangup())?);
+        }
+        Ok(Self { signals })
+    }
+
+    /// Nothing is to be prepared.
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self {})
     }
 
     /// Waits for the next signal.
+    #[cfg(unix)]
     pub(crate) async fn next(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
-        }
-        #[cfg(not(unix))]
+        std::future::poll_fn(|context| {
+            let received = self.signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if received { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Waits for the next signal.
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
     }
+}
+
+/// Signals that would end the program, and by which nobody can mean that here. Those that tell of a defect of the program
+/// are not among them, nor is SIGPIPE, which Rust ignores.
+#[cfg(unix)]
+fn signals_without_meaning() -> Vec<tokio::signal::unix::SignalKind> {
+    use tokio::signal::unix::SignalKind;
+    let mut kinds = vec![SignalKind::alarm(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+    if cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))) {
+        // STKFLT, XCPU, XFSZ, VTALRM, PROF, IO, PWR, and those that programs may use as they like.
+        let numbers = [16, 24, 25, 26, 27, 29, 30].into_iter().chain(34..=64);
+        kinds.extend(numbers.map(SignalKind::from_raw));
+    }
+    kinds
+}
+
+/// Whether the program was started to outlive its terminal, as `nohup` does it. `false` where the system does not tell.
+#[cfg(unix)]
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is signal 1, SIGHUP.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

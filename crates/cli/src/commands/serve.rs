@@ -9,6 +9,8 @@ use impasto_settings::OptionsFile;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut signal = runtime.block_on(async { setup::StopSignal::new() })?;
     make_data_root(settings);
     let engine = setup::engine(settings)?;
     let file = settings.data_dir().join("config.json");
@@ -23,9 +25,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let app = App::new(engine, settings.serve.clone(), options).map_err(advise)?;
     tracing::info!(backend, data_dir = %settings.data_dir().display(), "starting");
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut signal = setup::StopSignal::new()?;
         let stop = async move {
             signal.next().await;
             // Whoever asks twice does not want to wait for running jobs.

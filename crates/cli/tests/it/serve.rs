@@ -14,7 +14,10 @@ struct Server {
 
 impl Server {
     fn start(place: &Place, arguments: &[&str]) -> Self {
-        let mut command = place.command(&[&["serve", "--port=0"], arguments].concat());
+        Self::of(place.command(&[&["serve", "--port=0"], arguments].concat()))
+    }
+
+    fn of(mut command: std::process::Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -71,11 +74,39 @@ fn a_password_is_asked_for_everywhere() {
 #[cfg(unix)]
 #[test]
 fn ends_in_order_when_told_to() {
-    for name in ["TERM", "INT"] {
+    for name in ["TERM", "INT", "HUP", "QUIT"] {
         let mut server = Server::start(&Place::new(), &[]);
         signal(server.child.id(), name);
         assert_eq!(server.child.wait().unwrap().code(), Some(0), "{name}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_that_mean_nothing_here_are_ignored() {
+    let mut server = Server::start(&Place::new(), &[]);
+    for name in
+        ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XCPU", "XFSZ", "PIPE", "34", "64"]
+    {
+        signal(server.child.id(), name);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(server.child.try_wait().unwrap(), None, "{name}");
+    }
+    assert!(server.get("/livez", "").starts_with("HTTP/1.1 200"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hang_up_that_was_ignored_at_start_stays_so() {
+    let place = Place::new();
+    let program = place.command(&[]).get_program().to_owned();
+    let mut command = std::process::Command::new("nohup");
+    command.arg(program).args(["serve", "--port=0", "--data-dir=data"]).current_dir(place.path(""));
+    let mut server = Server::of(command);
+    signal(server.child.id(), "HUP");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(server.child.try_wait().unwrap(), None);
+    assert!(server.get("/livez", "").starts_with("HTTP/1.1 200"));
 }
 
 #[test]
