@@ -26,7 +26,7 @@ pub(crate) struct LowArguments {
 pub(crate) enum Command {
     /// Serve the page and the HTTP interface; what happens without a command.
     Serve,
-    /// Make pictures from text and write them to PNG files.
+    /// Make pictures from text and write them to files.
     Txt2img(Txt2imgArguments),
     /// List the models, or show one.
     Models {

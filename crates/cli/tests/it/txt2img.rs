@@ -52,6 +52,39 @@ fn several_pictures_are_numbered_and_reported() {
 }
 
 #[test]
+fn the_suffix_decides_the_format() {
+    let place = Place::new();
+    for (name, start) in [
+        ("cat.jpg", &b"\xff\xd8\xff"[..]),
+        ("cat.JPEG", b"\xff\xd8\xff"),
+        ("cat.webp", b"RIFF"),
+        ("cat.png", b"\x89PNG"),
+        ("cat", b"\x89PNG"),
+    ] {
+        assert_eq!(place.run(&txt2img(&["-o", name])).ok(), format!("{name}\n"));
+        let file = std::fs::read(place.path(name)).unwrap();
+        assert!(file.starts_with(start), "{name}");
+        let infotext = impasto_imaging::read_metadata(&file, 1 << 20).unwrap().infotext.unwrap();
+        assert!(infotext.starts_with("a cat\nSteps: 2, Sampler: Euler"), "{name}: {infotext}");
+    }
+    let (error, help) = place.run(&txt2img(&["-o", "cat.tiff"])).error(2);
+    assert!(error.contains("cat.tiff"), "{error}");
+    for suffix in [".png", ".jpg", ".jpeg", ".webp"] {
+        assert!(help.contains(suffix), "{help}");
+    }
+}
+
+#[test]
+fn a_dash_writes_the_picture_to_standard_output() {
+    let place = Place::new();
+    let output = place.command(&txt2img(&["-o", "-"])).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    place.run(&txt2img(&["-o", "cat.png"])).ok();
+    assert!(output.stdout == std::fs::read(place.path("cat.png")).unwrap());
+    assert!(!place.path("-").exists());
+}
+
+#[test]
 fn nothing_is_overwritten_unasked() {
     let place = Place::new();
     std::fs::write(place.path("cat.png"), "mine").unwrap();

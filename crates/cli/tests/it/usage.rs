@@ -14,9 +14,23 @@ fn what_makes_no_sense_is_refused_with_two_lines_and_code_2() {
         (&["txt2img", "a cat", "--steps", "0"], "steps 0"),
         (&["txt2img", "a cat", "--width", "4"], "width 4"),
         (&["txt2img", "a cat", "--cfg-scale", "NaN"], "cfg_scale NaN"),
+        (&["txt2img", "a cat", "--width", "-8"], "'-8' for '--width <PIXELS>'"),
+        (&["txt2img", "a cat", "--eta", "-1"], "eta -1 is out of range"),
         (&["bench", "parity"], "--model"),
-        (&["--port=70000"], "--port: setting port"),
+        (&["--port=70000"], "--port: setting port is \"70000\", which is not an integer from 0 to 65535"),
         (&["--isa=sse9"], "sse9"),
+        (&["--subpath=/a b"], "--subpath: setting subpath is \"/a b\", which is not a path such as /studio"),
+        (&["txt2img", "a cat", "-o", "cat.gif"], "cat.gif"),
+        (
+            &["txt2img", "a cat", "--batch-count", "300"],
+            "batch_count 300 is out of range: allowed are 1 to 256",
+        ),
+        (
+            &["txt2img", "a cat", "--batch-size=4294967295", "--batch-count=4294967295"],
+            "batch_size 4294967295",
+        ),
+        (&["txt2img", "a cat", "-o", "-", "--batch-size", "2"], "2 pictures"),
+        (&["txt2img", "a cat", "-o", "-", "--json"], "--json"),
     ] {
         let (error, help) = place.run(arguments).error(2);
         assert!(error.contains(wanted), "{arguments:?}: {error}");

@@ -1,4 +1,4 @@
-//! `impasto txt2img`: pictures from text, into PNG files.
+//! `impasto txt2img`: pictures from text, into files.
 
 mod files;
 mod progress;
@@ -22,8 +22,8 @@ pub(crate) struct Txt2imgArguments {
     /// What is wanted.
     prompt: String,
 
-    /// The PNG file to write; several pictures are numbered (out-1.png, out-2.png). Without it, the first free one of
-    /// impasto-0001.png, impasto-0002.png, ...
+    /// The file to write: .png, .jpg or .webp; several pictures are numbered (out-1.png, out-2.png). `-` writes one as PNG
+    /// to standard output. Without it, the first free one of impasto-0001.png, impasto-0002.png, ...
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -40,7 +40,7 @@ pub(crate) struct Txt2imgArguments {
     seed: Seed,
 
     /// Sampler steps.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, allow_negative_numbers = true)]
     steps: u32,
 
     /// Sampler, as A1111 names it; a schedule may end it ("DPM++ 2M Karras").
@@ -52,11 +52,11 @@ pub(crate) struct Txt2imgArguments {
     schedule: Option<Schedule>,
 
     /// Pixels; without it, the model's own width.
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     width: Option<u32>,
 
     /// Pixels; without it, the model's own height.
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     height: Option<u32>,
 
     /// Strength of classifier-free guidance; 1 is none.
@@ -64,15 +64,15 @@ pub(crate) struct Txt2imgArguments {
     cfg_scale: f64,
 
     /// Pictures that share one model call.
-    #[arg(long, value_name = "PICTURES", default_value_t = 1)]
+    #[arg(long, value_name = "PICTURES", default_value_t = 1, allow_negative_numbers = true)]
     batch_size: u32,
 
     /// Batches after each other.
-    #[arg(long, value_name = "BATCHES", default_value_t = 1)]
+    #[arg(long, value_name = "BATCHES", default_value_t = 1, allow_negative_numbers = true)]
     batch_count: u32,
 
     /// Text encoder layer to stop at, counted from the end; 1 uses all.
-    #[arg(long, value_name = "LAYERS", default_value_t = 1)]
+    #[arg(long, value_name = "LAYERS", default_value_t = 1, allow_negative_numbers = true)]
     clip_skip: u32,
 
     /// Whose random numbers to use: GPU (as PyTorch on CUDA), CPU (as PyTorch on the CPU) or NV (the same as GPU).
@@ -80,7 +80,7 @@ pub(crate) struct Txt2imgArguments {
     rng: NoiseSource,
 
     /// Noise multiplier of ancestral samplers and DDIM; without it, the sampler's own.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     eta: Option<f64>,
 
     /// Added to the seed for the noise drawn while sampling.
@@ -92,7 +92,7 @@ pub(crate) struct Txt2imgArguments {
     subseed: Seed,
 
     /// How far the noise is turned towards the variation's, 0 to 1.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true)]
     subseed_strength: f64,
 
     /// Overwrite files that exist.
@@ -179,7 +179,17 @@ impl Txt2imgArguments {
 pub(crate) fn run(arguments: &Txt2imgArguments, settings: &Settings) -> anyhow::Result<()> {
     let mut request = arguments.request();
     request.model = request.model.or_else(|| settings.options.sd_model_checkpoint.clone());
-    let destination = Destination::plan(arguments.output.as_deref(), request.image_count(), arguments.force)?;
+    // A size that is not given is the model's own, which is checked with it.
+    request.validate(&setup::limits(settings), (8, 8)).map_err(|error| advise(error.into()))?;
+    let destination = Destination::plan(
+        arguments.output.as_deref(),
+        request.image_count(),
+        arguments.force,
+        settings.options.jpeg_quality,
+    )?;
+    if destination.is_stdout() && arguments.json {
+        return Err(usage("-o - and --json both write to standard output", "leave one of them out"));
+    }
     let engine = setup::engine(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(make(&engine, request, arguments.keep_partial));
@@ -244,7 +254,11 @@ fn outcome(status: Arc<JobStatus>) -> anyhow::Result<Arc<JobStatus>> {
 /// What to do about a refused request.
 fn advise(error: EngineError) -> anyhow::Error {
     match error {
-        EngineError::Invalid(error) => {
+        EngineError::Invalid(mut error) => {
+            if error.field == "n_iter" {
+                // The name of the flag here.
+                error.field = "batch_count";
+            }
             usage(error.to_string(), "`impasto txt2img --help` lists the flags and what they take")
         }
         EngineError::UnknownModel(name) => {
