@@ -19,7 +19,9 @@ pub use denoiser::{Denoiser, Level};
 pub use error::TrajectoryError;
 pub use guidance::classifier_free;
 pub use noise::{ImageNoise, MersenneTwister, Philox};
-pub use prompt::{CHUNK_TOKENS, Chunk, MAX_CHUNKS, Segment, Vocabulary, chunk, parse_attention};
+pub use prompt::{
+    CHUNK_TOKENS, Chunk, MAX_CHUNKS, Segment, Vocabulary, chunk, chunks_of, parse_attention, surely_fits,
+};
 pub use sampler::SamplerState;
 pub use schedule::NoiseLevels;
 pub use spec::{ImageSpec, ModelFacts};

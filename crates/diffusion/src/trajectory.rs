@@ -5,7 +5,7 @@ use crate::denoiser::{Denoiser, Level};
 use crate::error::check_finite;
 use crate::guidance::classifier_free;
 use crate::noise::ImageNoise;
-use crate::prompt::{CHUNK_TOKENS, Chunk, Vocabulary, chunk, emphasize, parse_attention};
+use crate::prompt::{CHUNK_TOKENS, Chunk, chunks_of, emphasize};
 use crate::sampler::SamplerState;
 use crate::schedule::NoiseLevels;
 use crate::spec::{ImageSpec, ModelFacts};
@@ -59,8 +59,8 @@ impl Trajectory {
         spec.check(model)?;
         let shape = spec.latent_shape(model)?;
         let texts = [
-            chunks_of(&spec.prompt, model, "prompt")?,
-            chunks_of(&spec.negative_prompt, model, "negative_prompt")?,
+            chunks_of(&spec.prompt, &model.tokenizer, "prompt")?,
+            chunks_of(&spec.negative_prompt, &model.tokenizer, "negative_prompt")?,
         ];
         let levels = NoiseLevels::scaled_linear(model.betas);
         let (strength, delta) = (spec.subseed_strength, spec.eta_noise_seed_delta);
@@ -219,16 +219,4 @@ fn kind(answer: &Answer) -> &'static str {
         Answer::Output(_) => "UNet outputs",
         Answer::Decoded(_) => "pixels",
     }
-}
-
-/// The chunks of the prompt in `field`.
-fn chunks_of(prompt: &str, model: &ModelFacts, field: &'static str) -> Result<Vec<Chunk>, TrajectoryError> {
-    let encode = |text: &str| model.tokenizer.encode(text).into_iter().map(|token| token.id).collect();
-    let comma: Vec<u32> = encode(",");
-    let vocabulary = Vocabulary {
-        begin: model.tokenizer.begin(),
-        end: model.tokenizer.end(),
-        comma: comma.first().copied().filter(|_| comma.len() == 1),
-    };
-    chunk(&parse_attention(prompt), vocabulary, encode, field)
 }

@@ -3,8 +3,9 @@
 //! Where a chunk is full, what follows its last comma moves on to the next one, if that comma is near (A1111's
 //! `comma_padding_backtrack`).
 
-use super::Segment;
-use crate::TrajectoryError;
+use super::{Segment, parse_attention};
+use impasto_domain::RequestError;
+use impasto_models::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 /// Tokens of a chunk, with the marks of begin and end.
@@ -39,6 +40,28 @@ pub struct Chunk {
     pub weights: Vec<f32>,
 }
 
+/// The chunks of the prompt in `field`, of which there is at least one; an error if there are too many.
+pub fn chunks_of(
+    prompt: &str,
+    tokenizer: &Tokenizer,
+    field: &'static str,
+) -> Result<Vec<Chunk>, RequestError> {
+    let encode = |text: &str| tokenizer.encode(text).into_iter().map(|token| token.id).collect();
+    let comma: Vec<u32> = encode(",");
+    let vocabulary = Vocabulary {
+        begin: tokenizer.begin(),
+        end: tokenizer.end(),
+        comma: comma.first().copied().filter(|_| comma.len() == 1),
+    };
+    chunk(&parse_attention(prompt), vocabulary, encode, field)
+}
+
+/// Whether a prompt is so short that it cannot have too many chunks, whatever the tokenizer. A chunk takes the five bytes
+/// of a BREAK at least, since otherwise it has over fifty tokens.
+pub fn surely_fits(prompt: &str) -> bool {
+    prompt.len() < 5 * MAX_CHUNKS
+}
+
 /// Lays the segments of the prompt in `field` out in chunks, of which there is at least one. `encode` gives the tokens
 /// of a text.
 pub fn chunk(
@@ -46,29 +69,37 @@ pub fn chunk(
     vocabulary: Vocabulary,
     encode: impl Fn(&str) -> Vec<u32>,
     field: &'static str,
-) -> Result<Vec<Chunk>, TrajectoryError> {
-    let mut layout = Layout { vocabulary, chunks: Vec::new(), current: Vec::new(), last_comma: None };
+) -> Result<Vec<Chunk>, RequestError> {
+    let mut layout =
+        Layout { vocabulary, chunks: Vec::new(), count: 0, current: Vec::new(), last_comma: None };
     for segment in segments {
         match segment {
             Segment::Break => layout.finish_chunk(Vec::new()),
             Segment::Text { text, weight } => {
                 for token in encode(text) {
                     layout.push(token, *weight as f32);
-                    layout.check(field)?;
                 }
             }
         }
-        layout.check(field)?;
     }
-    if !layout.current.is_empty() || layout.chunks.is_empty() {
+    if !layout.current.is_empty() || layout.count == 0 {
         layout.finish_chunk(Vec::new());
+    }
+    if layout.count > MAX_CHUNKS {
+        return Err(RequestError {
+            field,
+            value: format!("of {} chunks", layout.count),
+            problem: format!("is out of range: allowed are 1 to {MAX_CHUNKS}, of {OWN_TOKENS} tokens each"),
+        });
     }
     Ok(layout.chunks)
 }
 
 struct Layout {
     vocabulary: Vocabulary,
+    /// Those that are allowed; what goes beyond is only counted.
     chunks: Vec<Chunk>,
+    count: usize,
     /// Tokens and weights of the chunk being filled, without its marks.
     current: Vec<(u32, f32)>,
     /// Where the newest comma stands in it.
@@ -93,20 +124,16 @@ impl Layout {
     fn finish_chunk(&mut self, moved: Vec<(u32, f32)>) {
         let mut own = std::mem::replace(&mut self.current, moved);
         self.last_comma = None;
+        self.count += 1;
+        if self.count > MAX_CHUNKS {
+            return;
+        }
         own.resize(OWN_TOKENS, (self.vocabulary.end, 1.0));
         let marked = std::iter::once((self.vocabulary.begin, 1.0))
             .chain(own)
             .chain(std::iter::once((self.vocabulary.end, 1.0)));
         let (tokens, weights) = marked.unzip();
         self.chunks.push(Chunk { tokens, weights });
-    }
-
-    fn check(&self, field: &'static str) -> Result<(), TrajectoryError> {
-        if self.chunks.len() < MAX_CHUNKS {
-            return Ok(());
-        }
-        let most = MAX_CHUNKS * OWN_TOKENS;
-        Err(TrajectoryError::request(field, "of more tokens", format!("than allowed: {most} are the most")))
     }
 }
 
@@ -180,10 +207,36 @@ mod tests {
     }
 
     #[test]
-    fn endless_prompts_are_refused_by_name() {
-        let encode = |text: &str| vec![7; text.len()];
-        let segments = parse_attention(&"a".repeat(1 << 20));
-        let error = chunk(&segments, VOCABULARY, encode, "negative_prompt").unwrap_err();
-        assert!(error.to_string().starts_with("negative_prompt of more tokens than"), "{error}");
+    fn endless_prompts_are_refused_with_their_chunks() {
+        let count = |prompt: &str| {
+            let encode = |text: &str| vec![7; text.trim().len()];
+            chunk(&parse_attention(prompt), VOCABULARY, encode, "negative_prompt").map(|chunks| chunks.len())
+        };
+        let most = MAX_CHUNKS * OWN_TOKENS;
+        assert_eq!(count(&"a".repeat(most)), Ok(256));
+        assert_eq!(count(&"a BREAK ".repeat(256)), Ok(256));
+        for (prompt, chunks) in [
+            ("a".repeat(most + 1), 257),
+            ("a BREAK ".repeat(256) + "a", 257),
+            ("BREAK ".repeat(1000), 1000),
+            ("a".repeat(1 << 20), 13_982),
+        ] {
+            let error = count(&prompt).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!(
+                    "negative_prompt of {chunks} chunks is out of range: allowed are 1 to 256, of 75 tokens each"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_short_surely_fits() {
+        for dense in ["BREAK ", "BREAK,", ","] {
+            let prompt = dense.repeat(1280 / dense.len() - 1);
+            assert!(surely_fits(&prompt) && chunks(&prompt).len() <= MAX_CHUNKS, "{dense}");
+        }
+        assert!(!surely_fits(&"BREAK".repeat(256)));
     }
 }

@@ -5,5 +5,5 @@ mod chunks;
 mod emphasis;
 
 pub use attention::{Segment, parse_attention};
-pub use chunks::{CHUNK_TOKENS, Chunk, MAX_CHUNKS, Vocabulary, chunk};
+pub use chunks::{CHUNK_TOKENS, Chunk, MAX_CHUNKS, Vocabulary, chunk, chunks_of, surely_fits};
 pub(crate) use emphasis::emphasize;
