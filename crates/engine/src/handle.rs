@@ -6,7 +6,9 @@ use crate::memory::{available_bytes, working_bytes};
 use crate::resident::{Residents, f32_bytes};
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
+use impasto_diffusion::{chunks_of, surely_fits};
 use impasto_domain::{GenerationRequest, RequestError, RequestLimits};
+use impasto_models::Tokenizer;
 use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
 use std::collections::{BTreeMap, VecDeque};
@@ -253,6 +255,7 @@ impl Engine {
         let native = entry.native_size.unwrap_or((512, 512));
         request.validate(&self.inner.limits, native)?;
         check_clip_skip(&request, config.text.layers as u32)?;
+        check_prompts(&request, config.text.vocabulary)?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
@@ -434,6 +437,20 @@ fn check_clip_skip(request: &GenerationRequest, layers: u32) -> Result<(), Reque
         value: request.clip_skip.to_string(),
         problem: format!("is out of range: this model's text encoder has {layers} layers"),
     })
+}
+
+/// Refuses prompts that no trajectory would take. Short ones need no tokenizer.
+fn check_prompts(request: &GenerationRequest, vocabulary: usize) -> Result<(), EngineError> {
+    let texts = [("prompt", &request.prompt), ("negative_prompt", &request.negative_prompt)];
+    if texts.iter().all(|(_, text)| surely_fits(text)) {
+        return Ok(());
+    }
+    let tokenizer =
+        Tokenizer::for_vocabulary(vocabulary).map_err(|error| EngineError::Failed(error.to_string()))?;
+    for (field, text) in texts {
+        chunks_of(text, &tokenizer, field)?;
+    }
+    Ok(())
 }
 
 /// 64 bits that differ from call to call and from run to run. Not for secrets.
