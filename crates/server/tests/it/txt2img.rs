@@ -197,6 +197,30 @@ async fn refusals_name_field_and_value() {
 }
 
 #[tokio::test]
+async fn prompts_of_too_many_chunks_are_refused_at_once() {
+    let app = TestApp::new();
+    let endless = "a, ".repeat(20_000);
+    let breaks = "a BREAK ".repeat(300);
+    let mut told = String::new();
+    for more in [json!({ "prompt": endless }), json!({ "negative_prompt": breaks })] {
+        told.push_str(&app.post("/sdapi/v1/txt2img", small(more.clone())).await.told());
+        told.push('\n');
+        let mut own = small(more);
+        own["kind"] = json!("txt2img");
+        told.push_str(&app.post("/api/v1/jobs", own).await.told());
+        told.push('\n');
+    }
+    insta::assert_snapshot!(told, @r#"
+422 {"detail":[{"loc":["body","prompt"],"msg":"prompt of 534 chunks is out of range: allowed are 1 to 256, of 75 tokens each","type":"value_error","input":"of 534 chunks"}]}
+422 {"detail":[{"loc":["body","prompt"],"msg":"prompt of 534 chunks is out of range: allowed are 1 to 256, of 75 tokens each","type":"value_error","input":"of 534 chunks"}]}
+422 {"detail":[{"loc":["body","negative_prompt"],"msg":"negative_prompt of 300 chunks is out of range: allowed are 1 to 256, of 75 tokens each","type":"value_error","input":"of 300 chunks"}]}
+422 {"detail":[{"loc":["body","negative_prompt"],"msg":"negative_prompt of 300 chunks is out of range: allowed are 1 to 256, of 75 tokens each","type":"value_error","input":"of 300 chunks"}]}
+"#);
+    let most = "a BREAK ".repeat(256);
+    app.post("/sdapi/v1/txt2img", small(json!({ "prompt": most, "steps": 1 }))).await.good();
+}
+
+#[tokio::test]
 async fn bodies_that_are_not_json_are_refused() {
     let app = TestApp::new();
     let mut told = String::new();
