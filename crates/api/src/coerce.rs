@@ -152,7 +152,6 @@ impl<T: Coerce> Coerce for Option<T> {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "values are made for the call")]
 mod tests {
     use super::*;
     use serde_json::json;

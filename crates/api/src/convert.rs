@@ -152,7 +152,6 @@ fn prompt(field: &'static str, text: Option<&str>, options: &Options) -> Result<
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "values are made for the call")]
 mod tests {
     use super::*;
     use impasto_domain::Schedule;
