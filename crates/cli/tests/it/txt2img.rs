@@ -24,6 +24,23 @@ fn a_prompt_becomes_a_png_with_its_settings() {
 }
 
 #[test]
+fn guidance_is_the_models_own_unless_given() {
+    let place = Place::new();
+    let sidecar = place.path("data/models/Stable-diffusion/tiny.json");
+    for (recommended, arguments, wanted) in [
+        ("{}", &[][..], "CFG scale: 7.0,"),
+        (r#"{"impasto.cfg_scale": 2.5}"#, &[], "CFG scale: 2.5,"),
+        (r#"{"impasto.cfg_scale": 2.5}"#, &["--cfg-scale=3"], "CFG scale: 3.0,"),
+    ] {
+        std::fs::write(&sidecar, recommended).unwrap();
+        let report =
+            place.run(&txt2img(&[&["-o", "cat.png", "--force", "--json"], arguments].concat())).json();
+        let infotext = report["files"][0]["infotext"].as_str().unwrap();
+        assert!(infotext.contains(wanted), "{infotext}");
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_file_and_another_seed_another() {
     let place = Place::new();
     for name in ["1.png", "2.png"] {

@@ -59,9 +59,9 @@ pub(crate) struct Txt2imgArguments {
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     height: Option<u32>,
 
-    /// Strength of classifier-free guidance; 1 is none.
-    #[arg(long, value_name = "SCALE", default_value_t = 7.0, allow_negative_numbers = true)]
-    cfg_scale: f64,
+    /// Strength of classifier-free guidance; 1 is none. Without it, what the model's maker recommends, or else 7.
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    cfg_scale: Option<f64>,
 
     /// Pictures that share one model call.
     #[arg(long, value_name = "PICTURES", default_value_t = 1, allow_negative_numbers = true)]
@@ -160,7 +160,7 @@ impl Txt2imgArguments {
             width: self.width,
             height: self.height,
             steps: self.steps,
-            cfg_scale: self.cfg_scale,
+            cfg_scale: self.cfg_scale.unwrap_or(GenerationRequest::default().cfg_scale),
             sampler,
             schedule,
             seed: self.seed.0,
@@ -191,6 +191,9 @@ pub(crate) fn run(arguments: &Txt2imgArguments, settings: &Settings) -> anyhow::
         return Err(usage("-o - and --json both write to standard output", "leave one of them out"));
     }
     let engine = setup::engine(settings)?;
+    if arguments.cfg_scale.is_none() {
+        request.cfg_scale = recommended(&engine, request.model.as_deref()).unwrap_or(request.cfg_scale);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(make(&engine, request, arguments.keep_partial));
     engine.shutdown(Duration::ZERO);
@@ -208,6 +211,12 @@ pub(crate) fn run(arguments: &Txt2imgArguments, settings: &Settings) -> anyhow::
         return Err(failure("interrupted", "what was finished by then is written"));
     }
     Ok(())
+}
+
+/// The guidance that a model's maker recommends. What is wrong with the model is told when the request is submitted.
+fn recommended(engine: &Engine, name: Option<&str>) -> Option<f64> {
+    let model = name.map_or_else(|| engine.default_model(), |name| engine.find_model(name))?;
+    engine.open_model(&model).ok()?.cfg_scale
 }
 
 /// Has the pictures made, showing progress; Ctrl-C ends it early.
