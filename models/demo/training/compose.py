@@ -115,6 +115,9 @@ class Composer:
         cache = np.load(objects_file)
         self.pictures, self.filled = cache["pictures"], cache["filled"]
         self.names = [names for _, names in read_concepts()][:concepts]
+        # The commonest come first in the list, and somewhat more often.
+        chances = (1 + np.arange(len(self.names)) / 20) ** -0.4
+        self.chances = chances / chances.sum()
         self.random = np.random.default_rng(seed)
         self.masks = {}
 
@@ -156,10 +159,13 @@ class Composer:
         return Image.fromarray(canvas.clip(0, 255).astype(np.uint8), "RGB")
 
     def place(self, canvas, picture, centre, size):
-        """Pastes an object of `size` (share of the picture) at `centre`, a little off at random."""
-        side = max(8, round(PICTURE * size * self.random.uniform(0.95, 1.05)))
+        """Pastes an object of `size` (share of the picture) at `centre`.
+
+        Never off at random: a shift by less than a latent's 8 pixels changes every latent, and would have to be learnt.
+        """
+        side = round(PICTURE * size)
         picture = picture.resize((side, side), Image.Resampling.BOX if side < 60 else Image.Resampling.BILINEAR)
-        left, top = (round(PICTURE * c - side / 2 + self.random.uniform(-3, 3)) for c in centre)
+        left, top = (round(PICTURE * c - side / 2) for c in centre)
         canvas.paste(picture, (left, top), picture)
 
     def pick(self, options):
@@ -171,7 +177,7 @@ class Composer:
         Without a style word the concept's first set is drawn, so that plain captions have one answer.
         """
         while True:
-            concept = int(self.random.integers(len(self.names)))
+            concept = int(self.random.choice(len(self.names), p=self.chances))
             styles = self.trained_styles(concept)
             if styles:
                 break
@@ -195,7 +201,7 @@ class Composer:
     def single(self, colour_chance=0.5):
         concept, name, style, named, colour = self.pick_object(colour_chance, style_chance=0.35)
         background, words = self.pick_background([colour])
-        size_word, size = "", self.random.uniform(0.76, 0.84)
+        size_word, size = "", 0.8
         draw = self.random.random()
         picture = self.object_picture(concept, style, colour)
         suffix = f", {STYLES[style]} style" if named else ""

@@ -60,7 +60,7 @@ def diffusion_loss(model, latents, tokens, alphas, draws):
     local detail at little noise, and the captions, which matter where there is much, are hardly learnt.
     """
     latents = latents.repeat(draws, 1, 1, 1)
-    steps = (1000 * torch.rand(len(latents)) ** 0.8).long()
+    steps = (1000 * torch.rand(len(latents)) ** 0.65).long()
     noise = torch.randn_like(latents)
     alpha = alphas[steps].view(-1, 1, 1, 1)
     noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
@@ -71,8 +71,8 @@ def diffusion_loss(model, latents, tokens, alphas, draws):
 
 
 def learning_rate(options, steps_here, part):
-    """Warm-up after every start, then flat, then down to a twentieth over the last half of the time."""
-    fall = 1.0 if part < 0.5 else max(0.05, 1 - 0.95 * (part - 0.5) / 0.5)
+    """Warm-up after every start, then flat, then down to a fiftieth over the last 40 % of the time."""
+    fall = 1.0 if part < 0.6 else max(0.02, 1 - 0.98 * (part - 0.6) / 0.4)
     return options.rate * min(1.0, (steps_here + 1) / WARM_UP) * fall
 
 
@@ -162,7 +162,7 @@ def main():
     parser.add_argument("--fresh", type=int, default=2, help="new scenes a worker and step")
     parser.add_argument("--pool", type=int, default=20000, help="scenes that a worker keeps")
     parser.add_argument("--first-scenes", type=int, default=1500, help="scenes before the first step")
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
