@@ -316,7 +316,7 @@ impl<B: Backend> Turn<'_, B> {
     fn decode_latent(&mut self, latent: &Array) -> Result<Array, EngineError> {
         let began = Instant::now();
         let batch = Array::stack(&[latent]).map_err(failed)?;
-        let decoded = self.model.networks.vae.decode(&batch).map_err(failed)?;
+        let decoded = self.model.networks.decoder.decode(&batch).map_err(failed)?;
         let pixels = latent.shape().iter().skip(1).product::<usize>().max(1);
         *self.decode_seconds = Some(began.elapsed().as_secs_f64() / pixels as f64);
         decoded.unstack().pop().ok_or_else(|| EngineError::Failed("the decoder gave no picture".to_owned()))

@@ -16,4 +16,4 @@ pub use error::ModelError;
 pub use stable_diffusion::StableDiffusion;
 pub use tokenizer::{Token, Tokenizer};
 pub use unet::UNet;
-pub use vae::Vae;
+pub use vae::{VaeDecoder, VaeEncoder};

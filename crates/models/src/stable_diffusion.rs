@@ -1,7 +1,7 @@
 //! A Stable Diffusion 1.x checkpoint's three networks and its tokenizer, ready to run.
 
 use crate::blocks::Source;
-use crate::{ClipText, ModelError, Tokenizer, UNet, Vae};
+use crate::{ClipText, ModelError, Tokenizer, UNet, VaeDecoder, VaeEncoder};
 use impasto_tensor::Backend;
 use impasto_weights::{Checkpoint, StableDiffusionConfig};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ pub struct StableDiffusion<B: Backend> {
     pub text: ClipText<B>,
     /// The denoising network.
     pub unet: UNet<B>,
-    /// Latents to pictures and back.
-    pub vae: Vae<B>,
+    /// Latents to pictures.
+    pub decoder: VaeDecoder<B>,
 }
 
 impl<B: Backend> StableDiffusion<B> {
-    /// Loads all networks onto `backend`. The checkpoint may be dropped afterwards.
+    /// Loads all networks but the autoencoder's encoder onto `backend`. The checkpoint may be dropped afterwards.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "each network keeps the backend, so a share of it is what is wanted"
@@ -37,8 +37,15 @@ impl<B: Backend> StableDiffusion<B> {
             tokenizer: Arc::new(Tokenizer::for_vocabulary(config.text.vocabulary)?),
             text: ClipText::load(Arc::clone(&backend), &text, &config.text)?,
             unet: UNet::load(Arc::clone(&backend), &unet, &config.unet)?,
-            vae: Vae::load(Arc::clone(&backend), &vae, &config.vae)?,
+            decoder: VaeDecoder::load(Arc::clone(&backend), &vae, &config.vae)?,
             config,
         })
+    }
+
+    /// Loads the autoencoder's encoder, for those that begin with pictures.
+    pub fn load_encoder(backend: &Arc<B>, checkpoint: &Checkpoint) -> Result<VaeEncoder<B>, ModelError> {
+        let config = checkpoint.config()?;
+        let source = Source::new(&**backend, checkpoint).at("first_stage_model");
+        VaeEncoder::load(Arc::clone(backend), &source, &config.vae)
     }
 }

@@ -11,29 +11,24 @@ use network::{Decoder, Encoder};
 use std::sync::Arc;
 use tiles::Tiling;
 
-/// An autoencoder with a Gaussian latent. Latents are in the UNet's scale, which has about unit variance.
+/// Latents to pictures. Latents are in the UNet's scale, which has about unit variance.
 #[derive(Debug)]
-pub struct Vae<B: Backend> {
+pub struct VaeDecoder<B: Backend> {
     backend: Arc<B>,
     config: VaeConfig,
-    encoder: Encoder<B>,
-    /// Encoder output to mean and logarithm of the variance.
-    quantize: B::Linear,
     /// Latent to decoder input.
     unquantize: B::Linear,
-    decoder: Decoder<B>,
+    network: Decoder<B>,
 }
 
-impl<B: Backend> Vae<B> {
-    /// Loads both directions from `source`, the place of `encoder` and `decoder`.
+impl<B: Backend> VaeDecoder<B> {
+    /// Loads the decoder from `source`, the place of `decoder`.
     pub fn load(backend: Arc<B>, source: &Source<'_, B>, config: &VaeConfig) -> Result<Self, ModelError> {
         let latent = config.latent_channels;
         Ok(Self {
             backend,
-            encoder: Encoder::load(&source.at("encoder"), config)?,
-            quantize: source.linear("quant_conv", 2 * latent, 2 * latent)?,
             unquantize: source.linear("post_quant_conv", latent, latent)?,
-            decoder: Decoder::load(&source.at("decoder"), config)?,
+            network: Decoder::load(&source.at("decoder"), config)?,
             config: config.clone(),
         })
     }
@@ -52,6 +47,39 @@ impl<B: Backend> Vae<B> {
         Ok(Array::stack(&pictures.iter().collect::<Vec<_>>())?)
     }
 
+    /// `[1, latent channels, h, w]` to `[1, picture channels, 8 h, 8 w]`.
+    fn decode_tile(&self, latent: &Array) -> Result<Array, ModelError> {
+        let backend = &*self.backend;
+        let latent = backend.upload(&latent.to_channels_last()?)?;
+        let latent = backend.scale(&latent, 1.0 / self.config.scale_factor)?;
+        let hidden = backend.linear(&latent, &self.unquantize, LinearArgs::default())?;
+        let picture = self.network.forward(backend, &hidden)?;
+        Ok(backend.download(&picture)?.to_channels_first()?)
+    }
+}
+
+/// Pictures to latents, in the UNet's scale. Apart from the decoder, since text to image has no use for it.
+#[derive(Debug)]
+pub struct VaeEncoder<B: Backend> {
+    backend: Arc<B>,
+    config: VaeConfig,
+    network: Encoder<B>,
+    /// Encoder output to mean and logarithm of the variance.
+    quantize: B::Linear,
+}
+
+impl<B: Backend> VaeEncoder<B> {
+    /// Loads the encoder from `source`, the place of `encoder`.
+    pub fn load(backend: Arc<B>, source: &Source<'_, B>, config: &VaeConfig) -> Result<Self, ModelError> {
+        let latent = config.latent_channels;
+        Ok(Self {
+            backend,
+            network: Encoder::load(&source.at("encoder"), config)?,
+            quantize: source.linear("quant_conv", 2 * latent, 2 * latent)?,
+            config: config.clone(),
+        })
+    }
+
     /// Means `[n, 4, height, width]` of the latents of pictures `[n, 3, 8 height, 8 width]` from -1 to 1, in the UNet's
     /// scale.
     pub fn encode_mean(&self, picture: &Array) -> Result<Array, ModelError> {
@@ -66,20 +94,10 @@ impl<B: Backend> Vae<B> {
         Ok(Array::stack(&latents.iter().collect::<Vec<_>>())?)
     }
 
-    /// `[1, latent channels, h, w]` to `[1, picture channels, 8 h, 8 w]`.
-    fn decode_tile(&self, latent: &Array) -> Result<Array, ModelError> {
-        let backend = &*self.backend;
-        let latent = backend.upload(&latent.to_channels_last()?)?;
-        let latent = backend.scale(&latent, 1.0 / self.config.scale_factor)?;
-        let hidden = backend.linear(&latent, &self.unquantize, LinearArgs::default())?;
-        let picture = self.decoder.forward(backend, &hidden)?;
-        Ok(backend.download(&picture)?.to_channels_first()?)
-    }
-
     /// `[1, picture channels, 8 h, 8 w]` to `[1, latent channels, h, w]`.
     fn encode_tile(&self, picture: &Array) -> Result<Array, ModelError> {
         let backend = &*self.backend;
-        let hidden = self.encoder.forward(backend, &backend.upload(&picture.to_channels_last()?)?)?;
+        let hidden = self.network.forward(backend, &backend.upload(&picture.to_channels_last()?)?)?;
         let moments = backend.linear(&hidden, &self.quantize, LinearArgs::default())?;
         let mean = backend.columns(&moments, 0, self.config.latent_channels)?;
         let mean = backend.scale(&mean, self.config.scale_factor)?;

@@ -13,7 +13,7 @@ use crate::resolve::Settings;
 use crate::setup;
 use anyhow::{Context as _, ensure};
 use difference::Difference;
-use impasto_models::StableDiffusion;
+use impasto_models::{StableDiffusion, VaeEncoder};
 use impasto_tensor::{Array, Backend};
 use reference::Reference;
 use serde_json::json;
@@ -68,7 +68,13 @@ enum Outcome {
 struct Group<B: Backend> {
     inputs: &'static [&'static str],
     output: &'static str,
-    compute: fn(&StableDiffusion<B>, &Reference<'_>) -> anyhow::Result<Array>,
+    compute: fn(&Networks<B>, &Reference<'_>) -> anyhow::Result<Array>,
+}
+
+/// Everything that a checkpoint holds.
+struct Networks<B: Backend> {
+    model: StableDiffusion<B>,
+    encoder: VaeEncoder<B>,
 }
 
 /// Everything but trajectories, whose names the file chooses.
@@ -77,12 +83,12 @@ fn groups<B: Backend>() -> [Group<B>; 5] {
         Group {
             inputs: &["clip.tokens"],
             output: "clip.hidden",
-            compute: |model, reference| encode(model, reference, 1),
+            compute: |networks, reference| encode(networks, reference, 1),
         },
         Group {
             inputs: &["clip.tokens"],
             output: "clip.penultimate",
-            compute: |model, reference| encode(model, reference, 2),
+            compute: |networks, reference| encode(networks, reference, 2),
         },
         Group {
             inputs: &["unet.latent", "unet.timestep", "unet.context"],
@@ -92,29 +98,33 @@ fn groups<B: Backend>() -> [Group<B>; 5] {
         Group {
             inputs: &["vae.latent"],
             output: "vae.decoded",
-            compute: |model, reference| Ok(model.vae.decode(&reference.array("vae.latent")?)?),
+            compute: |networks, reference| {
+                Ok(networks.model.decoder.decode(&reference.array("vae.latent")?)?)
+            },
         },
         Group {
             inputs: &["vae.image"],
             output: "vae.encoded_mean",
-            compute: |model, reference| Ok(model.vae.encode_mean(&reference.array("vae.image")?)?),
+            compute: |networks, reference| {
+                Ok(networks.encoder.encode_mean(&reference.array("vae.image")?)?)
+            },
         },
     ]
 }
 
 fn encode<B: Backend>(
-    model: &StableDiffusion<B>,
+    networks: &Networks<B>,
     reference: &Reference<'_>,
     skip: usize,
 ) -> anyhow::Result<Array> {
-    Ok(model.text.encode(&reference.tokens("clip.tokens")?, skip)?)
+    Ok(networks.model.text.encode(&reference.tokens("clip.tokens")?, skip)?)
 }
 
-fn denoise<B: Backend>(model: &StableDiffusion<B>, reference: &Reference<'_>) -> anyhow::Result<Array> {
+fn denoise<B: Backend>(networks: &Networks<B>, reference: &Reference<'_>) -> anyhow::Result<Array> {
     let latent = reference.array("unet.latent")?;
     let timesteps = reference.array("unet.timestep")?;
     let contexts = reference.array("unet.context")?.unstack();
-    Ok(model.unet.forward(&latent, timesteps.data(), &contexts.iter().collect::<Vec<_>>())?)
+    Ok(networks.model.unet.forward(&latent, timesteps.data(), &contexts.iter().collect::<Vec<_>>())?)
 }
 
 pub(crate) fn run(arguments: &ParityArguments, settings: &Settings) -> anyhow::Result<()> {
@@ -123,14 +133,18 @@ pub(crate) fn run(arguments: &ParityArguments, settings: &Settings) -> anyhow::R
         .with_context(|| format!("cannot read {}", arguments.reference.display()))?;
     let reference = Reference::new(&arguments.reference, &bytes)?;
     let checkpoint = setup::checkpoint(settings, &arguments.model)?;
-    let model = StableDiffusion::load(Arc::new(setup::backend(settings)?), &checkpoint)?;
+    let backend = Arc::new(setup::backend(settings)?);
+    let networks = Networks {
+        model: StableDiffusion::load(Arc::clone(&backend), &checkpoint)?,
+        encoder: StableDiffusion::load_encoder(&backend, &checkpoint)?,
+    };
     // The networks have their own copies of the weights.
     drop(checkpoint);
 
     let groups = groups();
-    let networks = groups.iter().map(|group| compare(group, &model, &reference));
+    let parts = groups.iter().map(|group| compare(group, &networks, &reference));
     let mut rows: Vec<Row> = Vec::new();
-    for row in networks.chain(trajectory::compare_each(&model, &reference)) {
+    for row in parts.chain(trajectory::compare_each(&networks.model, &reference)) {
         // At once: a row of a large model takes minutes.
         if !arguments.json {
             output::print(&line(&row, arguments.tolerance))?;
@@ -143,12 +157,12 @@ pub(crate) fn run(arguments: &ParityArguments, settings: &Settings) -> anyhow::R
     verdict(&rows, arguments.tolerance)
 }
 
-fn compare<B: Backend>(group: &Group<B>, model: &StableDiffusion<B>, reference: &Reference<'_>) -> Row {
+fn compare<B: Backend>(group: &Group<B>, networks: &Networks<B>, reference: &Reference<'_>) -> Row {
     let name = group.output.to_owned();
     let needed: Vec<&str> = group.inputs.iter().copied().chain([group.output]).collect();
     let missing = reference.missing(&needed);
     let outcome = if missing.is_empty() {
-        Outcome::of((group.compute)(model, reference), reference.array(group.output))
+        Outcome::of((group.compute)(networks, reference), reference.array(group.output))
     } else {
         Outcome::Skipped(format!("the reference has no {}", missing.join(", ")))
     };
