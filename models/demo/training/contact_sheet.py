@@ -17,15 +17,12 @@ CAPTION = 34
 HERE = Path(__file__).resolve().parent
 
 
-def draw(program, data_dir, prompts, folder):
-    """One PNG a prompt, in order."""
-    files = []
-    for seed, prompt in enumerate(prompts, start=1):
-        file = folder / f"{seed:02}.png"
-        options = ["--data-dir", data_dir, "--seed", str(seed), "--steps", "20", "--cfg-scale", "4", "-o", file]
-        subprocess.run([program, "txt2img", prompt, *options], check=True, stdout=subprocess.DEVNULL)
-        files.append(file)
-    return files
+def draw(program, prompt, seed, file):
+    """Has the program draw a prompt with the model inside it, as it does unasked: Euler, 20 steps, the model's guidance."""
+    with tempfile.TemporaryDirectory() as data_root:
+        options = ["--data-dir", data_root, "--seed", str(seed), "--force", "-o", file]
+        subprocess.run([program, "txt2img", prompt, *options], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
 
 
 def wrap(draw, text, font, width):
@@ -64,7 +61,9 @@ def main():
     options = parser.parse_args()
     prompts = options.prompts.read_text().splitlines()
     with tempfile.TemporaryDirectory() as folder:
-        files = draw(options.program, folder, prompts, Path(folder))
+        files = [Path(folder) / f"{seed:02}.png" for seed in range(1, len(prompts) + 1)]
+        for seed, (prompt, file) in enumerate(zip(prompts, files), start=1):
+            draw(options.program, prompt, seed, file)
         sheet(files, prompts).save(options.out, optimize=True)
 
 

@@ -1,8 +1,8 @@
 """Measures how often pictures show the asked concept and the asked colour.
 
-What it is: three commands. `captions` writes the fixed list of 200 trained and 100 held-out captions as JSON
-({file, caption, concept, colour, held_out} each); `sample` draws them in PyTorch into a folder; `score` judges
-a folder of PNGs, from here or from the service, and with --ceiling the true pictures of the same captions.
+What it is: four commands. `captions` writes the fixed list of 200 trained and 100 held-out captions as JSON
+({file, caption, concept, colour, held_out} each); `draw` has the impasto program draw them into a folder, `sample`
+PyTorch; `score` judges a folder of PNGs, and with --ceiling the true pictures of the same captions.
 What it is not: the judge's training (classifier.py), or a measure of beauty.
 """
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from classifier import load_classifier, top_five
 from compose import BACKGROUNDS, COLOURS, Composer, held_out, with_article
+from contact_sheet import draw
 from models import TextConfig
 from sampling import load_model, sample
 from tokenizer import Tokenizer
@@ -98,10 +99,15 @@ def score(entries, pictures, composer, classifier):
     return result
 
 
+def seed_of(entry):
+    return 1000 + int(Path(entry["file"]).stem)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["captions", "sample", "score"])
+    parser.add_argument("command", choices=["captions", "draw", "sample", "score"])
     parser.add_argument("--list", type=Path, default=Path("captions.json"))
+    parser.add_argument("--program", default="../../../target/release/impasto", help="the impasto program")
     parser.add_argument("--folder", type=Path, default=Path("evaluation"), help="of the PNGs")
     parser.add_argument("--model", type=Path, default=Path("../demo.safetensors"))
     parser.add_argument("--objects", type=Path, default=Path("objects.npz"))
@@ -118,12 +124,16 @@ def main():
         options.list.write_text(json.dumps(make_captions(composer), indent=1) + "\n")
         return
     entries = json.loads(options.list.read_text())
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.command == "draw":
+        for entry in entries:
+            draw(options.program, entry["caption"], seed_of(entry), options.folder / entry["file"])
+        return
     if options.command == "sample":
         model, tokenizer = load_model(options.model), Tokenizer(options.merges, TextConfig.merges)
-        options.folder.mkdir(parents=True, exist_ok=True)
         for start in range(0, len(entries), 25):
             part = entries[start:start + 25]
-            seeds = [1000 + int(Path(entry["file"]).stem) for entry in part]
+            seeds = [seed_of(entry) for entry in part]
             pictures = sample(model, tokenizer, [entry["caption"] for entry in part], seeds, options.steps,
                               options.guidance)
             for entry, picture in zip(part, pictures):
