@@ -157,7 +157,7 @@ def main():
     parser.add_argument("--checkpoint", type=Path, default=Path("diffusion-training.pt"))
     parser.add_argument("--concepts", type=int, help="use only the first so many lines of concepts.tsv")
     parser.add_argument("--minutes", type=float, default=90, help="of all runs of this checkpoint together")
-    parser.add_argument("--batch", type=int, default=16, help="latents a worker and step")
+    parser.add_argument("--batch", type=int, default=8, help="latents a worker and step")
     parser.add_argument("--draws", type=int, default=3, help="noises for each latent")
     parser.add_argument("--fresh", type=int, default=2, help="new scenes a worker and step")
     parser.add_argument("--pool", type=int, default=20000, help="scenes that a worker keeps")
