@@ -100,7 +100,7 @@ def main():
     parser.add_argument("--objects", type=Path, default=Path("objects.npz"))
     parser.add_argument("--concepts", type=int, help="as in training")
     parser.add_argument("--out", type=Path, default=Path("classifier.pt"))
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1500)
     options = parser.parse_args()
     torch.manual_seed(3)
     torch.set_num_threads(1)
