@@ -74,7 +74,15 @@ fn a_password_is_asked_for_everywhere() {
 #[cfg(unix)]
 #[test]
 fn ends_in_order_when_told_to() {
+    // A test run that is to outlive its terminal hands that on to what it starts.
+    let hang_up_is_ignored = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+        u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1)
+    });
     for name in ["TERM", "INT", "HUP", "QUIT"] {
+        if name == "HUP" && hang_up_is_ignored {
+            continue;
+        }
         let mut server = Server::start(&Place::new(), &[]);
         signal(server.child.id(), name);
         assert_eq!(server.child.wait().unwrap().code(), Some(0), "{name}");
