@@ -67,15 +67,29 @@ pub(crate) fn conv2d(
     x: &[f32],
     (filter, weights): (Filter, &PackedMatrix),
     sizes: &Conv2dSizes,
+    how: (Conv2dConfig, PaddingMode),
+    epilogue: Epilogue<'_>,
+    out: &mut [f32],
+) -> Result<(), TensorError> {
+    match filter {
+        Filter::Two => filtered::<2, 4>(machine, x, weights, sizes, how, epilogue, out),
+        Filter::Four => filtered::<4, 6>(machine, x, weights, sizes, how, epilogue, out),
+    }
+}
+
+fn filtered<const TILE: usize, const EDGE: usize>(
+    machine: Machine<'_>,
+    x: &[f32],
+    weights: &PackedMatrix,
+    sizes: &Conv2dSizes,
     (config, mode): (Conv2dConfig, PaddingMode),
     epilogue: Epilogue<'_>,
     out: &mut [f32],
 ) -> Result<(), TensorError> {
-    let (side, edge) = (filter.tile(), filter.edge());
     let tiles = Conv2dSizes {
-        out_height: sizes.out_height.div_ceil(side),
-        out_width: sizes.out_width.div_ceil(side),
-        kernel: [edge, edge],
+        out_height: sizes.out_height.div_ceil(TILE),
+        out_width: sizes.out_width.div_ceil(TILE),
+        kernel: [EDGE, EDGE],
         ..*sizes
     };
     let rows = tiles.batch * tiles.out_height * tiles.out_width;
@@ -84,13 +98,13 @@ pub(crate) fn conv2d(
     }
     let mut zeros = machine.buffers.take(sizes.inputs)?;
     zeros.fill(0.0);
-    let tile_config = Conv2dConfig { stride: side, ..config };
+    let tile_config = Conv2dConfig { stride: TILE, ..config };
     let windows = Windows { x, sizes: &tiles, config: tile_config, mode, zeros: &zeros };
     let tile = tile_rows(machine.isa, PANEL_VECTORS);
     let threads = machine.threads.threads();
     let cut = Cut::new(rows.div_ceil(tile), weights, tile, MOST_ROWS, threads);
     let scratch = Scratch::new(
-        filter,
+        EDGE * EDGE,
         cut.most_tiles() * tile,
         sizes.inputs,
         cut.most_panels() * weights.panel_width(),
@@ -102,17 +116,8 @@ pub(crate) fn conv2d(
         let rows = tile_rows.start * tile..rows.min(tile_rows.end * tile);
         // SAFETY: the scratch is this worker's.
         let memory = unsafe { memory.part(worker * scratch.size()..(worker + 1) * scratch.size()) };
-        let block = Block {
-            filter,
-            isa: machine.isa,
-            windows: &windows,
-            weights,
-            epilogue,
-            sizes,
-            rows,
-            panels,
-            tile,
-        };
+        let block: Block<'_, TILE, EDGE> =
+            Block { isa: machine.isa, windows: &windows, weights, epilogue, sizes, rows, panels, tile };
         let (transformed, products) = memory.split_at_mut(scratch.points * scratch.windows);
         block.transform_windows(transformed, scratch.windows);
         block.multiply(transformed, products, &scratch);
@@ -131,8 +136,7 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(filter: Filter, rows: usize, inputs: usize, columns: usize) -> Self {
-        let points = filter.points();
+    fn new(points: usize, rows: usize, inputs: usize, columns: usize) -> Self {
         Self { points, windows: rows * inputs + STAGGER, products: rows * columns + STAGGER }
     }
 
@@ -142,8 +146,7 @@ impl Scratch {
 }
 
 /// Some tiles and some panels of a convolution.
-struct Block<'a> {
-    filter: Filter,
+struct Block<'a, const TILE: usize, const EDGE: usize> {
     isa: Isa,
     windows: &'a Windows<'a>,
     weights: &'a PackedMatrix,
@@ -156,7 +159,7 @@ struct Block<'a> {
     tile: usize,
 }
 
-impl Block<'_> {
+impl<const TILE: usize, const EDGE: usize> Block<'_, TILE, EDGE> {
     fn row_tiles(&self) -> impl Iterator<Item = Range<usize>> {
         let end = self.rows.end;
         self.rows.clone().step_by(self.tile).map(move |first| first..end.min(first + self.tile))
@@ -169,10 +172,7 @@ impl Block<'_> {
             let start = (rows.start - self.rows.start) * inputs;
             let transformed = &mut transformed[start..];
             let windows = self.windows;
-            match self.filter {
-                Filter::Two => self.isa.run(TransformWindows::<4> { windows, rows, stride, transformed }),
-                Filter::Four => self.isa.run(TransformWindows::<6> { windows, rows, stride, transformed }),
-            }
+            self.isa.run(TransformWindows::<EDGE> { windows, rows, stride, transformed });
         }
     }
 
@@ -219,28 +219,7 @@ impl Block<'_> {
         for (i, panel) in self.panels.clone().enumerate() {
             let columns = panel * width..self.sizes.outputs.min((panel + 1) * width);
             let products = &products[i * self.rows.len() * width..];
-            match self.filter {
-                Filter::Two => {
-                    self.isa.run(TransformProducts::<2, 4> {
-                        block: self,
-                        columns,
-                        width,
-                        stride,
-                        products,
-                        out,
-                    });
-                }
-                Filter::Four => {
-                    self.isa.run(TransformProducts::<4, 6> {
-                        block: self,
-                        columns,
-                        width,
-                        stride,
-                        products,
-                        out,
-                    });
-                }
-            }
+            self.isa.run(TransformProducts { block: self, columns, width, stride, products, out });
         }
     }
 }
@@ -299,7 +278,7 @@ impl<const EDGE: usize> Kernel for TransformWindows<'_, EDGE> {
 
 /// `A^T m A` and the epilogue for the tiles of a block and the columns of a panel.
 struct TransformProducts<'a, const TILE: usize, const EDGE: usize> {
-    block: &'a Block<'a>,
+    block: &'a Block<'a, TILE, EDGE>,
     columns: Range<usize>,
     /// Columns of a whole panel.
     width: usize,
