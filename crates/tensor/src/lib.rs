@@ -12,6 +12,7 @@ pub mod conformance;
 mod dtype;
 mod error;
 pub mod meter;
+pub mod profile;
 pub mod reference;
 pub mod shapes;
 pub mod timestep;
