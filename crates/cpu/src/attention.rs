@@ -282,6 +282,7 @@ impl HeadTask<'_> {
             let tile = Tile {
                 left: queries.as_ptr(),
                 left_stride: stride,
+                left_next: queries.as_ptr(),
                 right: self.keys[first * head_size..(first + panel) * head_size].as_ptr(),
                 ahead: queries.as_ptr(),
                 inner: head_size,
@@ -307,6 +308,7 @@ impl HeadTask<'_> {
                 let tile = Tile {
                     left: scores[row * lanes..].as_ptr(),
                     left_stride: stride,
+                    left_next: scores.as_ptr(),
                     right: values[..count * group.len() * lanes].as_ptr(),
                     ahead: scores.as_ptr(),
                     inner: count,

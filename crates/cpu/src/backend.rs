@@ -2,7 +2,7 @@
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::elementwise::{self, Pointwise};
-use crate::gemm::{Epilogue, Machine, MatrixRows, MatrixSizes, PackedMatrix, multiply};
+use crate::gemm::{Epilogue, Machine, MatrixRows, MatrixSizes, Order, PackedMatrix, multiply};
 use crate::isa::{Isa, IsaName};
 use crate::norm::{self, Affine};
 use crate::pool::ThreadPool;
@@ -122,9 +122,8 @@ impl Backend for CpuBackend {
         bias: Option<&WeightView<'_>>,
     ) -> Result<CpuLinear, TensorError> {
         let [columns, inner] = shapes::linear_weight(weight, bias)?;
-        let sizes = MatrixSizes { parts: 1, inner, columns };
-        let copy = |stored: &[f32], row: &mut [f32]| row.copy_from_slice(stored);
-        let matrix = PackedMatrix::new(self.tools(), sizes, weight, bias, &copy)?;
+        let sizes = MatrixSizes { inner, taps: 1, columns };
+        let matrix = PackedMatrix::new(self.tools(), sizes, weight, bias, Order::AsStored)?;
         Ok(CpuLinear { matrix })
     }
 
@@ -135,15 +134,10 @@ impl Backend for CpuBackend {
         config: Conv2dConfig,
     ) -> Result<CpuConv2d, TensorError> {
         let sizes = shapes::conv2d_weight(weight, bias, config)?;
-        let filter = match self.convolution {
-            ConvolutionMethod::Direct => None,
-            ConvolutionMethod::Winograd => winograd::filter(sizes, config),
-        };
-        let matrix = match filter {
-            None => conv::prepare(self.tools(), sizes, weight, bias)?,
-            Some(filter) => winograd::prepare(filter, self.tools(), sizes, weight, bias)?,
-        };
-        Ok(CpuConv2d { matrix, sizes, config, filter })
+        let filtered = self.convolution == ConvolutionMethod::Winograd && winograd::suits(sizes, config);
+        let prepare = if filtered { winograd::prepare } else { conv::prepare };
+        let matrix = prepare(self.tools(), sizes, weight, bias)?;
+        Ok(CpuConv2d { matrix, sizes, config, filtered })
     }
 
     fn prepare_norm(&self, scale: &WeightView<'_>, shift: &WeightView<'_>) -> Result<CpuNorm, TensorError> {
@@ -221,10 +215,8 @@ impl Backend for CpuBackend {
         };
         let how = (weights.config, args.padding_mode);
         let (machine, x, matrix) = (self.machine(), x.elements(), &weights.matrix);
-        self.tensor(sizes.shape(), |out| match weights.filter {
-            None => conv::conv2d(machine, x, matrix, &sizes, how, epilogue, out),
-            Some(filter) => winograd::conv2d(machine, x, (filter, matrix), &sizes, how, epilogue, out),
-        })
+        let compute = if weights.filtered { winograd::conv2d } else { conv::conv2d };
+        self.tensor(sizes.shape(), |out| compute(machine, x, matrix, &sizes, how, epilogue, out))
     }
 
     fn group_norm(

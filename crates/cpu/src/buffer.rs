@@ -78,6 +78,18 @@ impl Buffer {
         Ok(Self { storage: Some(Storage::allocate(lines)?), length, lines, home: None })
     }
 
+    /// The same memory as twice as many elements of half the width.
+    pub(crate) fn halves(&self) -> &[u16] {
+        // SAFETY: every bit pattern is a `u16`, whose alignment is less, and twice as many take the same memory.
+        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), 2 * self.length) }
+    }
+
+    /// As [`halves`](Self::halves).
+    pub(crate) fn halves_mut(&mut self) -> &mut [u16] {
+        // SAFETY: as in `halves`; every bit pattern is an `f32`, too, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), 2 * self.length) }
+    }
+
     /// Bytes occupied.
     pub(crate) fn bytes(&self) -> usize {
         self.lines * size_of::<Line>()

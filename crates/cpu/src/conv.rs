@@ -4,7 +4,9 @@
 //! pixel, or zeros beyond the border. Channels-last, such a row is a few contiguous pieces, so that gathering it into
 //! the product's packed tiles costs little more than reading it, and the full matrix ("im2col") never exists.
 
-use crate::gemm::{Epilogue, LeftRows, Machine, MatrixRows, MatrixSizes, PackedMatrix, Spread, multiply};
+use crate::gemm::{
+    Epilogue, LeftRows, Machine, MatrixRows, MatrixSizes, Order, PackedMatrix, Spread, multiply,
+};
 use crate::isa::Isa;
 use crate::pool::ThreadPool;
 use crate::simd::MAX_LANES;
@@ -21,14 +23,8 @@ pub(crate) fn prepare(
     bias: Option<&WeightView<'_>>,
 ) -> Result<PackedMatrix, TensorError> {
     let taps = height * width;
-    let sizes = MatrixSizes { parts: 1, inner: taps * inputs, columns };
-    PackedMatrix::new(tools, sizes, weight, bias, &|stored, row| {
-        for (tap, row) in row.chunks_exact_mut(inputs).enumerate() {
-            for (element, stored) in row.iter_mut().zip(stored.chunks_exact(taps)) {
-                *element = stored[tap];
-            }
-        }
-    })
+    let sizes = MatrixSizes { inner: taps * inputs, taps: 1, columns };
+    PackedMatrix::new(tools, sizes, weight, bias, Order::TapsFirst(taps))
 }
 
 /// `out = epilogue(conv(x))`, with `weights` from [`prepare`].

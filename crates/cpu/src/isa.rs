@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub enum IsaName {
     /// AVX-512F (x86-64).
     Avx512,
-    /// AVX2 with FMA (x86-64).
+    /// AVX2 with FMA and F16C (x86-64).
     Avx2,
     /// What the compiler's baseline target has.
     Portable,
@@ -54,7 +54,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             IsaName::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            IsaName::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            IsaName::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
             #[cfg(not(target_arch = "x86_64"))]
             IsaName::Avx512 | IsaName::Avx2 => false,
             IsaName::Portable => true,
@@ -108,16 +112,16 @@ impl Isa {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma")]
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function is compiled for AVX-512F, and runs only where there is one.
     kernel.run(unsafe { crate::simd::avx512::Avx512::new() })
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: this function is compiled for AVX2 and FMA, and runs only where there are both.
+    // SAFETY: this function is compiled for AVX2, FMA and F16C, and runs only where they are.
     kernel.run(unsafe { crate::simd::avx2::Avx2::new() })
 }
 

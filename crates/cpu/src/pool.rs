@@ -219,17 +219,17 @@ impl Drop for ThreadPool {
 }
 
 /// A slice of which each task writes its own part.
-pub(crate) struct Disjoint<'a> {
-    start: *mut f32,
+pub(crate) struct Disjoint<'a, T = f32> {
+    start: *mut T,
     length: usize,
-    slice: std::marker::PhantomData<&'a mut [f32]>,
+    slice: std::marker::PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the parts that threads hold at the same time do not overlap, as `part` demands.
-unsafe impl Sync for Disjoint<'_> {}
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
-impl<'a> Disjoint<'a> {
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+impl<'a, T> Disjoint<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: std::marker::PhantomData }
     }
 
@@ -238,7 +238,7 @@ impl<'a> Disjoint<'a> {
     /// # Safety
     /// No other part that is alive may overlap it.
     #[expect(clippy::mut_from_ref, reason = "parts do not overlap, which the caller vouches for")]
-    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.length, "part {range:?} of {}", self.length);
         // SAFETY: the range is inside the slice, and nobody else's.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
@@ -246,7 +246,7 @@ impl<'a> Disjoint<'a> {
 
     /// Where elements `range` start, for a kernel that writes some of them. It may be used for as long as the slice is
     /// borrowed.
-    pub(crate) fn pointer(&self, range: Range<usize>) -> *mut f32 {
+    pub(crate) fn pointer(&self, range: Range<usize>) -> *mut T {
         assert!(range.start <= range.end && range.end <= self.length, "part {range:?} of {}", self.length);
         // SAFETY: the range is inside the slice.
         unsafe { self.start.add(range.start) }

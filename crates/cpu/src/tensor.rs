@@ -2,7 +2,6 @@
 
 use crate::buffer::Buffer;
 use crate::gemm::PackedMatrix;
-use crate::winograd::Filter;
 use impasto_tensor::Conv2dConfig;
 use impasto_tensor::meter::CountedBytes;
 use std::fmt;
@@ -58,8 +57,8 @@ pub struct CpuConv2d {
     /// `[out, in, kernel height, kernel width]`.
     pub(crate) sizes: [usize; 4],
     pub(crate) config: Conv2dConfig,
-    /// The minimal filter that the weights are transformed for; the direct sum if `None`.
-    pub(crate) filter: Option<Filter>,
+    /// Whether the weights are packed for minimal filtering.
+    pub(crate) filtered: bool,
 }
 
 /// How a convolution is computed.
@@ -67,8 +66,7 @@ pub struct CpuConv2d {
 pub enum ConvolutionMethod {
     /// The sum of the definition.
     Direct,
-    /// Minimal filtering where the layer allows it, else the direct sum. It takes a third to a half of the time, and its
-    /// weights two to four times the memory.
+    /// Minimal filtering where the layer allows it, else the direct sum. It takes a third to a half of the time.
     #[default]
     Winograd,
 }

@@ -9,7 +9,9 @@ mod pack;
 mod tile;
 
 pub(crate) use epilogue::Epilogue;
-pub(crate) use pack::{LeftRows, MatrixRows, MatrixSizes, PackedMatrix, Spread, inner_blocks};
+pub(crate) use pack::{
+    Brain, Half, LeftRows, MatrixRows, MatrixSizes, Order, PackedMatrix, Panel, Single, Spread, Stored,
+};
 pub(crate) use tile::{MAX_VECTORS, PANEL_VECTORS, Tile, tile_rows};
 
 use crate::buffer::BufferPool;
@@ -52,17 +54,21 @@ pub(crate) fn multiply(
     }
     let tile = tile_rows(machine.isa, PANEL_VECTORS);
     let cut = Cut::new(rows.div_ceil(tile), weights, tile, MOST_TILES, machine.threads.threads());
-    let scratch_size = cut.most_tiles() * tile * pack::inner_block(weights.sizes.inner);
+    let inner_block = weights.sizes.block();
+    let (left_size, right_size) =
+        (cut.most_tiles() * tile * inner_block, inner_block * weights.panel_width());
+    let scratch_size = left_size + right_size;
     let mut scratch = machine.buffers.take(machine.threads.threads() * scratch_size)?;
     let (scratch, out) = (Disjoint::new(&mut scratch), Disjoint::new(out));
     machine.threads.run(cut.tasks(), &|worker, task| {
         let (tiles, panels) = cut.task(task);
         let rows = tiles.start * tile..rows.min(tiles.end * tile);
         // SAFETY: the scratch is this worker's.
-        let packed = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
+        let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
+        let (packed, widened) = scratch.split_at_mut(left_size);
         let block = Block { isa: machine.isa, left, weights, epilogue, rows, panels, tile };
         // SAFETY: no other task has these rows and panels.
-        unsafe { block.multiply(packed, &out) };
+        unsafe { block.multiply(packed, widened, &out) };
     })
 }
 
@@ -85,9 +91,8 @@ impl Cut {
         threads: usize,
     ) -> Self {
         let panels = weights.panels();
-        let products = (tiles * tile * weights.sizes.parts)
-            .saturating_mul(weights.sizes.inner)
-            .saturating_mul(weights.sizes.columns);
+        let products =
+            (tiles * tile).saturating_mul(weights.sizes.inner).saturating_mul(weights.sizes.columns);
         let fewest = tiles.div_ceil(most);
         let wanted = if products < SMALL || threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
         let most_panel_parts = (panels / FEWEST_PANELS).max(1);
@@ -111,11 +116,6 @@ impl Cut {
     /// Tiles of the largest task.
     pub(crate) fn most_tiles(&self) -> usize {
         self.tiles.div_ceil(self.tile_parts)
-    }
-
-    /// Panels of the largest task.
-    pub(crate) fn most_panels(&self) -> usize {
-        self.panels.div_ceil(self.panel_parts)
     }
 
     /// Tiles and panels of a task. Tasks of the same panels follow each other.
@@ -143,16 +143,19 @@ impl<L: LeftRows> Block<'_, L> {
     ///
     /// # Safety
     /// Nobody else may use the block's part of `out`.
-    unsafe fn multiply(&self, packed: &mut [f32], out: &Disjoint<'_>) {
-        for inner in pack::inner_blocks(self.weights.sizes.inner) {
+    unsafe fn multiply(&self, packed: &mut [f32], widened: &mut [f32], out: &Disjoint<'_>) {
+        for inner in self.weights.sizes.blocks() {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
             for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
                 self.left.pack(self.isa, rows, inner.clone(), packed);
             }
             for panel in self.panels.clone() {
+                let stored = self.weights.panel(&inner, panel);
+                let right = stored.widened(self.isa, widened);
                 for (i, (rows, packed)) in self.tiles().zip(packed.chunks_exact(tile_size)).enumerate() {
+                    let operands = (packed, right, stored.ahead(i, inner.len(), packed));
                     // SAFETY: the tile is part of the block.
-                    unsafe { self.tile((i, rows), &inner, panel, packed, out) };
+                    unsafe { self.tile(rows, &inner, panel, operands, out) };
                 }
             }
         }
@@ -169,24 +172,25 @@ impl<L: LeftRows> Block<'_, L> {
     /// Nobody else may use the tile's part of `out`.
     unsafe fn tile(
         &self,
-        (index, rows): (usize, Range<usize>),
+        rows: Range<usize>,
         inner: &Range<usize>,
         panel: usize,
-        left: &[f32],
+        (left, right, ahead): (&[f32], &[f32], *const f32),
         out: &Disjoint<'_>,
     ) {
         let (columns, width) = (self.weights.sizes.columns, self.weights.panel_width());
         let first = panel * width;
         let here = width.min(columns - first);
-        let right = self.weights.panel(0, inner, panel);
         let accumulate = inner.start > 0;
         // SAFETY: each row's piece belongs to the tile, and the pieces of two rows do not overlap.
         let piece = |row: usize| unsafe { out.part(row * columns + first..row * columns + first + here) };
         let tile = |out, row_stride| Tile {
             left: left.as_ptr(),
             left_stride: rows.len() * width / PANEL_VECTORS,
+            // The tiles lie behind each other.
+            left_next: left.as_ptr_range().end,
             right: right.as_ptr(),
-            ahead: Tile::ahead(right, index),
+            ahead,
             inner: inner.len(),
             out,
             row_stride,

@@ -4,46 +4,178 @@ use super::tile::PANEL_VECTORS;
 use crate::buffer::Buffer;
 use crate::isa::Isa;
 use crate::pool::{Disjoint, ThreadPool};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 use impasto_tensor::meter::{ByteMeter, CountedBytes};
-use impasto_tensor::{TensorError, WeightView};
+use impasto_tensor::{DType, TensorError, WeightView};
 use std::ops::Range;
 
 /// The most products that are summed in registers before they are added to the result. Short chains also keep the
 /// rounding error down.
 const INNER_BLOCK: usize = 384;
+/// The same where kernels are transformed block by block: the transformed block stays in the second-level cache.
+const KERNEL_BLOCK: usize = 128;
 
-/// How many products are summed in one go where `inner` are to be summed in all: a function of `inner` alone, so that
-/// the order of a sum is fixed. A multiple of every vector's length.
-pub(crate) fn inner_block(inner: usize) -> usize {
-    let blocks = inner.div_ceil(INNER_BLOCK).max(1);
-    inner.div_ceil(blocks).next_multiple_of(crate::simd::MAX_LANES)
-}
-
-/// The blocks that `inner` products are summed in.
-pub(crate) fn inner_blocks(inner: usize) -> impl Iterator<Item = Range<usize>> {
-    let block = inner_block(inner);
-    (0..inner).step_by(block).map(move |first| first..inner.min(first + block))
+/// How many of `inner` things are taken in one go, `most` at the most: as evenly as can be, so that the order of a sum is
+/// fixed by its length. A multiple of every vector's length.
+fn even_block(inner: usize, most: usize) -> usize {
+    let blocks = inner.div_ceil(most).max(1);
+    inner.div_ceil(blocks).next_multiple_of(MAX_LANES)
 }
 
 /// Sizes of a [`PackedMatrix`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MatrixSizes {
-    /// Matrices.
-    pub(crate) parts: usize,
-    /// Rows of each.
+    /// Rows: products that an element of the result is the sum of, or input channels where there are `taps`.
     pub(crate) inner: usize,
-    /// Columns of each.
+    /// Elements of a column that stay together in each row: 1, or the taps of a kernel to be transformed.
+    pub(crate) taps: usize,
+    /// Columns.
     pub(crate) columns: usize,
 }
 
-/// One or more matrices `[inner, columns]` cut into panels, with the bias of the columns.
+impl MatrixSizes {
+    /// Rows of the largest block.
+    pub(crate) fn block(&self) -> usize {
+        even_block(self.inner, if self.taps == 1 { INNER_BLOCK } else { KERNEL_BLOCK })
+    }
+
+    /// The blocks of rows whose products are summed in one go.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (inner, block) = (self.inner, self.block());
+        (0..inner).step_by(block).map(move |first| first..inner.min(first + block))
+    }
+}
+
+/// Which of a column's stored elements is the `i`th of the packed ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Order {
+    /// The `i`th.
+    AsStored,
+    /// Stored are this many taps for each input, wanted the inputs for each tap.
+    TapsFirst(usize),
+}
+
+impl Order {
+    fn stored(self, i: usize, length: usize) -> usize {
+        match self {
+            Self::AsStored => i,
+            Self::TapsFirst(taps) => {
+                let inputs = length / taps;
+                i % inputs * taps + i / inputs
+            }
+        }
+    }
+}
+
+/// Where packed elements are, and how wide. Halves are kept as they came, and widened block by block, which is exact.
+#[derive(Debug)]
+enum Elements {
+    F32(Buffer),
+    F16(Buffer),
+    BF16(Buffer),
+}
+
+/// Some elements of a [`PackedMatrix`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Panel<'a> {
+    F32(&'a [f32]),
+    F16(&'a [u16]),
+    BF16(&'a [u16]),
+}
+
+impl<'a> Panel<'a> {
+    /// The elements in single precision: where they are, or else in `scratch`.
+    pub(crate) fn widened(self, isa: Isa, scratch: &'a mut [f32]) -> &'a [f32] {
+        match self {
+            Self::F32(elements) => elements,
+            Self::F16(halves) | Self::BF16(halves) => {
+                let wide = &mut scratch[..halves.len()];
+                isa.run(Widen { panel: self, wide });
+                wide
+            }
+        }
+    }
+
+    /// What the `i`th tile that uses these elements asks for, `lines` of it: the elements behind them, shared out among the
+    /// first tiles; then `otherwise`, which is near.
+    pub(crate) fn ahead(self, i: usize, lines: usize, otherwise: &[f32]) -> *const f32 {
+        let (start, all) = match self {
+            Self::F32(elements) => (elements.as_ptr(), elements.len() / MAX_LANES),
+            Self::F16(halves) | Self::BF16(halves) => (halves.as_ptr().cast(), halves.len() / 2 / MAX_LANES),
+        };
+        if i * lines < all { start.wrapping_add((all + i * lines) * MAX_LANES) } else { otherwise.as_ptr() }
+    }
+}
+
+/// How elements are stored, for kernels that read them.
+pub(crate) trait Stored {
+    /// Their bits.
+    type Bits: Copy;
+
+    /// Reads a vector of them.
+    ///
+    /// # Safety
+    /// `LANES` elements must be readable at `from`.
+    unsafe fn load<S: Simd>(s: S, from: *const Self::Bits) -> S::F;
+}
+
+/// `f32`.
+pub(crate) struct Single;
+/// IEEE 754 halves.
+pub(crate) struct Half;
+/// Upper halves of `f32`.
+pub(crate) struct Brain;
+
+macro_rules! stored {
+    ($($name:ident: $bits:ty = $load:ident),*) => {
+        $(impl Stored for $name {
+            type Bits = $bits;
+
+            #[inline(always)]
+            unsafe fn load<S: Simd>(s: S, from: *const $bits) -> S::F {
+                // SAFETY: the caller vouches for the address.
+                unsafe { s.$load(from) }
+            }
+        })*
+    };
+}
+
+stored!(Single: f32 = load, Half: u16 = load_f16, Brain: u16 = load_bf16);
+
+/// Widens halves.
+struct Widen<'a> {
+    panel: Panel<'a>,
+    wide: &'a mut [f32],
+}
+
+impl Kernel for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match self.panel {
+            Panel::F32(elements) => self.wide.copy_from_slice(elements),
+            Panel::F16(halves) => widen::<S, Half>(s, halves, self.wide),
+            Panel::BF16(halves) => widen::<S, Brain>(s, halves, self.wide),
+        }
+    }
+}
+
+#[inline(always)]
+fn widen<S: Simd, E: Stored>(s: S, stored: &[E::Bits], wide: &mut [f32]) {
+    for (from, to) in stored.chunks_exact(S::LANES).zip(wide.chunks_exact_mut(S::LANES)) {
+        // SAFETY: the piece has LANES elements.
+        s.write(to, unsafe { E::load(s, from.as_ptr()) });
+    }
+}
+
+/// A matrix `[inner, columns]` cut into panels, with the bias of the columns.
 ///
-/// For each matrix, for each block of `inner`, for each panel, for each `k` of the block: the panel's columns, padded
-/// with zeros.
+/// For each block of `inner`, for each panel, for each `k` of the block, for each tap: the panel's columns, padded with
+/// zeros.
 #[derive(Debug)]
 pub(crate) struct PackedMatrix {
-    elements: Buffer,
+    elements: Elements,
     bias: Option<Buffer>,
     pub(crate) sizes: MatrixSizes,
     /// Columns of a panel.
@@ -52,61 +184,44 @@ pub(crate) struct PackedMatrix {
 }
 
 impl PackedMatrix {
-    /// Packs `weight`, `[columns, ..]`. `arrange` puts the stored elements of a column in the order `[parts, inner]`.
+    /// Packs `weight`, `[columns, ..]`, whose columns are stored one after the other. Half precision stays.
     pub(crate) fn new(
         (isa, pool, meter): (Isa, &ThreadPool, &ByteMeter),
         sizes: MatrixSizes,
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
-        arrange: &(dyn Fn(&[f32], &mut [f32]) + Sync),
+        order: Order,
     ) -> Result<Self, TensorError> {
-        let MatrixSizes { parts, inner, columns } = sizes;
         let width = isa.lanes() * PANEL_VECTORS;
-        let panels = columns.div_ceil(width);
+        let layout = Layout { sizes, width };
         let too_large = || TensorError::OutOfMemory { bytes: usize::MAX };
-        let row = parts.checked_mul(inner).ok_or_else(too_large)?;
-        let size = (panels * width).checked_mul(row).ok_or_else(too_large)?;
-        let mut elements = Buffer::zeros(size)?;
-        // The arranged columns of a panel, and one column as it is stored.
-        let stored = weight.len() / columns.max(1);
-        let scratch_size =
-            width.checked_mul(row).and_then(|rows| rows.checked_add(stored)).ok_or_else(too_large)?;
-        let mut scratch = Buffer::zeros(pool.threads().checked_mul(scratch_size).ok_or_else(too_large)?)?;
-        let matrix = Layout { sizes, width };
-        {
-            let (elements, scratch) = (Disjoint::new(&mut elements), Disjoint::new(&mut scratch));
-            pool.run(panels, &|worker, panel| {
-                // SAFETY: the scratch is this worker's.
-                let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
-                let (rows, as_stored) = scratch.split_at_mut(width * row);
-                let columns = panel * width..columns.min((panel + 1) * width);
-                let rows = &mut rows[..columns.len() * row];
-                for (column, row) in columns.zip(rows.chunks_exact_mut(row)) {
-                    weight.copy_to_f32(column * stored, as_stored);
-                    arrange(as_stored, row);
-                }
-                for (part, block) in
-                    (0..parts).flat_map(|part| inner_blocks(inner).map(move |block| (part, block)))
-                {
-                    // SAFETY: the panel is this task's.
-                    let packed = unsafe { elements.part(matrix.place(part, &block, panel)) };
-                    for (k, packed) in block.zip(packed.chunks_exact_mut(width)) {
-                        for (packed, row) in packed.iter_mut().zip(rows.chunks_exact(row)) {
-                            *packed = row[part * inner + k];
-                        }
-                    }
-                }
-            })?;
-        }
+        let row = sizes.taps.checked_mul(sizes.inner).ok_or_else(too_large)?;
+        let size = (layout.panels() * width).checked_mul(row).ok_or_else(too_large)?;
+        let dtype = weight.dtype();
+        let elements = if matches!(dtype, DType::F16 | DType::BF16) {
+            let mut halves = Buffer::zeros(size.div_ceil(2))?;
+            let read = |from: usize, to: &mut [u16]| {
+                let (stored, _) = weight.bytes().as_chunks::<2>();
+                let stored = &stored[from..from + to.len()];
+                to.iter_mut().zip(stored).for_each(|(to, stored)| *to = u16::from_le_bytes(*stored));
+            };
+            pack(pool, &layout, order, halves.halves_mut(), &read)?;
+            if dtype == DType::F16 { Elements::F16(halves) } else { Elements::BF16(halves) }
+        } else {
+            let mut wide = Buffer::zeros(size)?;
+            pack(pool, &layout, order, &mut wide, &|from, to| weight.copy_to_f32(from, to))?;
+            Elements::F32(wide)
+        };
         let bias = match bias {
             Some(view) => {
-                let mut bias = Buffer::zeros(columns)?;
+                let mut bias = Buffer::zeros(sizes.columns)?;
                 view.copy_to_f32(0, &mut bias);
                 Some(bias)
             }
             None => None,
         };
-        let bytes = elements.bytes() + bias.as_ref().map_or(0, Buffer::bytes);
+        let (Elements::F32(buffer) | Elements::F16(buffer) | Elements::BF16(buffer)) = &elements;
+        let bytes = buffer.bytes() + bias.as_ref().map_or(0, Buffer::bytes);
         Ok(Self { elements, bias, sizes, width, _counted: meter.count(bytes) })
     }
 
@@ -117,7 +232,7 @@ impl PackedMatrix {
 
     /// Number of panels.
     pub(crate) fn panels(&self) -> usize {
-        self.sizes.columns.div_ceil(self.width)
+        self.layout().panels()
     }
 
     /// The bias of each column.
@@ -125,25 +240,67 @@ impl PackedMatrix {
         self.bias.as_deref()
     }
 
-    /// One panel of a matrix for one block of products: `[block, panel width]`.
-    pub(crate) fn panel(&self, part: usize, block: &Range<usize>, panel: usize) -> &[f32] {
-        &self.elements[Layout { sizes: self.sizes, width: self.width }.place(part, block, panel)]
+    /// One panel for one block of products: `[block, taps, panel width]`.
+    pub(crate) fn panel(&self, block: &Range<usize>, panel: usize) -> Panel<'_> {
+        let place = self.layout().place(block, panel);
+        match &self.elements {
+            Elements::F32(buffer) => Panel::F32(&buffer[place]),
+            Elements::F16(buffer) => Panel::F16(&buffer.halves()[place]),
+            Elements::BF16(buffer) => Panel::BF16(&buffer.halves()[place]),
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { sizes: self.sizes, width: self.width }
     }
 }
 
 /// Where things lie among the packed elements.
+#[derive(Clone, Copy)]
 struct Layout {
     sizes: MatrixSizes,
     width: usize,
 }
 
 impl Layout {
-    fn place(&self, part: usize, block: &Range<usize>, panel: usize) -> Range<usize> {
-        let MatrixSizes { inner, columns, .. } = self.sizes;
-        let panels = columns.div_ceil(self.width);
-        let start = ((part * inner + block.start) * panels + panel * block.len()) * self.width;
-        start..start + block.len() * self.width
+    fn panels(&self) -> usize {
+        self.sizes.columns.div_ceil(self.width)
     }
+
+    fn place(&self, block: &Range<usize>, panel: usize) -> Range<usize> {
+        let row = self.width * self.sizes.taps;
+        let start = (block.start * self.panels() + panel * block.len()) * row;
+        start..start + block.len() * row
+    }
+}
+
+/// Fills `packed` with elements that `read(start, to)` gives.
+fn pack<T: Copy + Default + Send>(
+    pool: &ThreadPool,
+    layout: &Layout,
+    order: Order,
+    packed: &mut [T],
+    read: &(dyn Fn(usize, &mut [T]) + Sync),
+) -> Result<(), TensorError> {
+    let &Layout { sizes, width } = layout;
+    let MatrixSizes { inner, taps, columns } = sizes;
+    let length = inner * taps;
+    let packed = Disjoint::new(packed);
+    pool.run(layout.panels(), &|_, panel| {
+        let columns = panel * width..columns.min((panel + 1) * width);
+        let mut stored = vec![T::default(); columns.len() * length];
+        read(columns.start * length, &mut stored);
+        for block in sizes.blocks() {
+            // SAFETY: the panel is this task's.
+            let packed = unsafe { packed.part(layout.place(&block, panel)) };
+            for (i, packed) in (block.start * taps..).zip(packed.chunks_exact_mut(width)) {
+                let stored = &stored[order.stored(i, length)..];
+                for (packed, &element) in packed.iter_mut().zip(stored.iter().step_by(length)) {
+                    *packed = element;
+                }
+            }
+        }
+    })
 }
 
 /// The left side of a product: rows that can be packed piece by piece.
@@ -197,7 +354,7 @@ mod tests {
     #[test]
     fn blocks_are_even_and_depend_on_the_length_alone() {
         for (inner, block) in [(1, 16), (320, 320), (384, 384), (385, 208), (2880, 368), (1280, 320)] {
-            assert_eq!(inner_block(inner), block, "{inner}");
+            assert_eq!(even_block(inner, 384), block, "{inner}");
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Tile {
     pub(crate) left: *const f32,
     /// Elements from one group of `L` values of `k` to the next.
     pub(crate) left_stride: usize,
+    /// Left side of the tile that is computed next, to be asked for towards the end. Any address.
+    pub(crate) left_next: *const f32,
     /// Right side: vector `v` for `k` at `(k * V + v) * L`.
     pub(crate) right: *const f32,
     /// What will be the right side soon: a line of it is asked for with each `k`. Any address.
@@ -42,12 +44,6 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
-    /// What the `i`th tile that uses a panel asks for: the panel behind it, shared out among the first tiles.
-    pub(crate) fn ahead(panel: &[f32], i: usize) -> *const f32 {
-        let lines = panel.len() / PANEL_VECTORS;
-        if i < PANEL_VECTORS { panel.as_ptr().wrapping_add(panel.len() + i * lines) } else { panel.as_ptr() }
-    }
-
     /// Computes `rows` by `vectors` vectors.
     ///
     /// # Safety
@@ -83,6 +79,7 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
         let Tile {
             mut left,
             left_stride,
+            left_next,
             mut right,
             mut ahead,
             inner,
@@ -99,10 +96,11 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
         }
         // SAFETY: the loops stay within what `Tile::compute` demands: `inner` values of `k`, ROWS rows, VECTORS vectors.
         unsafe {
-            for _ in 0..inner / S::LANES {
+            for groups_left in (0..inner / S::LANES).rev() {
+                let next = if groups_left == 0 { left_next } else { left.wrapping_add(left_stride) };
                 for k in 0..S::LANES {
                     // The rows of the next group: as many lines as there are rows.
-                    s.prefetch(left.wrapping_add(left_stride + k * S::LANES));
+                    s.prefetch(next.wrapping_add(k * S::LANES));
                     s.prefetch_far(ahead.wrapping_add(k * MAX_LANES));
                     step(s, &mut sums, left.add(k), right.add(k * VECTORS * S::LANES));
                 }

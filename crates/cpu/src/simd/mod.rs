@@ -27,6 +27,16 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// They must be readable.
     unsafe fn load(self, from: *const f32) -> Self::F;
+    /// The `LANES` IEEE 754 halves at `from`, widened.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load_f16(self, from: *const u16) -> Self::F;
+    /// The `LANES` upper halves of `f32` at `from`, widened.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load_bf16(self, from: *const u16) -> Self::F;
     /// Writes `LANES` elements at `to`, at any alignment.
     ///
     /// # Safety
@@ -150,6 +160,14 @@ mod tests {
             assert_eq!(s.lanes(chosen)[..4], [7.0, 7.0, 8.0, 8.0]);
             let three = s.splat(f32::from_bits(3));
             assert_eq!(s.lanes(s.add_to_exponent(s.splat(1.5), three))[last], 12.0);
+            let halves = ramp.iter().map(|&x| half::f16::from_f32(x / 8.0).to_bits()).collect::<Vec<_>>();
+            // SAFETY: there are MAX_LANES halves.
+            let wide = s.lanes(unsafe { s.load_f16(halves.as_ptr()) });
+            assert!(wide[..S::LANES].iter().zip(&ramp).all(|(&x, &y)| x == y / 8.0), "{wide:?}");
+            let halves = ramp.iter().map(|&x| (x.to_bits() >> 16) as u16).collect::<Vec<_>>();
+            // SAFETY: as above.
+            let wide = s.lanes(unsafe { s.load_bf16(halves.as_ptr()) });
+            assert_eq!(wide[..S::LANES], ramp[..S::LANES]);
             s.prefetch(ramp.as_ptr());
             s.prefetch_far(ramp.as_ptr());
 

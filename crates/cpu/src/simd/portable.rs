@@ -1,6 +1,7 @@
 //! Vectors of 4 in plain Rust, which every compiler turns into the vectors of its baseline target.
 
 use super::Simd;
+use half::f16;
 
 /// Needs no proof.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,19 @@ impl Simd for Portable {
     unsafe fn load(self, from: *const f32) -> Lanes {
         // SAFETY: the caller vouches for the address.
         Lanes(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const u16) -> Lanes {
+        // SAFETY: the caller vouches for the address.
+        Lanes(unsafe { from.cast::<[u16; 4]>().read_unaligned() }.map(|bits| f16::from_bits(bits).to_f32()))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16) -> Lanes {
+        // SAFETY: the caller vouches for the address.
+        let halves = unsafe { from.cast::<[u16; 4]>().read_unaligned() };
+        Lanes(halves.map(|bits| f32::from_bits(u32::from(bits) << 16)))
     }
 
     #[inline(always)]

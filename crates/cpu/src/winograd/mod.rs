@@ -1,16 +1,19 @@
-//! 3 x 3 convolutions by minimal filtering, F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3) of Lavin and Gray (2016).
+//! 3 x 3 convolutions by minimal filtering, F(4 x 4, 3 x 3) of Lavin and Gray (2016).
 //!
-//! The output is cut into tiles of 2 x 2 or 4 x 4 pixels. Each tile's window, two pixels larger, is transformed
-//! (`B^T d B`), as are the kernels when they are prepared (`G g G^T`); the convolution is then one product for each of the
-//! window's 16 or 36 points, and the tile comes out of `A^T m A`. Where the direct sum takes 9 multiplications for a pixel,
-//! that takes 4 or 2.25. The price is memory: transformed kernels are 16/9 or 4 times as large. The transforms
-//! themselves are in `transform`.
+//! The output is cut into tiles of 4 x 4 pixels. Each tile's window, of 6 x 6 pixels, is transformed (`B^T d B`), and so are
+//! the kernels (`G g G^T`); the convolution is then one product for each of the window's 36 points, and the tile comes out
+//! of `A^T m A`. Where the direct sum takes 9 multiplications for a pixel, that takes 2.25.
+//!
+//! Transformed kernels are four times as large as kernels, and would take longer to come from memory than to be made anew:
+//! they are made block by block where they are needed, and used for as many tiles as there are. The transforms themselves
+//! are in `transform`.
 
 mod transform;
 
 use crate::conv::Windows;
 use crate::gemm::{
-    Cut, Epilogue, Machine, MatrixSizes, PANEL_VECTORS, PackedMatrix, Tile, inner_blocks, tile_rows,
+    Brain, Epilogue, Half, Machine, MatrixSizes, Order, PANEL_VECTORS, PackedMatrix, Panel, Single, Stored,
+    Tile, tile_rows,
 };
 use crate::isa::Isa;
 use crate::pool::{Disjoint, ThreadPool};
@@ -19,65 +22,42 @@ use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::shapes::Conv2dSizes;
 use impasto_tensor::{Conv2dConfig, PaddingMode, TensorError, WeightView};
 use std::ops::Range;
-pub(crate) use transform::Filter;
-use transform::transform_kernel;
+use transform::{EDGE, POINTS, TILE, expand, gather, spread, transpose};
 
-/// The most tile rows of a task: its transformed windows for one point stay in the second-level cache.
-const MOST_ROWS: usize = 18;
+/// Elements that the transformed windows of a group of tiles take, roughly: 24 MB.
+const GROUP: usize = 6 << 20;
+/// The most rows of tiles that share a transformed block of kernels. Their products of a panel, and the block, stay in the
+/// second-level cache.
+const SHARING: usize = 6;
+/// Channels of a window that a task transforms.
+const CHANNELS: usize = 320;
+/// Taps of a kernel.
+const TAPS: usize = 9;
 /// Keeps the points' parts of the scratch from starting at the same place of a cache.
 const STAGGER: usize = 5 * MAX_LANES;
 
-/// The most input times output channels of a layer that is filtered with 4 x 4 tiles, and with 2 x 2 tiles: beyond, the
-/// transformed kernels would take more memory than they are worth. Layers of few channels work on large pictures, so that
-/// their kernels are worth the most. Of Stable Diffusion 1.5's 3 x 3 layers, those beyond the second bound hold 88 % of
-/// the weights and 45 % of the work.
-const MOST_WEIGHTS: [(usize, Filter); 2] = [(640 * 320, Filter::Four), (1280 * 640, Filter::Two)];
-
-/// The filter of a layer of `[out, in, kernel height, kernel width]`, if it has one: a matter of its shape alone.
-pub(crate) fn filter([outputs, inputs, height, width]: [usize; 4], config: Conv2dConfig) -> Option<Filter> {
+/// Whether a layer of `[out, in, kernel height, kernel width]` is computed this way: a matter of its shape alone.
+pub(crate) fn suits([outputs, inputs, height, width]: [usize; 4], config: Conv2dConfig) -> bool {
     // Fewer channels would not fill the vectors of the transforms.
-    let suits = [height, width] == [3, 3]
+    [height, width] == [3, 3]
         && config.stride == 1
         && outputs >= MAX_LANES
-        && inputs.is_multiple_of(MAX_LANES);
-    let fits = |&&(most, _): &&(usize, Filter)| outputs.saturating_mul(inputs) <= most;
-    MOST_WEIGHTS.iter().find(fits).filter(|_| suits).map(|&(_, filter)| filter)
+        && inputs >= MAX_LANES
+        && inputs.is_multiple_of(MAX_LANES)
 }
 
-/// Packs a weight `[outputs, inputs, 3, 3]` as a matrix `[inputs, outputs]` for each point.
+/// Packs a weight `[outputs, inputs, 3, 3]`.
 pub(crate) fn prepare(
-    filter: Filter,
     tools: (Isa, &ThreadPool, &ByteMeter),
     [columns, inner, _, _]: [usize; 4],
     weight: &WeightView<'_>,
     bias: Option<&WeightView<'_>>,
 ) -> Result<PackedMatrix, TensorError> {
-    let sizes = MatrixSizes { parts: filter.points(), inner, columns };
-    PackedMatrix::new(tools, sizes, weight, bias, &|kernels, row| {
-        let (kernels, _) = kernels.as_chunks::<9>();
-        for (input, kernel) in kernels.iter().enumerate() {
-            transform_kernel(filter, kernel, |point, element| row[point * inner + input] = element);
-        }
-    })
+    PackedMatrix::new(tools, MatrixSizes { inner, taps: TAPS, columns }, weight, bias, Order::AsStored)
 }
 
 /// `out = epilogue(conv(x))`, with `weights` from [`prepare`].
 pub(crate) fn conv2d(
-    machine: Machine<'_>,
-    x: &[f32],
-    (filter, weights): (Filter, &PackedMatrix),
-    sizes: &Conv2dSizes,
-    how: (Conv2dConfig, PaddingMode),
-    epilogue: Epilogue<'_>,
-    out: &mut [f32],
-) -> Result<(), TensorError> {
-    match filter {
-        Filter::Two => filtered::<2, 4>(machine, x, weights, sizes, how, epilogue, out),
-        Filter::Four => filtered::<4, 6>(machine, x, weights, sizes, how, epilogue, out),
-    }
-}
-
-fn filtered<const TILE: usize, const EDGE: usize>(
     machine: Machine<'_>,
     x: &[f32],
     weights: &PackedMatrix,
@@ -98,176 +78,192 @@ fn filtered<const TILE: usize, const EDGE: usize>(
     }
     let mut zeros = machine.buffers.take(sizes.inputs)?;
     zeros.fill(0.0);
-    let tile_config = Conv2dConfig { stride: TILE, ..config };
-    let windows = Windows { x, sizes: &tiles, config: tile_config, mode, zeros: &zeros };
-    let tile = tile_rows(machine.isa, PANEL_VECTORS);
-    let threads = machine.threads.threads();
-    let cut = Cut::new(rows.div_ceil(tile), weights, tile, MOST_ROWS, threads);
-    let scratch = Scratch::new(
-        EDGE * EDGE,
-        cut.most_tiles() * tile,
-        sizes.inputs,
-        cut.most_panels() * weights.panel_width(),
-    );
-    let mut memory = machine.buffers.take(threads * scratch.size())?;
-    let (memory, out) = (Disjoint::new(&mut memory), Disjoint::new(out));
-    machine.threads.run(cut.tasks(), &|worker, task| {
-        let (tile_rows, panels) = cut.task(task);
-        let rows = tile_rows.start * tile..rows.min(tile_rows.end * tile);
-        // SAFETY: the scratch is this worker's.
-        let memory = unsafe { memory.part(worker * scratch.size()..(worker + 1) * scratch.size()) };
-        let block: Block<'_, TILE, EDGE> =
-            Block { isa: machine.isa, windows: &windows, weights, epilogue, sizes, rows, panels, tile };
-        let (transformed, products) = memory.split_at_mut(scratch.points * scratch.windows);
-        block.transform_windows(transformed, scratch.windows);
-        block.multiply(transformed, products, &scratch);
-        // SAFETY: no other task has these tiles and panels.
-        unsafe { block.transform_products(products, scratch.products, &out) };
-    })
-}
-
-/// A worker's memory.
-struct Scratch {
-    points: usize,
-    /// Elements of the transformed windows of a task for one point.
-    windows: usize,
-    /// Elements of the products of a task for one point.
-    products: usize,
-}
-
-impl Scratch {
-    fn new(points: usize, rows: usize, inputs: usize, columns: usize) -> Self {
-        Self { points, windows: rows * inputs + STAGGER, products: rows * columns + STAGGER }
+    let config = Conv2dConfig { stride: TILE, ..config };
+    let windows = Windows { x, sizes: &tiles, config, mode, zeros: &zeros };
+    let groups = rows.div_ceil((GROUP / (POINTS * sizes.inputs)).max(1));
+    let layer = Layer { machine, windows, weights, epilogue, sizes };
+    let stride = rows.div_ceil(groups) * sizes.inputs + STAGGER;
+    let mut transformed = machine.buffers.take(POINTS * stride)?;
+    let out = Disjoint::new(out);
+    for group in 0..groups {
+        let rows = group * rows / groups..(group + 1) * rows / groups;
+        if !rows.is_empty() {
+            let group = Group { layer: &layer, tile: even_tile(machine.isa, rows.len()), rows, stride };
+            group.transform_windows(&mut transformed)?;
+            group.multiply(&transformed, &out)?;
+        }
     }
-
-    fn size(&self) -> usize {
-        self.points * (self.windows + self.products)
-    }
+    Ok(())
 }
 
-/// Some tiles and some panels of a convolution.
-struct Block<'a, const TILE: usize, const EDGE: usize> {
-    isa: Isa,
-    windows: &'a Windows<'a>,
+/// Rows of a tile of the products, so that the last has about as many as the others.
+fn even_tile(isa: Isa, rows: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(tile_rows(isa, PANEL_VECTORS)))
+}
+
+/// A convolution.
+struct Layer<'a> {
+    machine: Machine<'a>,
+    windows: Windows<'a>,
     weights: &'a PackedMatrix,
     epilogue: Epilogue<'a>,
     sizes: &'a Conv2dSizes,
-    /// The output tiles, numbered over the whole batch.
-    rows: Range<usize>,
-    panels: Range<usize>,
-    /// Rows of a tile of the products.
-    tile: usize,
 }
 
-impl<const TILE: usize, const EDGE: usize> Block<'_, TILE, EDGE> {
-    fn row_tiles(&self) -> impl Iterator<Item = Range<usize>> {
-        let end = self.rows.end;
-        self.rows.clone().step_by(self.tile).map(move |first| first..end.min(first + self.tile))
+/// Some tiles of a convolution, whose windows are transformed together.
+struct Group<'a> {
+    layer: &'a Layer<'a>,
+    /// The output tiles, numbered over the whole batch. They are the rows of the products.
+    rows: Range<usize>,
+    /// Rows of a tile of the products.
+    tile: usize,
+    /// Elements from one point's transformed windows to the next's.
+    stride: usize,
+}
+
+impl Group<'_> {
+    fn row_tiles(&self) -> usize {
+        self.rows.len().div_ceil(self.tile)
     }
 
-    /// Transforms the windows into the left sides of the products, `stride` elements for each point.
-    fn transform_windows(&self, transformed: &mut [f32], stride: usize) {
-        let inputs = self.sizes.inputs;
-        for rows in self.row_tiles() {
-            let start = (rows.start - self.rows.start) * inputs;
-            let transformed = &mut transformed[start..];
-            let windows = self.windows;
-            self.isa.run(TransformWindows::<EDGE> { windows, rows, stride, transformed });
-        }
+    /// Rows of the `i`th tile of the products.
+    fn rows_of(&self, i: usize) -> Range<usize> {
+        let first = self.rows.start + i * self.tile;
+        first..self.rows.end.min(first + self.tile)
     }
 
-    /// Multiplies, point by point.
-    fn multiply(&self, transformed: &[f32], products: &mut [f32], scratch: &Scratch) {
-        let width = self.weights.panel_width();
+    /// Fills the left sides of the products.
+    fn transform_windows(&self, transformed: &mut [f32]) -> Result<(), TensorError> {
+        let Layer { machine, windows, sizes, .. } = self.layer;
+        let pieces = sizes.inputs.div_ceil(CHANNELS);
+        let transformed = Disjoint::new(transformed);
+        machine.threads.run(self.row_tiles() * pieces, &|_, task| {
+            let (tile, piece) = (task / pieces, task % pieces);
+            let rows = self.rows_of(tile);
+            let channels = piece * CHANNELS..sizes.inputs.min((piece + 1) * CHANNELS);
+            let start = (rows.start - self.rows.start) * sizes.inputs;
+            let last = (POINTS - 1) * self.stride + start + rows.len() * sizes.inputs;
+            let to = transformed.pointer(start..last);
+            machine.isa.run(TransformWindows { windows, rows, channels, stride: self.stride, to });
+        })
+    }
+
+    /// Multiplies and transforms back.
+    fn multiply(&self, transformed: &[f32], out: &Disjoint<'_>) -> Result<(), TensorError> {
+        let Layer { machine, weights, .. } = self.layer;
+        let parts = self.row_tiles().div_ceil(SHARING);
+        let most_rows = self.row_tiles().div_ceil(parts) * self.tile;
+        let width = weights.panel_width();
+        let kernels_size = POINTS * (weights.sizes.block() * width + STAGGER);
+        let scratch_size = kernels_size + POINTS * (most_rows * width + STAGGER);
+        let mut scratch = machine.buffers.take(machine.threads.threads() * scratch_size)?;
+        let scratch = Disjoint::new(&mut scratch);
+        machine.threads.run(parts * weights.panels(), &|worker, task| {
+            // SAFETY: the scratch is this worker's.
+            let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
+            let (kernels, products) = scratch.split_at_mut(kernels_size);
+            let (part, panel) = (task % parts, task / parts);
+            let tiles = part * self.row_tiles() / parts..(part + 1) * self.row_tiles() / parts;
+            let stride = most_rows * width + STAGGER;
+            self.multiply_panel(transformed, tiles.clone(), panel, kernels, (products, stride));
+            let rows = self.rows_of(tiles.start).start..self.rows_of(tiles.end - 1).end;
+            let columns = panel * width..self.layer.sizes.outputs.min((panel + 1) * width);
+            let layer = self.layer;
+            machine.isa.run(TransformProducts { layer, rows, columns, width, stride, products, out });
+        })
+    }
+
+    /// The products of some tiles of rows with a panel, point by point.
+    fn multiply_panel(
+        &self,
+        transformed: &[f32],
+        tiles: Range<usize>,
+        panel: usize,
+        kernels: &mut [f32],
+        (products, products_stride): (&mut [f32], usize),
+    ) {
+        let Layer { machine, weights, sizes, .. } = self.layer;
+        let width = weights.panel_width();
         let lanes = width / PANEL_VECTORS;
-        let inputs = self.sizes.inputs;
-        for (point, products) in products.chunks_exact_mut(scratch.products).enumerate() {
-            let transformed = &transformed[point * scratch.windows..(point + 1) * scratch.windows];
-            for block in inner_blocks(inputs) {
-                for (i, panel) in self.panels.clone().enumerate() {
-                    let right = self.weights.panel(point, &block, panel);
-                    for (index, rows) in self.row_tiles().enumerate() {
-                        let (count, first) = (rows.len(), rows.start - self.rows.start);
-                        let left =
-                            &transformed[first * inputs + block.start * count..][..block.len() * count];
-                        let to = (i * self.rows.len() + first) * width;
-                        let tile = Tile {
-                            left: left.as_ptr(),
-                            left_stride: count * lanes,
-                            right: right.as_ptr(),
-                            ahead: Tile::ahead(right, index),
-                            inner: block.len(),
-                            out: products[to..to + count * width].as_mut_ptr(),
-                            row_stride: width,
-                            vector_stride: lanes,
-                            accumulate: block.start > 0,
-                        };
-                        // SAFETY: the slices hold `count` rows of the block, a whole panel, and `count` whole rows.
-                        unsafe { tile.compute(self.isa, count, PANEL_VECTORS) };
-                    }
-                }
+        let kernels_stride = weights.sizes.block() * width + STAGGER;
+        let first_row = self.rows_of(tiles.start).start;
+        for block in weights.sizes.blocks() {
+            let stored = weights.panel(&block, panel);
+            machine.isa.run(TransformKernels { stored, stride: kernels_stride, width, kernels });
+            let left = |point: usize, tile: usize| {
+                let rows = self.rows_of(tile);
+                let start = (rows.start - self.rows.start) * sizes.inputs + block.start * rows.len();
+                &transformed[point * self.stride + start..][..block.len() * rows.len()]
+            };
+            let mut turns = (0..POINTS)
+                .flat_map(|point| tiles.clone().map(move |tile| (point, tile)))
+                .enumerate()
+                .peekable();
+            while let Some((turn, (point, tile))) = turns.next() {
+                let (right, rows) = (&kernels[point * kernels_stride..], self.rows_of(tile));
+                let count = rows.len();
+                let to = point * products_stride + (rows.start - first_row) * width;
+                let here = left(point, tile);
+                let next = turns.peek().map_or(here, |&(_, (point, tile))| left(point, tile));
+                let tile = Tile {
+                    left: here.as_ptr(),
+                    left_stride: count * lanes,
+                    left_next: next.as_ptr(),
+                    right: right[..block.len() * width].as_ptr(),
+                    ahead: stored.ahead(turn, block.len(), here),
+                    inner: block.len(),
+                    out: products[to..to + count * width].as_mut_ptr(),
+                    row_stride: width,
+                    vector_stride: lanes,
+                    accumulate: block.start > 0,
+                };
+                // SAFETY: the slices hold `count` rows of the block, a whole panel, and `count` whole rows.
+                unsafe { tile.compute(machine.isa, count, PANEL_VECTORS) };
             }
         }
     }
-
-    /// Transforms the products, `stride` elements for each point, into output pixels.
-    ///
-    /// # Safety
-    /// Nobody else may use the block's part of `out`.
-    unsafe fn transform_products(&self, products: &[f32], stride: usize, out: &Disjoint<'_>) {
-        let width = self.weights.panel_width();
-        for (i, panel) in self.panels.clone().enumerate() {
-            let columns = panel * width..self.sizes.outputs.min((panel + 1) * width);
-            let products = &products[i * self.rows.len() * width..];
-            self.isa.run(TransformProducts { block: self, columns, width, stride, products, out });
-        }
-    }
 }
 
-/// `B^T d B` for the windows of one tile of rows.
-struct TransformWindows<'a, const EDGE: usize> {
+/// `B^T d B` for some channels of the windows of one tile of rows.
+struct TransformWindows<'a> {
     windows: &'a Windows<'a>,
     rows: Range<usize>,
+    channels: Range<usize>,
     stride: usize,
-    /// For each point, at distances of `stride`: channel `k` of row `r` at `k / L * rows * L + r * L + k % L`.
-    transformed: &'a mut [f32],
+    /// For each point, at distances of `stride`: channel `k` of row `r` at `k / L * rows * L + r * L + k % L`. The channels'
+    /// part is this caller's.
+    to: *mut f32,
 }
 
-impl<const EDGE: usize> Kernel for TransformWindows<'_, EDGE> {
+impl Kernel for TransformWindows<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let count = self.rows.len();
-        let channels = self.windows.sizes.inputs;
-        let needed = (EDGE * EDGE - 1) * self.stride + count * channels;
-        assert!(self.transformed.len() >= needed && channels.is_multiple_of(S::LANES));
-        let to = self.transformed.as_mut_ptr();
-        for (r, at) in self.windows.positions(self.rows).enumerate() {
+        let Self { windows, rows, channels, stride, to } = self;
+        let count = rows.len();
+        assert!(channels.end <= windows.sizes.inputs && channels.len().is_multiple_of(S::LANES));
+        for (r, at) in windows.positions(rows).enumerate() {
             let mut pixels: [[&[f32]; EDGE]; EDGE] = [[&[]; EDGE]; EDGE];
             for (y, line) in pixels.iter_mut().enumerate() {
                 for (x, pixel) in line.iter_mut().enumerate() {
-                    *pixel = &self.windows.pixel(at, y * EDGE + x)[..channels];
+                    *pixel = &windows.pixel(at, y * EDGE + x)[..channels.end];
                 }
             }
-            for channel in (0..channels).step_by(S::LANES) {
+            for channel in channels.clone().step_by(S::LANES) {
                 let mut columns = [[s.splat(0.0); EDGE]; EDGE];
                 for (x, column) in columns.iter_mut().enumerate() {
                     let mut d = [s.splat(0.0); EDGE];
                     for (d, line) in d.iter_mut().zip(&pixels) {
-                        // SAFETY: each pixel has `channels` elements, a multiple of the vector's.
+                        // SAFETY: a whole vector lies before the channels' end, which each pixel has.
                         *d = unsafe { s.load(line[x].as_ptr().add(channel)) };
                     }
-                    *column = transform::spread(s, d);
+                    *column = spread(s, d);
                 }
-                for y in 0..EDGE {
-                    let mut line = [s.splat(0.0); EDGE];
-                    for (element, column) in line.iter_mut().zip(&columns) {
-                        *element = column[y];
-                    }
-                    for (x, element) in transform::spread(s, line).into_iter().enumerate() {
-                        let place = (EDGE * y + x) * self.stride + channel * count + r * S::LANES;
-                        // SAFETY: `needed` elements are there, and the largest place is a vector before its end.
+                for (y, line) in transpose(columns).into_iter().enumerate() {
+                    for (x, element) in spread(s, line).into_iter().enumerate() {
+                        let place = (EDGE * y + x) * stride + channel * count + r * S::LANES;
+                        // SAFETY: the place is one of the rows' and channels', for which `to` has room.
                         unsafe { s.store(to.add(place), element) };
                     }
                 }
@@ -276,27 +272,79 @@ impl<const EDGE: usize> Kernel for TransformWindows<'_, EDGE> {
     }
 }
 
-/// `A^T m A` and the epilogue for the tiles of a block and the columns of a panel.
-struct TransformProducts<'a, const TILE: usize, const EDGE: usize> {
-    block: &'a Block<'a, TILE, EDGE>,
+/// `G g G^T` for the kernels of a panel and a block of inputs.
+struct TransformKernels<'a> {
+    /// `[inputs, taps, width]`.
+    stored: Panel<'a>,
+    width: usize,
+    stride: usize,
+    /// For each point, at distances of `stride`: `[inputs, width]`.
+    kernels: &'a mut [f32],
+}
+
+impl Kernel for TransformKernels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match self.stored {
+            Panel::F32(stored) => self.transform::<S, Single>(s, stored),
+            Panel::F16(stored) => self.transform::<S, Half>(s, stored),
+            Panel::BF16(stored) => self.transform::<S, Brain>(s, stored),
+        }
+    }
+}
+
+impl TransformKernels<'_> {
+    #[inline(always)]
+    fn transform<S: Simd, E: Stored>(self, s: S, stored: &[E::Bits]) {
+        let Self { width, stride, kernels, .. } = self;
+        let size = stored.len() / TAPS;
+        assert!(width.is_multiple_of(S::LANES) && kernels.len() >= (POINTS - 1) * stride + size);
+        let to = kernels.as_mut_ptr();
+        for (input, taps) in stored.chunks_exact(TAPS * width).enumerate() {
+            for column in (0..width).step_by(S::LANES) {
+                let mut columns = [[s.splat(0.0); EDGE]; 3];
+                for (x, out) in columns.iter_mut().enumerate() {
+                    // SAFETY: the taps are TAPS times `width` elements, and a whole vector lies before the width's end.
+                    let tap =
+                        |y: usize| unsafe { E::load(s, taps.as_ptr().add((3 * y + x) * width + column)) };
+                    *out = expand(s, [tap(0), tap(1), tap(2)]);
+                }
+                for (y, line) in transpose(columns).into_iter().enumerate() {
+                    for (x, element) in expand(s, line).into_iter().enumerate() {
+                        let place = (EDGE * y + x) * stride + input * width + column;
+                        // SAFETY: by the assertion, the last point has room for all inputs.
+                        unsafe { s.store(to.add(place), element) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `A^T m A` and the epilogue for some tiles and the columns of a panel.
+struct TransformProducts<'a> {
+    layer: &'a Layer<'a>,
+    rows: Range<usize>,
     columns: Range<usize>,
     /// Columns of a whole panel.
     width: usize,
     stride: usize,
     /// For each point, at distances of `stride`: `[rows, width]`.
     products: &'a [f32],
-    /// The block's part is this caller's.
+    /// The tiles' columns are this caller's.
     out: &'a Disjoint<'a>,
 }
 
-impl<const TILE: usize, const EDGE: usize> Kernel for TransformProducts<'_, TILE, EDGE> {
+impl Kernel for TransformProducts<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Block { sizes, windows, epilogue, ref rows, .. } = *self.block;
-        let (width, stride) = (self.width, self.stride);
-        assert!(self.products.len() >= (EDGE * EDGE - 1) * stride + rows.len() * width);
+        let Layer { sizes, windows, epilogue, .. } = self.layer;
+        let Self { rows, columns: panel, width, stride, products, out, .. } = self;
+        assert!(products.len() >= (POINTS - 1) * stride + rows.len() * width);
         for (r, [image, y, x]) in windows.positions(rows.clone()).enumerate() {
             // Where the tile's pixels start, and what is to be added to them; nothing beyond the border.
             let mut pixels = [[None; TILE]; TILE];
@@ -304,34 +352,28 @@ impl<const TILE: usize, const EDGE: usize> Kernel for TransformProducts<'_, TILE
                 for (right, place) in line.iter_mut().enumerate() {
                     let (y, x) = (y * TILE + down, x * TILE + right);
                     let pixel = (image * sizes.out_height + y) * sizes.out_width + x;
-                    *place = (y < sizes.out_height && x < sizes.out_width).then(|| {
-                        (pixel * sizes.outputs, epilogue.of_row(pixel, &self.columns, sizes.outputs))
-                    });
+                    *place = (y < sizes.out_height && x < sizes.out_width)
+                        .then(|| (pixel * sizes.outputs, epilogue.of_row(pixel, &panel, sizes.outputs)));
                 }
             }
-            for vector in (0..self.columns.len()).step_by(S::LANES) {
+            for vector in (0..panel.len()).step_by(S::LANES) {
                 let mut columns = [[s.splat(0.0); TILE]; EDGE];
                 for (i, column) in columns.iter_mut().enumerate() {
                     let mut m = [s.splat(0.0); EDGE];
                     for (j, m) in m.iter_mut().enumerate() {
                         let place = (EDGE * j + i) * stride + r * width + vector;
                         // SAFETY: the points' products are there, by the assertion.
-                        *m = unsafe { s.load(self.products.as_ptr().add(place)) };
+                        *m = unsafe { s.load(products.as_ptr().add(place)) };
                     }
-                    *column = transform::gather(s, m);
+                    *column = gather(s, m);
                 }
-                let there = S::LANES.min(self.columns.len() - vector);
-                for (y, places) in pixels.iter().enumerate() {
-                    let mut line = [s.splat(0.0); EDGE];
-                    for (element, column) in line.iter_mut().zip(&columns) {
-                        *element = column[y];
-                    }
-                    let sums: [S::F; TILE] = transform::gather(s, line);
-                    for (place, sum) in places.iter().zip(sums) {
+                let there = S::LANES.min(panel.len() - vector);
+                for (places, line) in pixels.iter().zip(transpose(columns)) {
+                    for (place, sum) in places.iter().zip(gather(s, line)) {
                         let Some((start, epilogue)) = place else { continue };
-                        let start = start + self.columns.start + vector;
-                        // SAFETY: the pixel's piece is part of the block.
-                        let out = unsafe { self.out.part(start..start + there) };
+                        let start = start + panel.start + vector;
+                        // SAFETY: the pixel's piece is one of the tiles' columns.
+                        let out = unsafe { out.part(start..start + there) };
                         s.write(out, epilogue.apply(s, sum, vector));
                     }
                 }
@@ -345,14 +387,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shape_chooses_the_filter() {
+    fn the_shape_decides() {
         let same = Conv2dConfig::padded(1);
-        assert_eq!(filter([320, 320, 3, 3], same), Some(Filter::Four));
-        assert_eq!(filter([640, 1280, 3, 3], same), Some(Filter::Two));
-        assert_eq!(filter([1280, 1280, 3, 3], same), None);
-        assert_eq!(filter([320, 320, 3, 3], Conv2dConfig { stride: 2, padding: [1; 4] }), None);
-        assert_eq!(filter([320, 4, 3, 3], same), None);
-        assert_eq!(filter([4, 320, 3, 3], same), None);
-        assert_eq!(filter([320, 320, 1, 1], Conv2dConfig::padded(0)), None);
+        assert!(suits([320, 320, 3, 3], same) && suits([1280, 2560, 3, 3], same));
+        assert!(!suits([320, 320, 3, 3], Conv2dConfig { stride: 2, padding: [1; 4] }));
+        assert!(!suits([320, 4, 3, 3], same) && !suits([320, 0, 3, 3], same));
+        assert!(!suits([4, 320, 3, 3], same));
+        assert!(!suits([320, 320, 1, 1], Conv2dConfig::padded(0)));
     }
 }

@@ -2,7 +2,9 @@
 
 use impasto_cpu::{ConvolutionMethod, CpuBackend, CpuOptions, IsaName};
 use impasto_tensor::conformance::{Operation, accepted_nonsense, conformance_cases};
-use impasto_tensor::{Array, Backend, DType, LinearArgs, Resample, TensorError, WeightView};
+use impasto_tensor::{
+    Array, Backend, Conv2dArgs, Conv2dConfig, DType, LinearArgs, Resample, TensorError, WeightView,
+};
 use std::num::NonZero;
 
 fn backend(isa: IsaName, threads: usize) -> CpuBackend {
@@ -131,4 +133,50 @@ fn too_large_a_result_is_an_error() {
     let enlarged = backend.resample(&picture, Resample::Nearest { factor: 64 });
     assert!(matches!(enlarged, Err(TensorError::OutOfMemory { .. })));
     assert!(backend.resample(&picture, Resample::Nearest { factor: 8 }).is_ok());
+}
+
+/// Weights in half precision stay so in memory; what they give is what the same numbers in `f32` give.
+#[test]
+fn half_weights_are_widened_exactly() {
+    let numbers: Vec<f32> = (0..48 * 32 * 9).map(|i| ((i * 37 % 101) as f32 - 50.0) / 64.0).collect();
+    let bytes = |dtype| -> Vec<u8> {
+        let of = |x: &f32| match dtype {
+            DType::F16 => half::f16::from_f32(*x).to_le_bytes().to_vec(),
+            DType::BF16 => half::bf16::from_f32(*x).to_le_bytes().to_vec(),
+            _ => x.to_le_bytes().to_vec(),
+        };
+        numbers.iter().flat_map(of).collect()
+    };
+    let picture = Array::new([1, 9, 11, 32], (0..9 * 11 * 32).map(|i| (i as f32).sin()).collect()).unwrap();
+    for isa in CpuBackend::supported_isas() {
+        let backend = backend(isa, 2);
+        let x = backend.upload(&picture).unwrap();
+        let results = |dtype: DType| {
+            let bytes = bytes(dtype);
+            let view = |shape| WeightView::new(dtype, shape, &bytes[..]).unwrap();
+            let linear = backend.prepare_linear(&view(vec![48 * 9, 32]), None).unwrap();
+            let kernels = view(vec![48, 32, 3, 3]);
+            let filtered = backend.prepare_conv2d(&kernels, None, Conv2dConfig::padded(1)).unwrap();
+            let halving = Conv2dConfig { stride: 2, padding: [1; 4] };
+            let direct = backend.prepare_conv2d(&kernels, None, halving).unwrap();
+            [
+                backend.linear(&x, &linear, LinearArgs::default()),
+                backend.conv2d(&x, &filtered, Conv2dArgs::default()),
+                backend.conv2d(&x, &direct, Conv2dArgs::default()),
+            ]
+            .map(|result| backend.download(&result.unwrap()).unwrap())
+        };
+        // All the numbers have few bits, so that every type holds them.
+        let wide = results(DType::F32);
+        assert_eq!(results(DType::F16), wide, "{isa}");
+        assert_eq!(results(DType::BF16), wide, "{isa}");
+    }
+}
+
+#[test]
+fn half_weights_take_half_the_memory() {
+    let backend = backend(IsaName::Portable, 1);
+    let weight = WeightView::new(DType::F16, vec![512, 256], vec![0; 512 * 256 * 2]).unwrap();
+    let _kept = backend.prepare_linear(&weight, None).unwrap();
+    assert_eq!(backend.weight_bytes(), 512 * 256 * 2);
 }
