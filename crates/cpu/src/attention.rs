@@ -1,12 +1,13 @@
 //! Attention in blocks, with a running softmax (Milakov and Gimelshein 2018; Dao et al. 2022).
 //!
-//! Keys are packed as the right side of one product, values as that of another; the scores of a tile of queries and a
-//! block of keys stay in the first-level cache, in just the layout that the second product wants on its left. The
-//! matrix of all scores never exists. Blocks of keys start at multiples of a size that depends on the head size
-//! alone, and a row never looks beyond its own keys, so padding and neighbours change nothing.
+//! Everything is computed transposed: scores are `[keys, queries]`, results `[features, queries]`, and vectors run over
+//! the queries. So the largest score and the sum of the weights are found without looking across a vector, no number of
+//! features wastes lanes, and the scores of a block of keys are in just the layout that the second product wants on its
+//! right. The matrix of all scores never exists. Blocks of keys start at multiples of a fixed size, and a query never looks
+//! beyond its own keys, so padding and neighbours change nothing.
 
 use crate::buffer::Buffer;
-use crate::gemm::{MAX_VECTORS, Machine, PANEL_VECTORS, Tile, tile_rows};
+use crate::gemm::{Machine, PANEL_VECTORS, Tile, tile_rows};
 use crate::isa::Isa;
 use crate::math;
 use crate::pool::Disjoint;
@@ -15,61 +16,59 @@ use impasto_tensor::shapes::AttentionSizes;
 use impasto_tensor::{AttentionArgs, TensorError};
 use std::ops::Range;
 
-/// The most tiles of queries in a task: together they pass over each block of keys while the second-level cache has it.
-const TASK_TILES: usize = 8;
-/// Elements of a block of packed keys, roughly.
-const KEY_BLOCK: usize = 40 << 10;
-/// Panels of keys that one task packs.
-const PACKED_PANELS: usize = 8;
+/// Keys of a block: their scores stay in the first-level cache. A multiple of every vector's length.
+const BLOCK: usize = 224;
+/// The most panels of queries in a task: together they pass over each block of keys while the second-level cache has it.
+const TASK_PANELS: usize = 4;
+/// Elements that the queries and the results of a task's panels take at most, unless one panel has more.
+const TASK_ELEMENTS: usize = 64 << 10;
 
-/// Sizes of the packed keys, values and scores.
+/// Sizes of what is packed.
 #[derive(Clone, Copy)]
 struct Layout {
     isa: Isa,
     lanes: usize,
-    /// Queries of a tile.
-    tile: usize,
-    /// Keys of a panel.
+    /// Queries of a panel.
     panel: usize,
-    /// Keys of a block, a multiple of `panel`.
-    block: usize,
     head_size: usize,
-    /// Vectors that hold the features of a head.
-    vectors: usize,
-    /// Vectors of the groups that the values are packed in; the last group has what is left.
-    group: usize,
+    /// Keys there are, those that nobody looks at included.
+    keys: usize,
 }
 
 impl Layout {
-    fn new(isa: Isa, head_size: usize) -> Self {
+    fn new(isa: Isa, sizes: &AttentionSizes) -> Self {
         let lanes = isa.lanes();
-        // A multiple of every instruction set's panel.
-        let block = (KEY_BLOCK / head_size).clamp(64, 256) / 32 * 32;
-        let vectors = head_size.div_ceil(lanes);
-        let most = if isa.registers() < 32 { 3 } else { MAX_VECTORS };
-        let group = vectors.div_ceil(vectors.div_ceil(most));
-        let panel = lanes * PANEL_VECTORS;
-        Self { isa, lanes, tile: tile_rows(isa, PANEL_VECTORS), panel, block, head_size, vectors, group }
+        Self { isa, lanes, panel: lanes * PANEL_VECTORS, head_size: sizes.head_size, keys: sizes.keys }
     }
 
     /// Features of a head, padded to whole vectors.
     fn padded(&self) -> usize {
-        self.vectors * self.lanes
+        self.head_size.next_multiple_of(self.lanes)
     }
 
-    /// The groups of vectors.
-    fn groups(self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.vectors).step_by(self.group).map(move |first| first..self.vectors.min(first + self.group))
+    fn blocks(&self) -> usize {
+        self.keys.div_ceil(BLOCK)
     }
 
-    /// Elements of the scores of a tile.
-    fn scores_size(&self) -> usize {
-        self.tile * self.block
+    /// The keys of a block.
+    fn block(&self, index: usize) -> Range<usize> {
+        index * BLOCK..self.keys.min((index + 1) * BLOCK)
     }
 
-    /// Elements of the packed queries of a tile, and of its sums of values.
-    fn rows_size(&self) -> usize {
-        self.tile * self.padded()
+    /// Elements of a head's packed keys of a block, and of its packed values.
+    fn block_sizes(&self) -> [usize; 2] {
+        [BLOCK * self.padded(), BLOCK * self.head_size]
+    }
+
+    /// `rows` rows of a product cut into tiles of about equal size.
+    fn tiles(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let step = rows.div_ceil(rows.div_ceil(tile_rows(self.isa)).max(1)).max(1);
+        (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
+    }
+
+    /// Elements of a panel of queries or results.
+    fn panel_size(&self) -> usize {
+        self.head_size * self.panel
     }
 }
 
@@ -91,9 +90,14 @@ impl<'a> HeadRows<'a> {
         Self { elements, features, start, head_size: sizes.head_size }
     }
 
-    fn token(&self, token: usize) -> &'a [f32] {
+    /// Where the head of a token is.
+    fn place(&self, token: usize) -> Range<usize> {
         let start = self.start + token * self.features;
-        &self.elements[start..start + self.head_size]
+        start..start + self.head_size
+    }
+
+    fn token(&self, token: usize) -> &'a [f32] {
+        &self.elements[self.place(token)]
     }
 }
 
@@ -105,61 +109,70 @@ pub(crate) fn attention(
     args: &AttentionArgs<'_>,
     out: &mut [f32],
 ) -> Result<(), TensorError> {
-    let layout = Layout::new(machine.isa, sizes.head_size);
+    let layout = Layout::new(machine.isa, sizes);
     let heads = sizes.batch * sizes.heads;
-    let keys = pack_keys(machine, &layout, sizes, key)?;
-    let values = pack_values(machine, &layout, sizes, value)?;
-
-    let tiles = sizes.queries.div_ceil(layout.tile);
-    // Fewer tiles to a task where there would be too few tasks. What a tile computes stays the same.
-    let task_tiles = (tiles * heads / (4 * machine.threads.threads())).clamp(1, TASK_TILES);
-    let tasks = tiles.div_ceil(task_tiles);
-    let scratch_size = layout.scores_size() + 2 * task_tiles * layout.rows_size();
+    let packed = pack(machine, &layout, sizes, [key, value])?;
+    let panels = sizes.queries.div_ceil(layout.panel);
+    // Fewer panels to a task where there would be too few tasks. What a panel computes stays the same.
+    let most = TASK_PANELS.min(TASK_ELEMENTS / (2 * layout.panel_size()));
+    let task_panels = (panels * heads / (4 * machine.threads.threads())).min(most).max(1);
+    let tasks = panels.div_ceil(task_panels);
+    let scratch_size = BLOCK * layout.panel + 2 * task_panels * layout.panel_size();
     let mut scratch = machine.buffers.take(machine.threads.threads() * scratch_size)?;
     let (scratch, out) = (Disjoint::new(&mut scratch), Disjoint::new(out));
     machine.threads.run(heads * tasks, &|worker, task| {
         let (head, task) = (task / tasks, task % tasks);
         // SAFETY: the scratch is this worker's.
         let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
-        let first = task * task_tiles * layout.tile;
-        let queries = first..sizes.queries.min(first + task_tiles * layout.tile);
+        let first = task * task_panels * layout.panel;
         let head_task = HeadTask {
             layout,
             query: HeadRows::new(query, sizes, sizes.queries, head),
-            keys: &keys[head * keys.len() / heads..(head + 1) * keys.len() / heads],
-            values: &values[head * values.len() / heads..(head + 1) * values.len() / heads],
-            all_keys: sizes.keys,
+            packed: &packed[head * packed.len() / heads..(head + 1) * packed.len() / heads],
             visible: args.key_lengths.map_or(sizes.keys, |lengths| lengths[head / sizes.heads]),
             causal: args.causal,
-            queries,
+            queries: first..sizes.queries.min(first + task_panels * layout.panel),
         };
-        let (scores, rest) = scratch.split_at_mut(layout.scores_size());
-        let (packed, sums) = rest.split_at_mut(task_tiles * layout.rows_size());
-        head_task.attend(scores, packed, sums, &out);
+        let (scores, rest) = scratch.split_at_mut(BLOCK * layout.panel);
+        let (queries, sums) = rest.split_at_mut(task_panels * layout.panel_size());
+        head_task.attend(scores, queries, sums, &out);
     })
 }
 
-/// For each head, for each panel, for each feature: that feature of the panel's keys.
-fn pack_keys(
+/// For each head, for each block: the keys as the left side of the product that gives scores, a tile after the other, then
+/// the values, transposed, as the left side of the product that gives results.
+fn pack(
     machine: Machine<'_>,
     layout: &Layout,
     sizes: &AttentionSizes,
-    key: &[f32],
+    [key, value]: [&[f32]; 2],
 ) -> Result<Buffer, TensorError> {
-    let panels = sizes.keys.div_ceil(layout.panel);
-    let panel_size = layout.panel * layout.head_size;
     let heads = sizes.batch * sizes.heads;
-    let mut packed = machine.buffers.take(heads * panels * panel_size)?;
-    let bounds = (0..heads * panels).step_by(PACKED_PANELS).chain([heads * panels]);
-    let bounds: Vec<usize> = bounds.map(|panel| panel * panel_size).collect();
+    let [keys_size, values_size] = layout.block_sizes();
+    let size = keys_size + values_size;
+    let mut packed = machine.buffers.take(heads * layout.blocks() * size)?;
+    let bounds: Vec<usize> = (0..=heads * layout.blocks()).map(|block| block * size).collect();
+    let lanes = layout.lanes;
     machine.threads.for_parts(&mut packed, &bounds, &|part, packed| {
-        for (i, packed) in (part * PACKED_PANELS..).zip(packed.chunks_exact_mut(panel_size)) {
-            let rows = HeadRows::new(key, sizes, sizes.keys, i / panels);
-            let first = i % panels * layout.panel;
-            // What pads the last panel is never looked at.
-            for (column, token) in (first..sizes.keys.min(first + layout.panel)).enumerate() {
-                for (feature, &element) in rows.token(token).iter().enumerate() {
-                    packed[feature * layout.panel + column] = element;
+        let (head, block) = (part / layout.blocks(), layout.block(part % layout.blocks()));
+        let (keys, values) = packed.split_at_mut(keys_size);
+        let rows = HeadRows::new(key, sizes, sizes.keys, head);
+        for tile in layout.tiles(block.len()) {
+            let (count, keys) = (tile.len(), &mut keys[tile.start * layout.padded()..]);
+            for (row, token) in tile.enumerate() {
+                let groups = keys.chunks_exact_mut(count * lanes);
+                for (from, to) in rows.token(block.start + token).chunks(lanes).zip(groups) {
+                    to[row * lanes..][..from.len()].copy_from_slice(from);
+                }
+            }
+        }
+        let rows = HeadRows::new(value, sizes, sizes.keys, head);
+        for tile in layout.tiles(layout.head_size) {
+            let (count, values) = (tile.len(), &mut values[tile.start * BLOCK..]);
+            for (k, token) in block.clone().enumerate() {
+                let to = &mut values[k / lanes * count * lanes + k % lanes..];
+                for (to, &from) in to.iter_mut().step_by(lanes).zip(&rows.token(token)[tile.clone()]) {
+                    *to = from;
                 }
             }
         }
@@ -167,53 +180,30 @@ fn pack_keys(
     Ok(packed)
 }
 
-/// For each head, for each group of vectors, for each key: those features of its value, padded with zeros.
-fn pack_values(
-    machine: Machine<'_>,
-    layout: &Layout,
-    sizes: &AttentionSizes,
-    value: &[f32],
-) -> Result<Buffer, TensorError> {
-    let heads = sizes.batch * sizes.heads;
-    let mut packed = machine.buffers.take(heads * sizes.keys * layout.padded())?;
-    let groups: Vec<Range<usize>> = layout.groups().collect();
-    let parts =
-        (0..heads).flat_map(|head| groups.iter().map(move |group| head * layout.vectors + group.start));
-    let bounds: Vec<usize> =
-        parts.chain([heads * layout.vectors]).map(|vectors| vectors * layout.lanes * sizes.keys).collect();
-    machine.threads.for_parts(&mut packed, &bounds, &|part, packed| {
-        let rows = HeadRows::new(value, sizes, sizes.keys, part / groups.len());
-        let group = &groups[part % groups.len()];
-        let first = group.start * layout.lanes;
-        for (token, packed) in packed.chunks_exact_mut(group.len() * layout.lanes).enumerate() {
-            let source = &rows.token(token)[first..];
-            let there = source.len().min(packed.len());
-            packed[..there].copy_from_slice(&source[..there]);
-            packed[there..].fill(0.0);
-        }
-    })?;
-    Ok(packed)
-}
-
-/// Some tiles of queries of one head.
+/// Some panels of queries of one head.
 struct HeadTask<'a> {
     layout: Layout,
     query: HeadRows<'a>,
-    keys: &'a [f32],
-    values: &'a [f32],
-    /// Keys there are, padding included.
-    all_keys: usize,
+    /// The head's packed keys and values.
+    packed: &'a [f32],
     /// Keys that may be looked at.
     visible: usize,
     causal: bool,
     queries: Range<usize>,
 }
 
-/// The running softmax of a tile's rows.
+/// The running softmax of a panel's queries.
 #[derive(Clone, Copy)]
 struct Running {
-    largest: [f32; MAX_LANES],
-    total: [f32; MAX_LANES],
+    largest: [f32; PANEL_VECTORS * MAX_LANES],
+    total: [f32; PANEL_VECTORS * MAX_LANES],
+}
+
+impl Running {
+    const NEW: Self = Self {
+        largest: [f32::NEG_INFINITY; PANEL_VECTORS * MAX_LANES],
+        total: [0.0; PANEL_VECTORS * MAX_LANES],
+    };
 }
 
 impl HeadTask<'_> {
@@ -222,127 +212,107 @@ impl HeadTask<'_> {
         if self.causal { self.visible.min(query + 1) } else { self.visible }
     }
 
-    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
-        let (end, tile) = (self.queries.end, self.layout.tile);
-        self.queries.clone().step_by(tile).map(move |first| first..end.min(first + tile))
+    fn panels(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (end, panel) = (self.queries.end, self.layout.panel);
+        self.queries.clone().step_by(panel).map(move |first| first..end.min(first + panel))
     }
 
-    fn attend(&self, scores: &mut [f32], packed: &mut [f32], sums: &mut [f32], out: &Disjoint<'_>) {
-        let Layout { head_size, block, .. } = self.layout;
-        let (rows_size, padded) = (self.layout.rows_size(), self.layout.padded());
-        let mut running =
-            [Running { largest: [f32::NEG_INFINITY; MAX_LANES], total: [0.0; MAX_LANES] }; TASK_TILES];
-        for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(rows_size)) {
-            self.pack_queries(rows, packed);
+    fn attend(&self, scores: &mut [f32], queries: &mut [f32], sums: &mut [f32], out: &Disjoint<'_>) {
+        let size = self.layout.panel_size();
+        let mut running = [Running::NEW; TASK_PANELS];
+        for (panel, packed) in self.panels().zip(queries.chunks_exact_mut(size)) {
+            self.pack_queries(panel, packed);
         }
         sums.fill(0.0);
-        let last = self.queries.end.saturating_sub(1);
-        for first in (0..self.sees(last)).step_by(block) {
-            let tiles = self.tiles().zip(&mut running);
-            let buffers = packed.chunks_exact(rows_size).zip(sums.chunks_exact_mut(rows_size));
-            for ((rows, running), (packed, sums)) in tiles.zip(buffers) {
-                let seen = self.sees(rows.end - 1);
-                if first < seen {
-                    self.block(rows, first..seen.min(first + block), running, [scores, sums], packed);
-                }
+        for block in 0..self.layout.blocks() {
+            let panels = self.panels().zip(&mut running);
+            let buffers = queries.chunks_exact(size).zip(sums.chunks_exact_mut(size));
+            for ((panel, running), (queries, sums)) in panels.zip(buffers) {
+                self.block(&panel, block, queries, running, [scores, sums]);
             }
         }
-        for ((rows, running), sums) in self.tiles().zip(&running).zip(sums.chunks_exact(rows_size)) {
-            for (row, query) in rows.enumerate() {
-                let start = self.query.start + query * self.query.features;
+        for ((panel, running), sums) in self.panels().zip(&running).zip(sums.chunks_exact(size)) {
+            for (lane, query) in panel.enumerate() {
+                let inverse = 1.0 / running.total[lane];
                 // SAFETY: this head of this query is this task's.
-                let out = unsafe { out.part(start..start + head_size) };
-                let inverse = 1.0 / running.total[row];
-                for (out, sum) in out.iter_mut().zip(&sums[row * padded..]) {
+                let out = unsafe { out.part(self.query.place(query)) };
+                for (out, sum) in out.iter_mut().zip(sums[lane..].iter().step_by(self.layout.panel)) {
                     *out = sum * inverse;
                 }
             }
         }
     }
 
-    /// Packs a tile of queries as the left side of a product, scaled, and to base 2.
-    fn pack_queries(&self, rows: Range<usize>, packed: &mut [f32]) {
+    /// Packs a panel of queries as the right side of a product, scaled, and to base 2: `[features, queries]`.
+    fn pack_queries(&self, panel: Range<usize>, packed: &mut [f32]) {
         let scale = std::f32::consts::LOG2_E / (self.layout.head_size as f32).sqrt();
-        self.layout.isa.run(PackQueries { query: self.query, rows, scale, packed });
+        // What pads the last panel is computed as if it were queries, and not looked at.
+        packed.fill(0.0);
+        for (lane, query) in panel.enumerate() {
+            let to = packed[lane..].iter_mut().step_by(self.layout.panel);
+            to.zip(self.query.token(query)).for_each(|(to, from)| *to = from * scale);
+        }
     }
 
-    /// Takes one block of keys into a tile's sums.
+    /// Takes one block of keys into a panel's sums.
     fn block(
         &self,
-        rows: Range<usize>,
-        keys: Range<usize>,
+        queries: &Range<usize>,
+        index: usize,
+        packed: &[f32],
         running: &mut Running,
         [scores, sums]: [&mut [f32]; 2],
-        queries: &[f32],
     ) {
         let Layout { isa, lanes, panel, head_size, .. } = self.layout;
-        let padded = self.layout.padded();
-        let stride = rows.len() * lanes;
-        for first in keys.clone().step_by(panel) {
-            let tile = Tile {
-                left: queries.as_ptr(),
-                left_stride: stride,
-                left_next: queries.as_ptr(),
-                right: self.keys[first * head_size..(first + panel) * head_size].as_ptr(),
-                ahead: queries.as_ptr(),
-                inner: head_size,
-                out: scores[(first - keys.start) * rows.len()..][..panel * rows.len()].as_mut_ptr(),
-                row_stride: lanes,
-                vector_stride: stride,
-                accumulate: false,
-            };
-            // SAFETY: `queries` is packed for these rows, the panel is whole, and so is its part of the scores.
-            unsafe { tile.compute(isa, rows.len(), PANEL_VECTORS) };
+        let block = self.layout.block(index);
+        let seen = self.sees(queries.end - 1).saturating_sub(block.start).min(block.len());
+        if seen == 0 {
+            return;
         }
-        let mut seen = [0; MAX_LANES];
-        for (seen, query) in seen.iter_mut().zip(rows.clone()) {
-            *seen = self.sees(query).saturating_sub(keys.start).min(keys.len());
-        }
-        let (count, rows) = (keys.len(), rows.len());
-        isa.run(Softmax { scores: &mut *scores, rows, keys: count, seen, running, sums: &mut *sums, padded });
-        for group in self.layout.groups() {
-            let most = tile_rows(isa, group.len());
-            let step = rows.div_ceil(rows.div_ceil(most));
-            let values = &self.values[(self.all_keys * group.start + keys.start * group.len()) * lanes..];
-            for row in (0..rows).step_by(step) {
+        let [keys_size, values_size] = self.layout.block_sizes();
+        let (keys, values) = self.packed[index * (keys_size + values_size)..].split_at(keys_size);
+        let product =
+            |left: &[f32], rows: usize, right: &[f32], inner: usize, out: &mut [f32], accumulate| {
                 let tile = Tile {
-                    left: scores[row * lanes..].as_ptr(),
-                    left_stride: stride,
-                    left_next: scores.as_ptr(),
-                    right: values[..count * group.len() * lanes].as_ptr(),
-                    ahead: scores.as_ptr(),
-                    inner: count,
-                    out: sums[row * padded + group.start * lanes..].as_mut_ptr(),
-                    row_stride: padded,
+                    left: left.as_ptr(),
+                    left_stride: rows * lanes,
+                    left_next: left.as_ptr_range().end,
+                    right: right.as_ptr(),
+                    ahead: right.as_ptr(),
+                    inner,
+                    out: out.as_mut_ptr(),
+                    row_stride: panel,
                     vector_stride: lanes,
-                    accumulate: true,
+                    accumulate,
                 };
-                // SAFETY: the scores have `rows` rows, the group `count` keys, and the sums `rows` rows of `padded`.
-                unsafe { tile.compute(isa, step.min(rows - row), group.len()) };
-            }
+                // SAFETY: the callers' slices hold `rows` rows of at least `inner` elements on the left, `inner` rows of a panel
+                // on the right, and `rows` rows of a panel for the result.
+                unsafe { tile.compute(isa, rows) };
+            };
+        let padded = self.layout.padded();
+        for tile in self.layout.tiles(block.len()).take_while(|tile| tile.start < seen) {
+            let left = &keys[tile.start * padded..tile.end * padded];
+            let out = &mut scores[tile.start * panel..tile.end * panel];
+            product(left, tile.len(), &packed[..head_size * panel], head_size, out, false);
+        }
+        if self.causal {
+            self.hide(queries, &block, &mut scores[..seen * panel]);
+        }
+        let scores = &mut scores[..seen * panel];
+        isa.run(Softmax { scores: &mut *scores, running, sums: &mut *sums });
+        for tile in self.layout.tiles(head_size) {
+            let left = &values[tile.start * BLOCK..tile.end * BLOCK];
+            product(left, tile.len(), scores, seen, &mut sums[tile.start * panel..tile.end * panel], true);
         }
     }
-}
 
-/// Packs a tile of queries.
-struct PackQueries<'a> {
-    query: HeadRows<'a>,
-    rows: Range<usize>,
-    scale: f32,
-    /// Element `k` of row `r` at `k / L * rows * L + r * L + k % L`.
-    packed: &'a mut [f32],
-}
-
-impl Kernel for PackQueries<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let stride = self.rows.len() * S::LANES;
-        for (row, query) in self.rows.enumerate() {
-            let groups = self.packed.chunks_exact_mut(stride);
-            for (elements, group) in self.query.token(query).chunks(S::LANES).zip(groups) {
-                s.write(&mut group[row * S::LANES..], s.mul(s.read(elements), s.splat(self.scale)));
+    /// Takes the scores of keys that come after a query out of the running.
+    fn hide(&self, queries: &Range<usize>, block: &Range<usize>, scores: &mut [f32]) {
+        for (key, scores) in block.clone().zip(scores.chunks_exact_mut(self.layout.panel)) {
+            for (query, score) in queries.clone().zip(scores) {
+                if key >= self.sees(query) {
+                    *score = f32::NEG_INFINITY;
+                }
             }
         }
     }
@@ -351,16 +321,11 @@ impl Kernel for PackQueries<'_> {
 /// Turns a block of scores, which are logarithms to base 2, into weights, and scales what has been summed before to the
 /// new largest score.
 struct Softmax<'a> {
-    /// Score of row `r` and key `k` at `k / L * rows * L + r * L + k % L`.
+    /// `[keys, panel]`.
     scores: &'a mut [f32],
-    rows: usize,
-    keys: usize,
-    /// Keys of the block that each row sees.
-    seen: [usize; MAX_LANES],
     running: &'a mut Running,
-    /// `[rows, padded]`.
+    /// `[features, panel]`.
     sums: &'a mut [f32],
-    padded: usize,
 }
 
 impl Kernel for Softmax<'_> {
@@ -368,43 +333,55 @@ impl Kernel for Softmax<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let stride = self.rows * S::LANES;
-        let vectors = self.keys.div_ceil(S::LANES);
-        let scores = &mut self.scores[..vectors * stride];
-        let Running { largest, total } = self.running;
-        let before = *largest;
-        for row in 0..self.rows {
-            let at = row * S::LANES;
-            for k in self.seen[row]..vectors * S::LANES {
-                scores[k / S::LANES * stride + at + k % S::LANES] = f32::NEG_INFINITY;
+        /// Keys that are looked at side by side, to keep the adders busy.
+        const WIDE: usize = 4;
+        let panel = PANEL_VECTORS * S::LANES;
+        for vector in (0..panel).step_by(S::LANES) {
+            let lanes = vector..vector + S::LANES;
+            let (largest, total) =
+                (&mut self.running.largest[lanes.clone()], &mut self.running.total[lanes.clone()]);
+            let before = s.read(largest);
+            let mut most = [before; WIDE];
+            let groups = self.scores.chunks_exact(WIDE * panel);
+            let rest = groups.remainder();
+            for group in groups {
+                for (i, most) in most.iter_mut().enumerate() {
+                    *most = s.max(*most, s.read(&group[i * panel + vector..]));
+                }
             }
-            let mut running = s.splat(before[row]);
-            for group in scores.chunks_exact(stride) {
-                running = s.max(running, s.read(&group[at..]));
+            for (most, score) in most.iter_mut().zip(rest.chunks_exact(panel)) {
+                *most = s.max(*most, s.read(&score[vector..]));
             }
-            largest[row] = s.largest(running);
-        }
-        // What was summed before the largest score grew, all rows at once.
-        let mut fade = [0.0; MAX_LANES];
-        for at in (0..self.rows).step_by(S::LANES) {
-            let growth = s.sub(s.read(&before[at..]), s.read(&largest[at..]));
-            let factor = math::exp2_of_negative(s, growth);
-            s.write(&mut fade[at..], factor);
-            let faded = s.mul(s.read(&total[at..]), factor);
-            s.write(&mut total[at..], faded);
-        }
-        for row in 0..self.rows {
-            let at = row * S::LANES;
-            let mut sum = s.splat(0.0);
-            for group in scores.chunks_exact_mut(stride) {
-                let weight = math::exp2_of_negative(s, s.sub(s.read(&group[at..]), s.splat(largest[row])));
-                sum = s.add(sum, weight);
-                s.write(&mut group[at..], weight);
+            let top = s.max(s.max(most[0], most[1]), s.max(most[2], most[3]));
+            s.write(largest, top);
+
+            let mut sum = [s.splat(0.0); WIDE];
+            let mut groups = self.scores.chunks_exact_mut(WIDE * panel);
+            for group in &mut groups {
+                for (i, sum) in sum.iter_mut().enumerate() {
+                    let score = &mut group[i * panel + vector..][..S::LANES];
+                    let weight = math::exp2_of_negative(s, s.sub(s.read(score), top));
+                    *sum = s.add(*sum, weight);
+                    s.write(score, weight);
+                }
             }
-            total[row] += s.sum(sum);
-            for sum in self.sums[row * self.padded..(row + 1) * self.padded].chunks_exact_mut(S::LANES) {
-                let faded = s.mul(s.read(sum), s.splat(fade[row]));
-                s.write(sum, faded);
+            for (sum, score) in sum.iter_mut().zip(groups.into_remainder().chunks_exact_mut(panel)) {
+                let score = &mut score[lanes.clone()];
+                let weight = math::exp2_of_negative(s, s.sub(s.read(score), top));
+                *sum = s.add(*sum, weight);
+                s.write(score, weight);
+            }
+            let fade = math::exp2_of_negative(s, s.sub(before, top));
+            let sum = s.add(s.add(sum[0], sum[1]), s.add(sum[2], sum[3]));
+            let faded = s.fma(s.read(total), fade, sum);
+            s.write(total, faded);
+            // Mostly, nothing has grown.
+            if s.lanes(fade)[..S::LANES].iter().any(|&fade| fade != 1.0) {
+                for sums in self.sums.chunks_exact_mut(panel) {
+                    let sums = &mut sums[lanes.clone()];
+                    let faded = s.mul(s.read(sums), fade);
+                    s.write(sums, faded);
+                }
             }
         }
     }

@@ -10,8 +10,6 @@ use impasto_tensor::Activation;
 const EXP_UNDERFLOW: f32 = -87.336_54;
 /// Above this, `exp` stays at its largest value.
 const EXP_OVERFLOW: f32 = 88.0;
-/// `1.5 * 2^23`: adding it rounds to an integer and leaves that integer in the low bits.
-const ROUND: f32 = 12_582_912.0;
 /// `ln 2` as the sum of a part with few bits and the rest (Cody and Waite 1980), so that `n ln 2` is nearly exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
@@ -34,8 +32,9 @@ const ERFC_RATE: f32 = 0.33;
 
 #[inline(always)]
 fn polynomial<S: Simd>(s: S, coefficients: &[f32], x: S::F) -> S::F {
-    let mut sum = s.splat(0.0);
-    for &coefficient in coefficients.iter().rev() {
+    let mut descending = coefficients.iter().rev();
+    let mut sum = s.splat(descending.next().copied().unwrap_or(0.0));
+    for &coefficient in descending {
         sum = s.fma(sum, x, s.splat(coefficient));
     }
     sum
@@ -47,11 +46,10 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     let underflow = s.splat(EXP_UNDERFLOW);
     // The element comes second, because a comparison with NaN chooses the second.
     let inside = s.min(s.splat(EXP_OVERFLOW), s.max(underflow, x));
-    let rounded = s.fma(inside, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND));
-    let n = s.sub(rounded, s.splat(ROUND));
+    let n = s.round(s.mul(inside, s.splat(std::f32::consts::LOG2_E)));
     let r = s.fma(n, s.splat(-LN_2_LOW), s.fma(n, s.splat(-LN_2_HIGH), inside));
     let power = s.add(s.fma(polynomial(s, &EXP, r), s.mul(r, r), r), s.splat(1.0));
-    s.where_below(x, underflow, s.splat(0.0), s.add_to_exponent(power, rounded))
+    s.where_below(x, underflow, s.splat(0.0), s.times_power(power, n))
 }
 
 /// `2^x` for `x <= 0` with a relative error below `2e-7`; `2^-126` for everything below that exponent, NaN for NaN.
@@ -59,10 +57,10 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 pub(crate) fn exp2_of_negative<S: Simd>(s: S, x: S::F) -> S::F {
     // The element comes second, because a comparison with NaN chooses the second.
     let inside = s.max(s.splat(-126.0), x);
-    let rounded = s.add(inside, s.splat(ROUND));
-    let fraction = s.sub(inside, s.sub(rounded, s.splat(ROUND)));
+    let n = s.round(inside);
+    let fraction = s.sub(inside, n);
     let power = s.fma(polynomial(s, &EXP2, fraction), fraction, s.splat(1.0));
-    s.add_to_exponent(power, rounded)
+    s.times_power(power, n)
 }
 
 /// `x / (1 + e^(-rate x))`.

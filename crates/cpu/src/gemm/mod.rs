@@ -12,7 +12,7 @@ pub(crate) use epilogue::Epilogue;
 pub(crate) use pack::{
     Brain, Half, LeftRows, MatrixRows, MatrixSizes, Order, PackedMatrix, Panel, Single, Spread, Stored,
 };
-pub(crate) use tile::{MAX_VECTORS, PANEL_VECTORS, Tile, tile_rows};
+pub(crate) use tile::{PANEL_VECTORS, Tile, tile_rows};
 
 use crate::buffer::BufferPool;
 use crate::isa::Isa;
@@ -52,7 +52,7 @@ pub(crate) fn multiply(
     if rows == 0 {
         return Ok(());
     }
-    let tile = tile_rows(machine.isa, PANEL_VECTORS);
+    let tile = tile_rows(machine.isa);
     let cut = Cut::new(rows.div_ceil(tile), weights, tile, MOST_TILES, machine.threads.threads());
     let inner_block = weights.sizes.block();
     let (left_size, right_size) =
@@ -203,7 +203,7 @@ impl<L: LeftRows> Block<'_, L> {
             unsafe {
                 let start =
                     out.pointer(rows.start * columns + first..(rows.end - 1) * columns + first + here);
-                tile(start, columns).compute(self.isa, rows.len(), PANEL_VECTORS);
+                tile(start, columns).compute(self.isa, rows.len());
             }
         } else {
             // A panel that sticks out beyond the last column goes through a tile of its own.
@@ -212,7 +212,7 @@ impl<L: LeftRows> Block<'_, L> {
                 whole[..here].copy_from_slice(piece(row));
             }
             // SAFETY: as above, with `whole` having room for the most rows of a tile.
-            unsafe { tile(whole.as_mut_ptr(), width).compute(self.isa, rows.len(), PANEL_VECTORS) };
+            unsafe { tile(whole.as_mut_ptr(), width).compute(self.isa, rows.len()) };
             for (row, whole) in rows.clone().zip(whole.chunks_exact(width)) {
                 piece(row).copy_from_slice(&whole[..here]);
             }

@@ -9,16 +9,13 @@ use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Vectors of a panel of packed weights.
 pub(crate) const PANEL_VECTORS: usize = 2;
-/// The most vectors that a tile is wide.
-pub(crate) const MAX_VECTORS: usize = 5;
 
-/// The most rows of a tile that is `vectors` wide and still leaves registers for a panel's vectors and a broadcast.
-pub(crate) fn tile_rows(isa: Isa, vectors: usize) -> usize {
-    let limit = [14, 14, 9, 6, 5][vectors - 1];
-    ((isa.registers() - vectors - 1) / vectors).clamp(1, limit)
+/// The most rows of a tile: those that leave registers for a panel's vectors and a broadcast.
+pub(crate) fn tile_rows(isa: Isa) -> usize {
+    (isa.registers() - PANEL_VECTORS - 1) / PANEL_VECTORS
 }
 
-/// Operands of a tile, for a vector of `L` lanes and a tile of `R` rows and `V` vectors.
+/// Operands of a tile, for a vector of `L` lanes and a tile of `R` rows and `V` = [`PANEL_VECTORS`] vectors.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
     /// Left side: element `k` of row `r` at `k / L * left_stride + r * L + k % L`.
@@ -44,34 +41,28 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
-    /// Computes `rows` by `vectors` vectors.
+    /// Computes `rows` rows.
     ///
     /// # Safety
     /// `left` and `right` must be readable and `out` writable, and no other thread's, as far as the fields say;
     /// `rows` must be within [`tile_rows`].
-    pub(crate) unsafe fn compute(self, isa: Isa, rows: usize, vectors: usize) {
+    pub(crate) unsafe fn compute(self, isa: Isa, rows: usize) {
         macro_rules! dispatch {
-            ($($vectors:literal: $($rows:literal)*;)*) => {
-                match (vectors, rows) {
-                    $($(($vectors, $rows) => isa.run(Micro::<$rows, $vectors>(self)),)*)*
-                    _ => debug_assert!(rows == 0, "no tile of {rows} rows and {vectors} vectors"),
+            ($($rows:literal)*) => {
+                match rows {
+                    $($rows => isa.run(Micro::<$rows>(self)),)*
+                    _ => debug_assert!(rows == 0, "no tile of {rows} rows"),
                 }
             };
         }
-        dispatch! {
-            1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
-            2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
-            3: 1 2 3 4 5 6 7 8 9;
-            4: 1 2 3 4 5 6;
-            5: 1 2 3 4 5;
-        }
+        dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
     }
 }
 
 /// The kernel of one tile size.
-struct Micro<const ROWS: usize, const VECTORS: usize>(Tile);
+struct Micro<const ROWS: usize>(Tile);
 
-impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
+impl<const ROWS: usize> Kernel for Micro<ROWS> {
     type Output = ();
 
     #[inline(always)]
@@ -88,13 +79,13 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
             vector_stride,
             accumulate,
         } = self.0;
-        let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
+        let mut sums = [[s.splat(0.0); PANEL_VECTORS]; ROWS];
         for row in 0..ROWS {
-            for vector in 0..VECTORS {
+            for vector in 0..PANEL_VECTORS {
                 s.prefetch(out.wrapping_add(row * row_stride + vector * vector_stride));
             }
         }
-        // SAFETY: the loops stay within what `Tile::compute` demands: `inner` values of `k`, ROWS rows, VECTORS vectors.
+        // SAFETY: the loops stay within what `Tile::compute` demands: `inner` values of `k`, ROWS rows, a panel.
         unsafe {
             for groups_left in (0..inner / S::LANES).rev() {
                 let next = if groups_left == 0 { left_next } else { left.wrapping_add(left_stride) };
@@ -102,14 +93,14 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
                     // The rows of the next group: as many lines as there are rows.
                     s.prefetch(next.wrapping_add(k * S::LANES));
                     s.prefetch_far(ahead.wrapping_add(k * MAX_LANES));
-                    step(s, &mut sums, left.add(k), right.add(k * VECTORS * S::LANES));
+                    step(s, &mut sums, left.add(k), right.add(k * PANEL_VECTORS * S::LANES));
                 }
                 left = left.add(left_stride);
                 ahead = ahead.wrapping_add(S::LANES * MAX_LANES);
-                right = right.add(S::LANES * VECTORS * S::LANES);
+                right = right.add(S::LANES * PANEL_VECTORS * S::LANES);
             }
             for k in 0..inner % S::LANES {
-                step(s, &mut sums, left.add(k), right.add(k * VECTORS * S::LANES));
+                step(s, &mut sums, left.add(k), right.add(k * PANEL_VECTORS * S::LANES));
             }
             for (row, sums) in sums.iter().enumerate() {
                 for (vector, &sum) in sums.iter().enumerate() {
@@ -124,15 +115,15 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Micro<ROWS, VECTORS> {
 /// One rank-1 update.
 ///
 /// # Safety
-/// `left` must be readable at every row's distance, `right` for VECTORS vectors.
+/// `left` must be readable at every row's distance, `right` for a panel.
 #[inline(always)]
-unsafe fn step<S: Simd, const ROWS: usize, const VECTORS: usize>(
+unsafe fn step<S: Simd, const ROWS: usize>(
     s: S,
-    sums: &mut [[S::F; VECTORS]; ROWS],
+    sums: &mut [[S::F; PANEL_VECTORS]; ROWS],
     left: *const f32,
     right: *const f32,
 ) {
-    let mut panel = [s.splat(0.0); VECTORS];
+    let mut panel = [s.splat(0.0); PANEL_VECTORS];
     for (vector, x) in panel.iter_mut().enumerate() {
         // SAFETY: the caller vouches for it.
         *x = unsafe { s.load(right.add(vector * S::LANES)) };

@@ -2,11 +2,11 @@
 
 use super::Simd;
 use std::arch::x86_64::{
-    __m512, _CMP_LT_OQ, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_add_epi32,
-    _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepu16_epi32,
+    __m512, _CMP_LT_OQ, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch,
+    _mm256_loadu_si256, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepu16_epi32,
     _mm512_cvtph_ps, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps,
-    _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_set1_ps,
-    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
+    _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 /// The proof that the CPU has AVX-512F.
@@ -105,23 +105,20 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn largest(self, x: __m512) -> f32 {
-        // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { _mm512_reduce_max_ps(x) }
-    }
-
-    #[inline(always)]
     fn where_below(self, x: __m512, limit: __m512, below: __m512, otherwise: __m512) -> __m512 {
         // SAFETY: `self` proves that the CPU has the instructions.
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, limit), otherwise, below) }
     }
 
     #[inline(always)]
-    fn add_to_exponent(self, x: __m512, n: __m512) -> __m512 {
-        // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe {
-            let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(n));
-            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), n))
-        }
+    fn round(self, x: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instruction.
+        unsafe { _mm512_roundscale_ps::<_MM_FROUND_TO_NEAREST_INT>(x) }
+    }
+
+    #[inline(always)]
+    fn times_power(self, x: __m512, n: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instruction.
+        unsafe { _mm512_scalef_ps(x, n) }
     }
 }

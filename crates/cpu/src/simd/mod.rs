@@ -62,8 +62,10 @@ pub(crate) trait Simd: Copy {
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// `below` where `x < limit`, else `otherwise`.
     fn where_below(self, x: Self::F, limit: Self::F, below: Self::F, otherwise: Self::F) -> Self::F;
-    /// Adds the integer in the low bits of `n`'s representation to the exponent of `x`.
-    fn add_to_exponent(self, x: Self::F, n: Self::F) -> Self::F;
+    /// The nearest whole number, for `|x| < 2^22`.
+    fn round(self, x: Self::F) -> Self::F;
+    /// `x 2^n` for a whole `n` that leaves a normal `x` normal.
+    fn times_power(self, x: Self::F, n: Self::F) -> Self::F;
 
     /// The first `LANES` elements, or those there are, followed by zeros.
     #[inline(always)]
@@ -103,27 +105,16 @@ pub(crate) trait Simd: Copy {
     /// The sum of the lanes, halves first.
     #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
-        fold(self.lanes(x), Self::LANES, |a, b| a + b)
-    }
-
-    /// The largest lane.
-    #[inline(always)]
-    fn largest(self, x: Self::F) -> f32 {
-        fold(self.lanes(x), Self::LANES, |a, b| if a > b { a } else { b })
-    }
-}
-
-/// Folds the upper half of the lanes onto the lower until one is left.
-#[inline(always)]
-fn fold(mut lanes: [f32; MAX_LANES], count: usize, join: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut half = count / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] = join(lanes[i], lanes[i + half]);
+        let mut lanes = self.lanes(x);
+        let mut half = Self::LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+            half /= 2;
         }
-        half /= 2;
+        lanes[0]
     }
-    lanes[0]
 }
 
 /// Work that can be done with any instruction set.
@@ -151,15 +142,15 @@ mod tests {
             let x = s.read(&ramp);
             let last = S::LANES - 1;
             assert_eq!(s.sum(x), (0..S::LANES).map(|i| i as f32 - 2.0).sum::<f32>());
-            assert_eq!(s.largest(x), last as f32 - 2.0);
             assert_eq!(s.lanes(s.fma(x, x, s.splat(1.0)))[last], ramp[last] * ramp[last] + 1.0);
             assert_eq!(s.lanes(s.div(s.sub(x, s.splat(1.0)), s.splat(2.0)))[0], -1.5);
             assert_eq!(s.lanes(s.add(s.mul(x, x), x))[0], 2.0);
             assert_eq!(s.lanes(s.max(s.min(x, s.splat(0.0)), s.splat(-1.0)))[..4], [-1.0, -1.0, 0.0, 0.0]);
             let chosen = s.where_below(x, s.splat(0.0), s.splat(7.0), s.splat(8.0));
             assert_eq!(s.lanes(chosen)[..4], [7.0, 7.0, 8.0, 8.0]);
-            let three = s.splat(f32::from_bits(3));
-            assert_eq!(s.lanes(s.add_to_exponent(s.splat(1.5), three))[last], 12.0);
+            assert_eq!(s.lanes(s.times_power(s.splat(1.5), s.sub(x, s.splat(1.0))))[0], 0.1875);
+            let rounded = s.lanes(s.round(s.mul(x, s.splat(0.75))));
+            assert_eq!(rounded[..4], [-2.0, -1.0, 0.0, 1.0]);
             let halves = ramp.iter().map(|&x| half::f16::from_f32(x / 8.0).to_bits()).collect::<Vec<_>>();
             // SAFETY: there are MAX_LANES halves.
             let wide = s.lanes(unsafe { s.load_f16(halves.as_ptr()) });

@@ -100,7 +100,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn add_to_exponent(self, x: Lanes, n: Lanes) -> Lanes {
-        zip(x, n, |x, n| f32::from_bits(x.to_bits().wrapping_add(n.to_bits() << 23)))
+    fn round(self, x: Lanes) -> Lanes {
+        // Not `f32::round_ties_even`, which is a slow function where the baseline has no such instruction.
+        let round = self.splat(12_582_912.0);
+        self.sub(self.add(x, round), round)
+    }
+
+    #[inline(always)]
+    fn times_power(self, x: Lanes, n: Lanes) -> Lanes {
+        zip(x, n, |x, n| f32::from_bits(x.to_bits().wrapping_add((n as i32 as u32) << 23)))
     }
 }

@@ -98,7 +98,7 @@ pub(crate) fn conv2d(
 
 /// Rows of a tile of the products, so that the last has about as many as the others.
 fn even_tile(isa: Isa, rows: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(tile_rows(isa, PANEL_VECTORS)))
+    rows.div_ceil(rows.div_ceil(tile_rows(isa)))
 }
 
 /// A convolution.
@@ -218,7 +218,7 @@ impl Group<'_> {
                     accumulate: block.start > 0,
                 };
                 // SAFETY: the slices hold `count` rows of the block, a whole panel, and `count` whole rows.
-                unsafe { tile.compute(machine.isa, count, PANEL_VECTORS) };
+                unsafe { tile.compute(machine.isa, count) };
             }
         }
     }
