@@ -55,18 +55,6 @@ pub(crate) enum Order {
     TapsFirst(usize),
 }
 
-impl Order {
-    fn stored(self, i: usize, length: usize) -> usize {
-        match self {
-            Self::AsStored => i,
-            Self::TapsFirst(taps) => {
-                let inputs = length / taps;
-                i % inputs * taps + i / inputs
-            }
-        }
-    }
-}
-
 /// Where packed elements are, and how wide. Halves are kept as they came, and widened block by block, which is exact.
 #[derive(Debug)]
 enum Elements {
@@ -200,16 +188,17 @@ impl PackedMatrix {
         let dtype = weight.dtype();
         let elements = if matches!(dtype, DType::F16 | DType::BF16) {
             let mut halves = Buffer::zeros(size.div_ceil(2))?;
-            let read = |from: usize, to: &mut [u16]| {
-                let (stored, _) = weight.bytes().as_chunks::<2>();
-                let stored = &stored[from..from + to.len()];
-                to.iter_mut().zip(stored).for_each(|(to, stored)| *to = u16::from_le_bytes(*stored));
-            };
-            pack(pool, &layout, order, halves.halves_mut(), &read)?;
+            let (stored, _) = weight.bytes().as_chunks();
+            pack(pool, &layout, order, stored, u16::from_le_bytes, halves.halves_mut())?;
             if dtype == DType::F16 { Elements::F16(halves) } else { Elements::BF16(halves) }
         } else {
             let mut wide = Buffer::zeros(size)?;
-            pack(pool, &layout, order, &mut wide, &|from, to| weight.copy_to_f32(from, to))?;
+            if dtype == DType::F32 {
+                let (stored, _) = weight.bytes().as_chunks();
+                pack(pool, &layout, order, stored, f32::from_le_bytes, &mut wide)?;
+            } else {
+                pack(pool, &layout, order, &weight.to_f32(), |element| element, &mut wide)?;
+            }
             Elements::F32(wide)
         };
         let bias = match bias {
@@ -274,29 +263,42 @@ impl Layout {
     }
 }
 
-/// Fills `packed` with elements that `read(start, to)` gives.
-fn pack<T: Copy + Default + Send>(
+/// Fills `packed` with the elements of `stored`, as `read` reads them.
+fn pack<U: Copy + Sync, T: Send>(
     pool: &ThreadPool,
     layout: &Layout,
     order: Order,
+    stored: &[U],
+    read: impl Fn(U) -> T + Sync,
     packed: &mut [T],
-    read: &(dyn Fn(usize, &mut [T]) + Sync),
 ) -> Result<(), TensorError> {
+    /// Elements of a column that are taken in one go, so that what is read and what is written stays near.
+    const RUN: usize = 32;
     let &Layout { sizes, width } = layout;
     let MatrixSizes { inner, taps, columns } = sizes;
     let length = inner * taps;
     let packed = Disjoint::new(packed);
     pool.run(layout.panels(), &|_, panel| {
         let columns = panel * width..columns.min((panel + 1) * width);
-        let mut stored = vec![T::default(); columns.len() * length];
-        read(columns.start * length, &mut stored);
         for block in sizes.blocks() {
             // SAFETY: the panel is this task's.
             let packed = unsafe { packed.part(layout.place(&block, panel)) };
-            for (i, packed) in (block.start * taps..).zip(packed.chunks_exact_mut(width)) {
-                let stored = &stored[order.stored(i, length)..];
-                for (packed, &element) in packed.iter_mut().zip(stored.iter().step_by(length)) {
-                    *packed = element;
+            for (run, packed) in packed.chunks_mut(RUN * width).enumerate() {
+                let first = block.start * taps + run * RUN;
+                for (column, stored) in
+                    stored[columns.start * length..columns.end * length].chunks_exact(length).enumerate()
+                {
+                    let to = packed[column..].iter_mut().step_by(width);
+                    match order {
+                        Order::AsStored => {
+                            to.zip(&stored[first..]).for_each(|(to, &element)| *to = read(element));
+                        }
+                        Order::TapsFirst(taps) => {
+                            let inputs = length / taps;
+                            let from = |i: usize| stored[i % inputs * taps + i / inputs];
+                            to.zip(first..).for_each(|(to, i)| *to = read(from(i)));
+                        }
+                    }
                 }
             }
         }
