@@ -24,11 +24,11 @@ use impasto_tensor::{Conv2dConfig, PaddingMode, TensorError, WeightView};
 use std::ops::Range;
 use transform::{EDGE, POINTS, TILE, expand, gather, spread, transpose};
 
-/// Elements that the transformed windows of a group of tiles take, roughly: 24 MB.
-const GROUP: usize = 6 << 20;
+/// Elements that the transformed windows of a group of tiles take, roughly: 8 MB.
+const GROUP: usize = 2 << 20;
 /// The most rows of tiles that share a transformed block of kernels. Their products of a panel, and the block, stay in the
 /// second-level cache.
-const SHARING: usize = 6;
+const SHARING: usize = 9;
 /// Channels of a window that a task transforms.
 const CHANNELS: usize = 320;
 /// Taps of a kernel.
@@ -37,13 +37,9 @@ const TAPS: usize = 9;
 const STAGGER: usize = 5 * MAX_LANES;
 
 /// Whether a layer of `[out, in, kernel height, kernel width]` is computed this way: a matter of its shape alone.
-pub(crate) fn suits([outputs, inputs, height, width]: [usize; 4], config: Conv2dConfig) -> bool {
+pub(crate) fn suits([_, inputs, height, width]: [usize; 4], config: Conv2dConfig) -> bool {
     // Fewer channels would not fill the vectors of the transforms.
-    [height, width] == [3, 3]
-        && config.stride == 1
-        && outputs >= MAX_LANES
-        && inputs >= MAX_LANES
-        && inputs.is_multiple_of(MAX_LANES)
+    [height, width] == [3, 3] && config.stride == 1 && inputs >= MAX_LANES && inputs.is_multiple_of(MAX_LANES)
 }
 
 /// Packs a weight `[outputs, inputs, 3, 3]`.
@@ -392,7 +388,7 @@ mod tests {
         assert!(suits([320, 320, 3, 3], same) && suits([1280, 2560, 3, 3], same));
         assert!(!suits([320, 320, 3, 3], Conv2dConfig { stride: 2, padding: [1; 4] }));
         assert!(!suits([320, 4, 3, 3], same) && !suits([320, 0, 3, 3], same));
-        assert!(!suits([4, 320, 3, 3], same));
+        assert!(suits([4, 320, 3, 3], same));
         assert!(!suits([320, 320, 1, 1], Conv2dConfig::padded(0)));
     }
 }
