@@ -284,6 +284,8 @@ impl HeadTask<'_> {
                     row_stride: panel,
                     vector_stride: lanes,
                     accumulate,
+                    bias: std::ptr::null(),
+                    residual: std::ptr::null(),
                 };
                 // SAFETY: the callers' slices hold `rows` rows of at least `inner` elements on the left, `inner` rows of a panel
                 // on the right, and `rows` rows of a panel for the result.

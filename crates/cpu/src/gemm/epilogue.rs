@@ -20,12 +20,9 @@ pub(crate) struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
-    /// Whether there is nothing to do.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bias.is_none()
-            && self.row_bias.is_none()
-            && self.residual.is_none()
-            && self.activation == Activation::Identity
+    /// Whether there are sums only, which a tile can add while it has them in registers.
+    pub(crate) fn is_simple(&self) -> bool {
+        self.row_bias.is_none() && self.activation == Activation::Identity
     }
 }
 

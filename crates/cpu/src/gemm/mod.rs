@@ -181,7 +181,13 @@ impl<L: LeftRows> Block<'_, L> {
         let (columns, width) = (self.weights.sizes.columns, self.weights.panel_width());
         let first = panel * width;
         let here = width.min(columns - first);
-        let accumulate = inner.start > 0;
+        let last = inner.end == self.weights.sizes.inner;
+        // A whole tile adds bias and residual while it has its sums in registers.
+        let fused = last && here == width && self.epilogue.is_simple();
+        let whole = rows.start * columns + first..(rows.end - 1) * columns + first + here;
+        let fuse = |data: Option<&[f32]>, range: Range<usize>| {
+            data.filter(|_| fused).map_or(std::ptr::null(), |data| data[range].as_ptr())
+        };
         // SAFETY: each row's piece belongs to the tile, and the pieces of two rows do not overlap.
         let piece = |row: usize| unsafe { out.part(row * columns + first..row * columns + first + here) };
         let tile = |out, row_stride| Tile {
@@ -195,15 +201,15 @@ impl<L: LeftRows> Block<'_, L> {
             out,
             row_stride,
             vector_stride: width / PANEL_VECTORS,
-            accumulate,
+            accumulate: inner.start > 0,
+            bias: fuse(self.epilogue.bias, first..first + here),
+            residual: fuse(self.epilogue.residual, whole.clone()),
         };
         if here == width {
             // SAFETY: `left` has been packed for these rows, the panel has `inner` times `width` elements, and every
             // row's piece of `out` is whole.
             unsafe {
-                let start =
-                    out.pointer(rows.start * columns + first..(rows.end - 1) * columns + first + here);
-                tile(start, columns).compute(self.isa, rows.len());
+                tile(out.pointer(whole.clone()), columns).compute(self.isa, rows.len());
             }
         } else {
             // A panel that sticks out beyond the last column goes through a tile of its own.
@@ -217,7 +223,7 @@ impl<L: LeftRows> Block<'_, L> {
                 piece(row).copy_from_slice(&whole[..here]);
             }
         }
-        if inner.end == self.weights.sizes.inner && !self.epilogue.is_empty() {
+        if last && !fused {
             self.isa.run(Finish { epilogue: self.epilogue, rows, tile: first..first + here, columns, out });
         }
     }

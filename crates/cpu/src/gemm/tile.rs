@@ -38,13 +38,17 @@ pub(crate) struct Tile {
     pub(crate) vector_stride: usize,
     /// Whether to add to what is there.
     pub(crate) accumulate: bool,
+    /// What is added to every row, a panel wide; nothing if null.
+    pub(crate) bias: *const f32,
+    /// What is added in the end, laid out as the result; nothing if null.
+    pub(crate) residual: *const f32,
 }
 
 impl Tile {
     /// Computes `rows` rows.
     ///
     /// # Safety
-    /// `left` and `right` must be readable and `out` writable, and no other thread's, as far as the fields say;
+    /// `left`, `right`, `bias` and `residual` must be readable and `out` writable, and no other thread's, as far as the fields say;
     /// `rows` must be within [`tile_rows`].
     pub(crate) unsafe fn compute(self, isa: Isa, rows: usize) {
         macro_rules! dispatch {
@@ -78,6 +82,8 @@ impl<const ROWS: usize> Kernel for Micro<ROWS> {
             row_stride,
             vector_stride,
             accumulate,
+            bias,
+            residual,
         } = self.0;
         let mut sums = [[s.splat(0.0); PANEL_VECTORS]; ROWS];
         for row in 0..ROWS {
@@ -102,10 +108,23 @@ impl<const ROWS: usize> Kernel for Micro<ROWS> {
             for k in 0..inner % S::LANES {
                 step(s, &mut sums, left.add(k), right.add(k * PANEL_VECTORS * S::LANES));
             }
+            let mut added = [s.splat(0.0); PANEL_VECTORS];
+            if !bias.is_null() {
+                for (vector, x) in added.iter_mut().enumerate() {
+                    *x = s.load(bias.add(vector * S::LANES));
+                }
+            }
             for (row, sums) in sums.iter().enumerate() {
                 for (vector, &sum) in sums.iter().enumerate() {
-                    let to = out.add(row * row_stride + vector * vector_stride);
-                    s.store(to, if accumulate { s.add(s.load(to), sum) } else { sum });
+                    let place = row * row_stride + vector * vector_stride;
+                    let mut x = if accumulate { s.add(s.load(out.add(place)), sum) } else { sum };
+                    if !bias.is_null() {
+                        x = s.add(x, added[vector]);
+                    }
+                    if !residual.is_null() {
+                        x = s.add(x, s.load(residual.add(place)));
+                    }
+                    s.store(out.add(place), x);
                 }
             }
         }

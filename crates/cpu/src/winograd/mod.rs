@@ -212,6 +212,8 @@ impl Group<'_> {
                     row_stride: width,
                     vector_stride: lanes,
                     accumulate: block.start > 0,
+                    bias: std::ptr::null(),
+                    residual: std::ptr::null(),
                 };
                 // SAFETY: the slices hold `count` rows of the block, a whole panel, and `count` whole rows.
                 unsafe { tile.compute(machine.isa, count) };
