@@ -144,6 +144,7 @@ impl<L: LeftRows> Block<'_, L> {
     /// # Safety
     /// Nobody else may use the block's part of `out`.
     unsafe fn multiply(&self, packed: &mut [f32], widened: &mut [f32], out: &Disjoint<'_>) {
+        let tiles = self.tiles().count();
         for inner in self.weights.sizes.blocks() {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
             for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
@@ -153,7 +154,7 @@ impl<L: LeftRows> Block<'_, L> {
                 let stored = self.weights.panel(&inner, panel);
                 let right = stored.widened(self.isa, widened);
                 for (i, (rows, packed)) in self.tiles().zip(packed.chunks_exact(tile_size)).enumerate() {
-                    let operands = (packed, right, stored.ahead(i, inner.len(), packed));
+                    let operands = (packed, right, stored.ahead(i, tiles));
                     // SAFETY: the tile is part of the block.
                     unsafe { self.tile(rows, &inner, panel, operands, out) };
                 }

@@ -84,14 +84,14 @@ impl<'a> Panel<'a> {
         }
     }
 
-    /// What the `i`th tile that uses these elements asks for, `lines` of it: the elements behind them, shared out among the
-    /// first tiles; then `otherwise`, which is near.
-    pub(crate) fn ahead(self, i: usize, lines: usize, otherwise: &[f32]) -> *const f32 {
-        let (start, all) = match self {
+    /// Where the `i`th of `count` tiles that use these elements begins to ask for those that are stored behind them: all of
+    /// them are asked for, evenly, by the time they are needed.
+    pub(crate) fn ahead(self, i: usize, count: usize) -> *const f32 {
+        let (start, lines) = match self {
             Self::F32(elements) => (elements.as_ptr(), elements.len() / MAX_LANES),
             Self::F16(halves) | Self::BF16(halves) => (halves.as_ptr().cast(), halves.len() / 2 / MAX_LANES),
         };
-        if i * lines < all { start.wrapping_add((all + i * lines) * MAX_LANES) } else { otherwise.as_ptr() }
+        start.wrapping_add((lines + i * lines / count) * MAX_LANES)
     }
 }
 

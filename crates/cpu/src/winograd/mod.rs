@@ -206,7 +206,7 @@ impl Group<'_> {
                     left_stride: count * lanes,
                     left_next: next.as_ptr(),
                     right: right[..block.len() * width].as_ptr(),
-                    ahead: stored.ahead(turn, block.len(), here),
+                    ahead: stored.ahead(turn, POINTS * tiles.len()),
                     inner: block.len(),
                     out: products[to..to + count * width].as_mut_ptr(),
                     row_stride: width,
