@@ -159,8 +159,8 @@ fn widen<S: Simd, E: Stored>(s: S, stored: &[E::Bits], wide: &mut [f32]) {
 
 /// A matrix `[inner, columns]` cut into panels, with the bias of the columns.
 ///
-/// For each block of `inner`, for each panel, for each `k` of the block, for each tap: the panel's columns, padded with
-/// zeros.
+/// For each block of `inner`, for each panel, for each `k` of the block: the panel's columns, padded with zeros. Where there
+/// are taps, for each panel, for each block, for each `k`, for each tap. So the elements lie in the order of their use.
 #[derive(Debug)]
 pub(crate) struct PackedMatrix {
     elements: Elements,
@@ -258,8 +258,12 @@ impl Layout {
 
     fn place(&self, block: &Range<usize>, panel: usize) -> Range<usize> {
         let row = self.width * self.sizes.taps;
-        let start = (block.start * self.panels() + panel * block.len()) * row;
-        start..start + block.len() * row
+        let start = if self.sizes.taps == 1 {
+            block.start * self.panels() + panel * block.len()
+        } else {
+            panel * self.sizes.inner + block.start
+        };
+        start * row..(start + block.len()) * row
     }
 }
 
