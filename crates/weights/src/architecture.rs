@@ -19,6 +19,46 @@ pub struct StableDiffusionConfig {
     pub cfg_scale: Option<f64>,
 }
 
+impl StableDiffusionConfig {
+    /// Stable Diffusion 1.5 (`v1-inference.yaml` of Rombach et al. 2022).
+    pub fn stable_diffusion_1_5() -> Self {
+        let level = |channels, transformer_depth| UNetLevel { channels, res_blocks: 2, transformer_depth };
+        Self {
+            text: ClipTextConfig {
+                vocabulary: 49408,
+                positions: 77,
+                width: 768,
+                layers: 12,
+                heads: 12,
+                hidden: 3072,
+            },
+            unet: UNetConfig {
+                in_channels: 4,
+                out_channels: 4,
+                model_channels: 320,
+                time_features: 1280,
+                levels: vec![level(320, 1), level(640, 1), level(1280, 1), level(1280, 0)],
+                middle_depth: 1,
+                context_features: 768,
+                heads: 8,
+                groups: 32,
+            },
+            vae: VaeConfig {
+                image_channels: 3,
+                latent_channels: 4,
+                channels: vec![128, 256, 512, 512],
+                res_blocks: 2,
+                groups: 32,
+                scale_factor: 0.18215,
+            },
+            prediction: Prediction::Epsilon,
+            betas: (0.00085, 0.012),
+            native_size: (512, 512),
+            cfg_scale: None,
+        }
+    }
+}
+
 /// What the UNet's output means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Prediction {

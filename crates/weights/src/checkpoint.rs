@@ -9,8 +9,8 @@ use crate::facts::{Facts, add_sidecars};
 use crate::kind::{ModelKind, kind};
 use crate::names::canonical;
 use crate::source::Source;
-use crate::{WeightsError, pickle, safetensors_file};
-use impasto_tensor::WeightView;
+use crate::{WeightsError, pickle, random, safetensors_file};
+use impasto_tensor::{DType, WeightView};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,6 +47,20 @@ impl Checkpoint {
     /// A checkpoint that is part of the program. `name` stands in messages.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, WeightsError> {
         Self::read(name.to_owned(), Source::Static(bytes))
+    }
+
+    /// A checkpoint of pseudo-random weights, always the same ones for a configuration, as a safetensors file of `f16` would
+    /// hold them. A tensor is made when it is asked for; there is no file, and nothing stays in memory. For measuring.
+    pub fn random(config: &StableDiffusionConfig) -> Self {
+        let entries = random::entries(config);
+        let elements: usize = entries.values().map(|entry| entry.shape.iter().product::<usize>()).sum();
+        Self {
+            file: "random weights".to_owned(),
+            source: Source::Made { length: elements * DType::F16.size() },
+            container: Container::Safetensors,
+            entries,
+            metadata: random::metadata(config),
+        }
     }
 
     fn read(file: String, source: Source) -> Result<Self, WeightsError> {
@@ -109,6 +123,7 @@ impl Checkpoint {
             Data::Strided(range, strides) => gather(&read(range)?, &entry.shape, strides, dtype.size())
                 .map(Cow::Owned)
                 .ok_or_else(|| damaged(format!("`{name}` lies outside its storage")))?,
+            Data::Made(distribution) => Cow::Owned(distribution.elements(name, entry.shape.iter().product())),
         };
         WeightView::new(dtype, entry.shape.clone(), bytes)
             .map_err(|error| damaged(format!("`{name}`: {error}")))

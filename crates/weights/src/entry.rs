@@ -1,5 +1,6 @@
 //! One stored tensor: what it is made of and where its bytes lie.
 
+use crate::random::Distribution;
 use impasto_tensor::DType;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -35,6 +36,8 @@ pub(crate) enum Data {
     /// In another order: the piece from its first element to its last, and how far it is from one index to the next,
     /// outermost first.
     Strided(Range<usize>, Vec<usize>),
+    /// Nowhere: they are drawn when they are asked for.
+    Made(Distribution),
 }
 
 /// The elements of `size` bytes, which lie in `piece` as `strides` says, in row-major order; `None` where they would

@@ -220,49 +220,11 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::{Prediction, UNetLevel};
-
-    fn stable_diffusion_1_5() -> StableDiffusionConfig {
-        let level = |channels, transformer_depth| UNetLevel { channels, res_blocks: 2, transformer_depth };
-        StableDiffusionConfig {
-            text: ClipTextConfig {
-                vocabulary: 49408,
-                positions: 77,
-                width: 768,
-                layers: 12,
-                heads: 12,
-                hidden: 3072,
-            },
-            unet: UNetConfig {
-                in_channels: 4,
-                out_channels: 4,
-                model_channels: 320,
-                time_features: 1280,
-                levels: vec![level(320, 1), level(640, 1), level(1280, 1), level(1280, 0)],
-                middle_depth: 1,
-                context_features: 768,
-                heads: 8,
-                groups: 32,
-            },
-            vae: VaeConfig {
-                image_channels: 3,
-                latent_channels: 4,
-                channels: vec![128, 256, 512, 512],
-                res_blocks: 2,
-                groups: 32,
-                scale_factor: 0.18215,
-            },
-            prediction: Prediction::Epsilon,
-            betas: (0.00085, 0.012),
-            native_size: (512, 512),
-            cfg_scale: None,
-        }
-    }
 
     /// Counts published for the original file: tensors, and parameters as papers and libraries report them.
     #[test]
     fn counts_what_stable_diffusion_1_5_has() {
-        let layout = layout(&stable_diffusion_1_5());
+        let layout = layout(&StableDiffusionConfig::stable_diffusion_1_5());
         for (prefix, tensors, parameters) in [
             ("model.diffusion_model.", 686, 859_520_964),
             ("first_stage_model.", 248, 83_653_863),
@@ -276,7 +238,7 @@ mod tests {
 
     #[test]
     fn has_names_of_the_original_file() {
-        let layout = layout(&stable_diffusion_1_5());
+        let layout = layout(&StableDiffusionConfig::stable_diffusion_1_5());
         for (name, shape) in [
             ("model.diffusion_model.input_blocks.4.0.skip_connection.weight", &[640, 320, 1, 1][..]),
             ("model.diffusion_model.output_blocks.2.1.conv.weight", &[1280, 1280, 3, 3]),

@@ -2,7 +2,8 @@
 //!
 //! A file goes through these modules in turn: `source` reads it; `container` tells its format from its first bytes; `safetensors_file` or
 //! `pickle` finds its tensors without reading them; `names` gives them canonical names; `kind` tells the model; `facts`
-//! and `detect` make its configuration, which `layout` turns back into the list of tensors to compare with. Every file
+//! and `detect` make its configuration, which `layout` turns back into the list of tensors to compare with; `random` makes a checkpoint of
+//! any configuration without a file. Every file
 //! is taken for hostile: the worst it can do is to get an error. What the numbers mean is not known here.
 
 mod architecture;
@@ -18,6 +19,7 @@ mod kind;
 mod layout;
 mod names;
 mod pickle;
+mod random;
 mod safetensors_file;
 mod source;
 

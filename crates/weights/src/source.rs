@@ -15,6 +15,8 @@ pub(crate) enum Source {
     File { handle: File, length: usize },
     /// Part of the program.
     Static(&'static [u8]),
+    /// No bytes at all: the tensors are made, of so many bytes together.
+    Made { length: usize },
 }
 
 impl Source {
@@ -28,7 +30,7 @@ impl Source {
     /// Number of bytes when it was opened.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::File { length, .. } => *length,
+            Self::File { length, .. } | Self::Made { length } => *length,
             Self::Static(bytes) => bytes.len(),
         }
     }
@@ -39,6 +41,7 @@ impl Source {
         let length = range.len();
         match self {
             Self::Static(bytes) => bytes.get(range).map(Cow::Borrowed).ok_or_else(ended),
+            Self::Made { .. } => Err(ended()),
             Self::File { .. } if range.start > range.end || range.end > self.len() => Err(ended()),
             Self::File { handle, .. } => {
                 let mut bytes = Vec::new();

@@ -6,4 +6,5 @@ mod checkpoints;
 mod config;
 mod files;
 mod hostile;
+mod random;
 mod torch;
