@@ -1,11 +1,13 @@
 //! The demo model that is part of the program, where the build found it.
 
+#[cfg(demo_model)]
+use impasto_engine::BuiltinContent;
 use impasto_engine::BuiltinModel;
 
 #[cfg(demo_model)]
 static MODELS: &[BuiltinModel] = &[BuiltinModel {
     file_name: "impasto-demo.safetensors",
-    bytes: include_bytes!(env!("IMPASTO_DEMO_MODEL")),
+    content: BuiltinContent::Bytes(include_bytes!(env!("IMPASTO_DEMO_MODEL"))),
 }];
 #[cfg(not(demo_model))]
 static MODELS: &[BuiltinModel] = &[];

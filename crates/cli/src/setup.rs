@@ -57,7 +57,7 @@ pub(crate) fn engine(settings: &Settings) -> anyhow::Result<Engine> {
 pub(crate) fn open(entry: &ModelEntry) -> Result<Checkpoint, WeightsError> {
     let builtin = entry.filename.strip_prefix(BUILTIN);
     match builtin.and_then(|name| builtin::models().into_iter().find(|model| model.file_name == name)) {
-        Some(model) => Checkpoint::from_static(model.file_name, model.bytes),
+        Some(model) => model.open(),
         None => Checkpoint::open(Path::new(&entry.filename)),
     }
 }

@@ -62,6 +62,16 @@ impl CpuBackend {
         Isa::supported().map(Isa::name).collect()
     }
 
+    /// The instruction set that is computed with.
+    pub fn isa(&self) -> IsaName {
+        self.isa.name()
+    }
+
+    /// Threads that compute, the caller included.
+    pub fn threads(&self) -> usize {
+        self.threads.threads()
+    }
+
     /// Runs a loop of multiply-adds in registers on every thread, for some milliseconds, and answers how many floating
     /// point operations that were: a measured time means little unless it is set beside the time of this.
     pub fn run_peak(&self) -> Result<f64, TensorError> {

@@ -4,18 +4,53 @@
 //! by size and modification time.
 
 use crate::{EngineError, ModelEntry};
-use impasto_weights::{Checkpoint, HashCache, StableDiffusionConfig, hash_bytes};
+use impasto_weights::{Checkpoint, FileHash, HashCache, StableDiffusionConfig, WeightsError, hash_bytes};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A checkpoint inside the program.
-#[derive(Debug, Clone, Copy)]
+/// A model inside the program.
+#[derive(Debug, Clone)]
 pub struct BuiltinModel {
     /// The name it is listed under, such as `impasto-demo.safetensors`.
     pub file_name: &'static str,
-    /// The whole safetensors file.
-    pub bytes: &'static [u8],
+    /// Its tensors.
+    pub content: BuiltinContent,
+}
+
+/// Where the tensors of a model inside the program come from.
+#[derive(Debug, Clone)]
+pub enum BuiltinContent {
+    /// A whole safetensors file.
+    Bytes(&'static [u8]),
+    /// Pseudo-random weights of these sizes, for measuring.
+    Random(Arc<StableDiffusionConfig>),
+}
+
+impl BuiltinModel {
+    /// Opens it.
+    pub fn open(&self) -> Result<Checkpoint, WeightsError> {
+        match &self.content {
+            BuiltinContent::Bytes(bytes) => Checkpoint::from_static(self.file_name, bytes),
+            BuiltinContent::Random(config) => Ok(Checkpoint::random(config)),
+        }
+    }
+
+    /// Bytes of the file, or of one that would hold the same.
+    fn bytes(&self) -> u64 {
+        match &self.content {
+            BuiltinContent::Bytes(bytes) => bytes.len() as u64,
+            BuiltinContent::Random(config) => Checkpoint::random(config).bytes(),
+        }
+    }
+
+    /// The hash of what tells it from others: of random weights, that is their sizes.
+    fn hash(&self) -> FileHash {
+        match &self.content {
+            BuiltinContent::Bytes(bytes) => hash_bytes(bytes),
+            BuiltinContent::Random(config) => hash_bytes(format!("{config:?}").as_bytes()),
+        }
+    }
 }
 
 /// Where a model's bytes are.
@@ -51,7 +86,7 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// A catalog of `builtin` models and of the checkpoints below `folder`, scanned once.
+    /// A catalog of `builtin` models and of the checkpoints below `folder`, scanned once. `folder` may be a checkpoint itself.
     pub(crate) fn new(folder: Option<PathBuf>, cache: Option<&Path>, builtin: Vec<BuiltinModel>) -> Self {
         let hashes = HashCache::open(cache.map(|cache| cache.join("hashes.json")));
         let catalog = Self { folder, builtin, hashes, state: Mutex::default() };
@@ -67,6 +102,9 @@ impl Catalog {
     pub(crate) fn refresh(&self) {
         let mut files = Vec::new();
         if let Some(folder) = &self.folder {
+            if folder.is_file() {
+                files.push(folder.clone());
+            }
             find_checkpoints(folder, &mut HashSet::new(), &mut files);
             files.sort();
         }
@@ -74,8 +112,9 @@ impl Catalog {
         let known: HashMap<String, Listed> =
             state.listed.drain(..).map(|listed| (listed.entry.filename.clone(), listed)).collect();
         let folder = self.folder.as_deref().unwrap_or_else(|| Path::new(""));
+        let folder = if folder.is_file() { folder.parent().unwrap_or(folder) } else { folder };
         let from_files = files.into_iter().map(|path| self.list_file(folder, path));
-        let from_program = self.builtin.iter().map(|&builtin| list_builtin(builtin));
+        let from_program = self.builtin.iter().cloned().map(list_builtin);
         state.listed = from_files
             .chain(from_program)
             .map(|listed| match known.get(&listed.entry.filename) {
@@ -140,7 +179,7 @@ impl Catalog {
         let source = self.source(entry)?;
         let opened = match &source {
             Source::File(path) => Checkpoint::open(path),
-            Source::Builtin(builtin) => Checkpoint::from_static(builtin.file_name, builtin.bytes),
+            Source::Builtin(builtin) => builtin.open(),
         };
         opened.map_err(|error| bad_model(entry, error.to_string()))
     }
@@ -197,7 +236,7 @@ impl Catalog {
             Source::File(path) => {
                 self.hashes.hash(&path).map_err(|error| bad_model(entry, error.to_string()))?
             }
-            Source::Builtin(builtin) => hash_bytes(builtin.bytes),
+            Source::Builtin(builtin) => builtin.hash(),
         };
         let updated = self.update(entry, |listed| {
             let entry = Arc::make_mut(&mut listed.entry);
@@ -229,7 +268,7 @@ fn problem_of(error: &EngineError) -> String {
 
 fn list_builtin(builtin: BuiltinModel) -> Listed {
     let filename = format!("builtin:{}", builtin.file_name);
-    let entry = entry(builtin.file_name, filename, builtin.bytes.len() as u64, None);
+    let entry = entry(builtin.file_name, filename, builtin.bytes(), None);
     Listed { source: Source::Builtin(builtin), entry: Arc::new(entry), config: None }
 }
 
@@ -332,6 +371,9 @@ mod tests {
         }
         catalog.refresh();
         assert_eq!(catalog.entries().len(), 2);
+        let alone = Catalog::new(Some(folder.path().join("sub/A.CKPT")), None, Vec::new());
+        let names: Vec<String> = alone.entries().iter().map(|entry| entry.name.clone()).collect();
+        assert_eq!(names, ["A"]);
         std::fs::remove_file(folder.path().join("b.safetensors")).unwrap();
         catalog.refresh();
         assert!(catalog.find("b").is_none());

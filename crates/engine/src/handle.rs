@@ -31,7 +31,7 @@ const LAST_STEP: Duration = Duration::from_secs(2);
 /// How the engine is set up.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Folder of checkpoints.
+    /// Folder of checkpoints, or one checkpoint.
     pub models_dir: Option<PathBuf>,
     /// Folder for the hash cache.
     pub cache_dir: Option<PathBuf>,

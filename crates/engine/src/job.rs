@@ -114,6 +114,14 @@ impl Job {
         self.publish(JobState::Running, None);
     }
 
+    /// Tells watchers, once, that the model is there.
+    pub(crate) fn loaded(&mut self) {
+        if self.model.is_none() {
+            self.model = Some(self.entry.clone());
+            self.publish(JobState::Running, None);
+        }
+    }
+
     /// Takes the next batch in hand; `false` when there is none.
     pub(crate) fn begin_batch(&mut self, facts: &ModelFacts) -> Result<bool, String> {
         let end = self.next_image.saturating_add(self.request.batch_size).min(self.request.image_count());

@@ -14,7 +14,7 @@ mod resident;
 mod status;
 mod worker;
 
-pub use catalog::BuiltinModel;
+pub use catalog::{BuiltinContent, BuiltinModel};
 pub use error::EngineError;
 pub use handle::{Engine, EngineConfig, EngineStats, SubmitOptions, Watcher};
 pub use impasto_diffusion::Picture;

@@ -179,7 +179,10 @@ impl<B: Backend> Worker<B> {
         let residents = &mut self.residents;
         let decode_seconds = &mut self.decode_seconds;
         let outcome = catch_unwind(AssertUnwindSafe(|| match residents.get(&job.entry, &in_use)? {
-            Some(model) => Turn { model, decode_seconds }.take(&mut job),
+            Some(model) => {
+                job.loaded();
+                Turn { model, decode_seconds }.take(&mut job)
+            }
             None => Ok(Progress::Waiting),
         }));
         let outcome = outcome.unwrap_or_else(|panic| {

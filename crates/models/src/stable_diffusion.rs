@@ -29,17 +29,31 @@ impl<B: Backend> StableDiffusion<B> {
     )]
     pub fn load(backend: Arc<B>, checkpoint: &Checkpoint) -> Result<Self, ModelError> {
         let config = checkpoint.config()?;
-        let source = Source::new(&*backend, checkpoint);
-        let text = source.at("cond_stage_model.transformer.text_model");
-        let unet = source.at("model.diffusion_model");
-        let vae = source.at("first_stage_model");
         Ok(Self {
             tokenizer: Arc::new(Tokenizer::for_vocabulary(config.text.vocabulary)?),
-            text: ClipText::load(Arc::clone(&backend), &text, &config.text)?,
-            unet: UNet::load(Arc::clone(&backend), &unet, &config.unet)?,
-            decoder: VaeDecoder::load(Arc::clone(&backend), &vae, &config.vae)?,
+            text: Self::load_text(&backend, checkpoint)?,
+            unet: Self::load_unet(&backend, checkpoint)?,
+            decoder: Self::load_decoder(&backend, checkpoint)?,
             config,
         })
+    }
+
+    /// Loads the text encoder alone.
+    pub fn load_text(backend: &Arc<B>, checkpoint: &Checkpoint) -> Result<ClipText<B>, ModelError> {
+        let source = Source::new(&**backend, checkpoint).at("cond_stage_model.transformer.text_model");
+        ClipText::load(Arc::clone(backend), &source, &checkpoint.config()?.text)
+    }
+
+    /// Loads the denoising network alone.
+    pub fn load_unet(backend: &Arc<B>, checkpoint: &Checkpoint) -> Result<UNet<B>, ModelError> {
+        let source = Source::new(&**backend, checkpoint).at("model.diffusion_model");
+        UNet::load(Arc::clone(backend), &source, &checkpoint.config()?.unet)
+    }
+
+    /// Loads the autoencoder's decoder alone.
+    pub fn load_decoder(backend: &Arc<B>, checkpoint: &Checkpoint) -> Result<VaeDecoder<B>, ModelError> {
+        let source = Source::new(&**backend, checkpoint).at("first_stage_model");
+        VaeDecoder::load(Arc::clone(backend), &source, &checkpoint.config()?.vae)
     }
 
     /// Loads the autoencoder's encoder, for those that begin with pictures.

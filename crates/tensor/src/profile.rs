@@ -9,7 +9,8 @@ use crate::{
     WeightView,
 };
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What all calls of one operation on the same shapes took.
@@ -32,17 +33,56 @@ pub struct ProfileKey {
     pub shapes: String,
 }
 
+/// What a [`Profiled`] backend notes. Clones are handles of the same log, for those who gave the backend away.
+#[derive(Debug, Clone, Default)]
+pub struct ProfileLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    paused: AtomicBool,
+    spent: Mutex<BTreeMap<ProfileKey, Spent>>,
+}
+
+impl ProfileLog {
+    /// Stops noting, so that a measured run pays nothing for it, or goes on.
+    pub fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// What has been spent since the last call, the longest first.
+    pub fn take(&self) -> Vec<(ProfileKey, Spent)> {
+        let spent = std::mem::take(&mut *self.shared.spent.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut rows: Vec<_> = spent.into_iter().collect();
+        rows.sort_by_key(|(_, spent)| std::cmp::Reverse(spent.time));
+        rows
+    }
+
+    fn is_paused(&self) -> bool {
+        self.shared.paused.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, key: ProfileKey, time: Duration, flops: f64) {
+        let mut all = self.shared.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = all.entry(key).or_default();
+        spent.calls += 1;
+        spent.time += time;
+        spent.flops += flops;
+    }
+}
+
 /// A backend that passes everything on to `B` and keeps the time.
 #[derive(Debug)]
 pub struct Profiled<B> {
     inner: B,
-    spent: Mutex<BTreeMap<ProfileKey, Spent>>,
+    log: ProfileLog,
 }
 
 impl<B: Backend> Profiled<B> {
     /// Keeps the time of `inner`, from now on.
     pub fn new(inner: B) -> Self {
-        Self { inner, spent: Mutex::default() }
+        Self { inner, log: ProfileLog::default() }
     }
 
     /// The backend whose time is kept.
@@ -50,12 +90,9 @@ impl<B: Backend> Profiled<B> {
         &self.inner
     }
 
-    /// What has been spent since the last call, the longest first.
-    pub fn take(&self) -> Vec<(ProfileKey, Spent)> {
-        let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut rows: Vec<_> = spent.into_iter().collect();
-        rows.sort_by_key(|(_, spent)| std::cmp::Reverse(spent.time));
-        rows
+    /// Where the time is kept.
+    pub fn log(&self) -> &ProfileLog {
+        &self.log
     }
 
     /// Runs an operation and notes its time under `name` and the shapes of `from` and the result; `flops` says its work,
@@ -67,17 +104,16 @@ impl<B: Backend> Profiled<B> {
         flops: impl FnOnce(f64) -> f64,
         run: impl FnOnce(&B) -> Result<B::Tensor, TensorError>,
     ) -> Result<B::Tensor, TensorError> {
+        if self.log.is_paused() {
+            return run(&self.inner);
+        }
         let began = Instant::now();
         let result = run(&self.inner)?;
         let time = began.elapsed();
         let to = self.inner.shape(&result);
         let elements = to.iter().map(|&size| size as f64).product();
         let shapes = format!("{} to {}", shape_name(self.inner.shape(from)), shape_name(to));
-        let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let spent = all.entry(ProfileKey { operation: name(), shapes }).or_default();
-        spent.calls += 1;
-        spent.time += time;
-        spent.flops += flops(elements);
+        self.log.add(ProfileKey { operation: name(), shapes }, time, flops(elements));
         Ok(result)
     }
 }
@@ -302,13 +338,17 @@ mod tests {
             backend.linear(&x, &weights, LinearArgs::default()).unwrap();
         }
         let doubled = backend.scale(&x, 2.0).unwrap();
+        let log = backend.log().clone();
+        log.pause(true);
+        backend.scale(&x, 3.0).unwrap();
+        log.pause(false);
         assert_eq!(backend.download(&doubled).unwrap().data(), [2.0; 6]);
-        let mut rows = backend.take();
+        let mut rows = log.take();
         rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let [(linear, spent), (scale, _)] = &rows[..] else { panic!("{rows:?}") };
+        let [(linear, spent), (scale, scaled)] = &rows[..] else { panic!("{rows:?}") };
         assert_eq!((linear.operation.as_str(), linear.shapes.as_str()), ("linear", "2x3 to 2x4"));
         assert_eq!((spent.calls, spent.flops), (2, 2.0 * 2.0 * 3.0 * 8.0));
-        assert_eq!(scale.operation, "scale");
-        assert!(backend.take().is_empty());
+        assert_eq!((scale.operation.as_str(), scaled.calls), ("scale", 1));
+        assert!(log.take().is_empty());
     }
 }

@@ -4,14 +4,14 @@ use super::Operation;
 use crate::{Activation, Conv2dConfig, PaddingMode};
 use Activation::{Gelu, Identity, QuickGelu, Silu};
 
-const SAME: Conv2dConfig = Conv2dConfig::padded(1);
+pub(super) const SAME: Conv2dConfig = Conv2dConfig::padded(1);
 const NONE: Conv2dConfig = Conv2dConfig::padded(0);
-const HALVE: Conv2dConfig = Conv2dConfig { stride: 2, padding: [1; 4] };
+pub(super) const HALVE: Conv2dConfig = Conv2dConfig { stride: 2, padding: [1; 4] };
 /// How the autoencoder halves a picture.
 const HALVE_LATE: Conv2dConfig = Conv2dConfig { stride: 2, padding: [0, 1, 0, 1] };
 const LOPSIDED: Conv2dConfig = Conv2dConfig { stride: 3, padding: [2, 0, 1, 3] };
 
-const fn linear(tokens: usize, inputs: usize, outputs: usize) -> Operation {
+pub(super) const fn linear(tokens: usize, inputs: usize, outputs: usize) -> Operation {
     Operation::Linear { tokens, inputs, outputs, bias: true, activation: Identity, residual: false }
 }
 
@@ -19,7 +19,7 @@ const fn fused_linear(tokens: usize, inputs: usize, outputs: usize, activation: 
     Operation::Linear { tokens, inputs, outputs, bias: false, activation, residual: true }
 }
 
-const fn conv2d(
+pub(super) const fn conv2d(
     size: [usize; 2],
     inputs: usize,
     outputs: usize,
@@ -55,15 +55,20 @@ const fn fused_conv2d(size: [usize; 2], inputs: usize, outputs: usize, mode: Pad
     }
 }
 
-const fn group_norm(pixels: usize, features: usize, groups: usize, activation: Activation) -> Operation {
+pub(super) const fn group_norm(
+    pixels: usize,
+    features: usize,
+    groups: usize,
+    activation: Activation,
+) -> Operation {
     Operation::GroupNorm { pixels, features, groups, activation }
 }
 
-const fn attention(queries: usize, keys: usize, heads: usize, head_size: usize) -> Operation {
+pub(super) const fn attention(queries: usize, keys: usize, heads: usize, head_size: usize) -> Operation {
     Operation::Attention { queries, keys, heads, head_size, causal: false, key_lengths: None }
 }
 
-const fn causal(tokens: usize, heads: usize, head_size: usize) -> Operation {
+pub(super) const fn causal(tokens: usize, heads: usize, head_size: usize) -> Operation {
     let (queries, keys) = (tokens, tokens);
     Operation::Attention { queries, keys, heads, head_size, causal: true, key_lengths: None }
 }
@@ -148,39 +153,5 @@ pub fn conformance_cases() -> Vec<Operation> {
         Embedding { tokens: 77, rows: 101, features: 50 },
         TimestepEmbedding { features: 320 },
         RotateRows { features: 19 },
-    ]
-}
-
-/// The sizes at which kernels are timed, with their names: those of Stable Diffusion 1.5 at 512 x 512.
-pub fn timing_cases() -> Vec<(&'static str, Operation)> {
-    vec![
-        ("conv 3x3 320 at 64x64", conv2d([64, 64], 320, 320, [3, 3], SAME)),
-        ("conv 3x3 640 at 32x32", conv2d([32, 32], 640, 640, [3, 3], SAME)),
-        ("conv 3x3 1280 at 16x16", conv2d([16, 16], 1280, 1280, [3, 3], SAME)),
-        ("conv 3x3 1280 at 8x8", conv2d([8, 8], 1280, 1280, [3, 3], SAME)),
-        ("conv 3x3 320 at 64x64 to 32x32", conv2d([64, 64], 320, 320, [3, 3], HALVE)),
-        ("conv 3x3 4 to 320 at 64x64", conv2d([64, 64], 4, 320, [3, 3], SAME)),
-        ("conv 3x3 320 to 4 at 64x64", conv2d([64, 64], 320, 4, [3, 3], SAME)),
-        ("conv 1x1 960 to 320 at 64x64", conv2d([64, 64], 960, 320, [1, 1], NONE)),
-        ("conv 3x3 128 at 512x512", conv2d([512, 512], 128, 128, [3, 3], SAME)),
-        ("linear 4096 x 320 x 1280", linear(4096, 320, 1280)),
-        ("linear 4096 x 320 x 320", linear(4096, 320, 320)),
-        ("linear 1024 x 640 x 2560", linear(1024, 640, 2560)),
-        ("linear 256 x 1280 x 5120", linear(256, 1280, 5120)),
-        ("linear 77 x 768 x 3072", linear(77, 768, 3072)),
-        ("linear 1 x 1280 x 1280", linear(1, 1280, 1280)),
-        ("attention 8 x 4096 x 40", attention(4096, 4096, 8, 40)),
-        ("attention 8 x 1024 x 80", attention(1024, 1024, 8, 80)),
-        ("attention 8 x 256 x 160", attention(256, 256, 8, 160)),
-        ("attention 8 x 4096 by 77 x 40", attention(4096, 77, 8, 40)),
-        ("attention 1 x 4096 x 512", attention(4096, 4096, 1, 512)),
-        ("causal attention 12 x 77 x 64", causal(77, 12, 64)),
-        ("group norm 4096 x 320, silu", group_norm(4096, 320, 32, Silu)),
-        ("group norm 256 x 1280, silu", group_norm(256, 1280, 32, Silu)),
-        ("layer norm 4096 x 320", Operation::LayerNorm { tokens: 4096, features: 320 }),
-        ("geglu 4096 x 1280", Operation::Geglu { tokens: 4096, features: 1280 }),
-        ("add 4096 x 320", Operation::Add { elements: 4096 * 320 }),
-        ("concat 4096 x (320 + 320)", Operation::Concat { tokens: 4096, widths: &[320, 320] }),
-        ("enlarge 32x32x640 twice", Operation::Resample { size: [32, 32], channels: 640, factor: 2 }),
     ]
 }

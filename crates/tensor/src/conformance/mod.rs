@@ -5,15 +5,18 @@
 
 mod cases;
 mod refusals;
+mod timing;
 
-pub use cases::{conformance_cases, timing_cases};
+pub use cases::conformance_cases;
 pub use refusals::accepted_nonsense;
+pub use timing::{TimedNetworks, TimingCase, timing_cases};
 
 use crate::reference::ReferenceBackend;
 use crate::{
     Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, DType, LinearArgs, PaddingMode,
     Resample, TensorError, WeightView,
 };
+use std::fmt;
 use std::ops::Range;
 
 /// An operation with the sizes of one batch row.
@@ -223,6 +226,47 @@ impl Operation {
     /// How far a backend is from the reference, relative to the reference, in the Euclidean norm.
     pub fn error<B: Backend>(self, backend: &B, batch: usize) -> Result<f64, TensorError> {
         relative_error(&self.run(backend, 0..batch)?, &self.run(&ReferenceBackend::new(), 0..batch)?)
+    }
+}
+
+impl fmt::Display for Operation {
+    /// Name and sizes in a few words: `conv 3x3 640 to 320 at 64x64`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Linear { tokens, inputs, outputs, .. } => {
+                write!(f, "linear {tokens} x {inputs} to {outputs}")
+            }
+            Self::Conv2d { size: [height, width], inputs, outputs, kernel, config, .. } => {
+                let [rows, columns] = kernel;
+                write!(f, "conv {rows}x{columns} {inputs} to {outputs} at {height}x{width}")?;
+                if config.stride > 1 { write!(f, ", stride {}", config.stride) } else { Ok(()) }
+            }
+            Self::GroupNorm { pixels, features, activation, .. } => {
+                write!(f, "group norm {pixels} x {features}")?;
+                if activation == Activation::Identity { Ok(()) } else { write!(f, ", {activation:?}") }
+            }
+            Self::LayerNorm { tokens, features } => write!(f, "layer norm {tokens} x {features}"),
+            Self::Attention { queries, keys, heads, head_size, causal, .. } => {
+                let kind = if causal { "causal attention" } else { "attention" };
+                write!(f, "{kind} {heads} x {head_size}, {queries} by {keys}")
+            }
+            Self::Geglu { tokens, features } => write!(f, "geglu {tokens} x {features}"),
+            Self::Activate { elements, activation } => write!(f, "{activation:?} {elements}"),
+            Self::Add { elements } => write!(f, "add {elements}"),
+            Self::Scale { elements } => write!(f, "scale {elements}"),
+            Self::Concat { tokens, widths } => write!(f, "concat {tokens} x {widths:?}"),
+            Self::Columns { tokens, features, range: [start, end] } => {
+                write!(f, "columns {start}..{end} of {tokens} x {features}")
+            }
+            Self::Resample { size: [height, width], channels, factor } => {
+                write!(f, "enlarge {height}x{width} x {channels} by {factor}")
+            }
+            Self::Embedding { tokens, rows, features } => {
+                write!(f, "embedding {tokens} of {rows} x {features}")
+            }
+            Self::TimestepEmbedding { features } => write!(f, "timestep embedding {features}"),
+            Self::RotateRows { features } => write!(f, "rotate rows {features}"),
+        }
     }
 }
 
