@@ -1,6 +1,6 @@
 //! What was typed: the command line as clap parses it. Nothing here touches the world; `resolve` says what it means.
 
-use crate::commands::parity::ParityArguments;
+use crate::commands::bench::BenchCommand;
 use crate::commands::txt2img::Txt2imgArguments;
 use crate::setting_flags::SettingFlags;
 use clap::{Parser, Subcommand};
@@ -41,7 +41,10 @@ pub(crate) enum Command {
     },
     /// Print the description of the HTTP interface (OpenAPI, JSON).
     Openapi,
-    /// Measure and compare.
+    /// Measure how fast the networks are here, and compare what they compute.
+    ///
+    /// Networks have random weights of true sizes unless --model names a checkpoint. --threads and --isa, which are
+    /// settings, say what to compute with.
     Bench {
         #[command(subcommand)]
         command: BenchCommand,
@@ -64,12 +67,6 @@ pub(crate) enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Run the networks and samplers on given inputs and compare with given outputs.
-    Parity(ParityArguments),
 }
 
 #[cfg(test)]

@@ -15,24 +15,26 @@ mod resolve;
 mod setting_flags;
 mod setup;
 
-use arguments::{BenchCommand, Command, LowArguments, ModelsCommand};
+use arguments::{Command, LowArguments, ModelsCommand};
 use clap::Parser as _;
-use commands::{doctor, models, openapi, parity, serve, txt2img};
+use commands::{bench, doctor, models, openapi, serve, txt2img};
 use resolve::Settings;
 use std::process::ExitCode;
+use std::time::Instant;
 
 fn main() -> ExitCode {
+    let started = Instant::now();
     let arguments = match LowArguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return failure::report_arguments(&error),
     };
-    match run(arguments) {
+    match run(arguments, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }
 }
 
-fn run(arguments: LowArguments) -> anyhow::Result<()> {
+fn run(arguments: LowArguments, started: Instant) -> anyhow::Result<()> {
     let command = arguments.command.unwrap_or(Command::Serve);
     logging::start(matches!(command, Command::Serve))?;
     if let Command::Openapi = command {
@@ -49,6 +51,6 @@ fn run(arguments: LowArguments) -> anyhow::Result<()> {
         }
         Command::Doctor { json } => doctor::run(&settings, json),
         Command::Openapi => openapi::run(),
-        Command::Bench { command: BenchCommand::Parity(arguments) } => parity::run(&arguments, &settings),
+        Command::Bench { command } => bench::run(&command, &settings, started),
     }
 }

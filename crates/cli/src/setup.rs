@@ -15,16 +15,20 @@ use std::time::Duration;
 /// What the file name of a model inside the program begins with.
 const BUILTIN: &str = "builtin:";
 
-/// The backend that computes.
-pub(crate) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
+/// What the backend may use.
+pub(crate) fn cpu_options(settings: &Settings) -> CpuOptions {
     let serve = &settings.serve;
-    let options = CpuOptions {
+    CpuOptions {
         threads: NonZero::new(serve.threads as usize),
         // `auto`, the one value that names no instruction set, means the best there is.
         isa: serve.isa.parse().ok(),
         ..CpuOptions::default()
-    };
-    Ok(CpuBackend::new(options)?)
+    }
+}
+
+/// The backend that computes.
+pub(crate) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
+    Ok(CpuBackend::new(cpu_options(settings))?)
 }
 
 /// What requests may ask for.
@@ -39,18 +43,22 @@ pub(crate) fn limits(settings: &Settings) -> RequestLimits {
     }
 }
 
-/// The engine, with its thread started.
-pub(crate) fn engine(settings: &Settings) -> anyhow::Result<Engine> {
+/// How the engine is set up.
+pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
     let serve = &settings.serve;
-    let config = EngineConfig {
+    EngineConfig {
         models_dir: Some(settings.models_dir()),
         cache_dir: Some(settings.data_dir().join("cache")),
         builtin: builtin::models(),
         limits: limits(settings),
         model_bytes: serve.model_memory_bytes,
         queue_limit: serve.max_queue as usize,
-    };
-    Ok(Engine::start(backend(settings)?, config)?)
+    }
+}
+
+/// The engine, with its thread started.
+pub(crate) fn engine(settings: &Settings) -> anyhow::Result<Engine> {
+    Ok(Engine::start(backend(settings)?, engine_config(settings))?)
 }
 
 /// Opens the file of a listed model.

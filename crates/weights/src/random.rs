@@ -2,7 +2,7 @@
 //!
 //! For measuring: how fast a network is does not depend on its weights, as long as numbers stay of ordinary size. So
 //! the deviation of a weight is one over the square root of what is summed for an output, which keeps signals near
-//! unit variance (LeCun et al. 1998, section 4.6), scales of normalisations are near 1, and biases are small.
+//! unit variance (Glorot and Bengio 2010), scales of normalisations are near 1, and biases are small.
 
 use crate::architecture::{Prediction, StableDiffusionConfig};
 use crate::entry::{Data, Element, Entries, Entry};

@@ -8,7 +8,7 @@ pub(super) const SAME: Conv2dConfig = Conv2dConfig::padded(1);
 const NONE: Conv2dConfig = Conv2dConfig::padded(0);
 pub(super) const HALVE: Conv2dConfig = Conv2dConfig { stride: 2, padding: [1; 4] };
 /// How the autoencoder halves a picture.
-const HALVE_LATE: Conv2dConfig = Conv2dConfig { stride: 2, padding: [0, 1, 0, 1] };
+pub(super) const HALVE_LATE: Conv2dConfig = Conv2dConfig { stride: 2, padding: [0, 1, 0, 1] };
 const LOPSIDED: Conv2dConfig = Conv2dConfig { stride: 3, padding: [2, 0, 1, 3] };
 
 pub(super) const fn linear(tokens: usize, inputs: usize, outputs: usize) -> Operation {

@@ -5,22 +5,22 @@
 //! layer, as it is in the networks.
 
 use super::Operation;
-use super::cases::{HALVE, SAME, attention, causal, conv2d, group_norm, linear};
+use super::cases::{HALVE, HALVE_LATE, SAME, attention, causal, conv2d, group_norm, linear};
 use crate::Activation::{self, Identity, Silu};
 
 /// The networks whose sizes are timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimedNetworks {
-    /// Stable Diffusion 1.5 at 512 x 512: text encoder, UNet and decoder.
+    /// Stable Diffusion 1.5 at 512 x 512: text encoder, UNet and autoencoder.
     StableDiffusion15,
-    /// Stable Diffusion XL at 1024 x 1024: UNet and decoder.
+    /// Stable Diffusion XL at 1024 x 1024: UNet and autoencoder.
     StableDiffusionXl,
 }
 
 /// An operation of a network, and how often one pass of one batch row runs it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimingCase {
-    /// The network: `text`, `unet` or `vae`.
+    /// The network: `text`, `unet`, `decoder` or `encoder`.
     pub network: &'static str,
     /// What is timed.
     pub operation: Operation,
@@ -36,16 +36,18 @@ pub fn timing_cases(networks: TimedNetworks) -> Vec<TimingCase> {
             pass.text();
             pass.unet(&STABLE_DIFFUSION_1_5);
             pass.decoder(64);
+            pass.encoder(64);
         }
         TimedNetworks::StableDiffusionXl => {
             pass.unet(&STABLE_DIFFUSION_XL);
             pass.decoder(128);
+            pass.encoder(128);
         }
     }
     pass.cases
 }
 
-/// What the two UNets differ in.
+/// What one UNet has other than the next.
 struct UNet {
     /// Edge of the latent.
     size: usize,
@@ -81,8 +83,8 @@ const TEXT_TOKENS: usize = 77;
 const TIME_FEATURES: usize = 1280;
 const GROUPS: usize = 32;
 const RES_BLOCKS: usize = 2;
-/// Channels of the decoder, from the coarsest level to the finest.
-const DECODER: [usize; 4] = [512, 512, 256, 128];
+/// Channels of the autoencoder, from the coarsest level to the finest.
+const AUTOENCODER: [usize; 4] = [512, 512, 256, 128];
 
 /// Widths of what a UNet's way up joins.
 static JOINED: [[usize; 2]; 5] = [[1280, 1280], [1280, 640], [640, 640], [640, 320], [320, 320]];
@@ -225,13 +227,52 @@ impl Pass {
 
     /// The decoder of the autoencoder, the same in both, for a latent of this edge.
     fn decoder(&mut self, latent: usize) {
-        self.network = "vae";
+        self.network = "decoder";
         let mut size = latent;
-        let pixels = size * size;
-        let mut channels = DECODER[0];
-        self.add(Operation::Scale { elements: pixels * 4 });
-        self.add(linear(pixels, 4, 4));
+        let mut channels = AUTOENCODER[0];
+        self.add(Operation::Scale { elements: 4 * size * size });
+        self.add(linear(size * size, 4, 4));
         self.conv3x3(size, 4, channels);
+        self.autoencoder_middle(size, channels);
+        for (number, &to) in AUTOENCODER.iter().enumerate() {
+            for _ in 0..=RES_BLOCKS {
+                self.res_block(size, channels, to, false);
+                channels = to;
+            }
+            if number + 1 < AUTOENCODER.len() {
+                size = self.enlarge(size, to);
+            }
+        }
+        self.norm(size * size, channels, Silu);
+        self.conv3x3(size, channels, 3);
+    }
+
+    /// The encoder of the autoencoder, to a latent of this edge.
+    fn encoder(&mut self, latent: usize) {
+        self.network = "encoder";
+        let mut size = 8 * latent;
+        let mut channels = AUTOENCODER[3];
+        self.conv3x3(size, 3, channels);
+        for (number, &to) in AUTOENCODER.iter().rev().enumerate() {
+            for _ in 0..RES_BLOCKS {
+                self.res_block(size, channels, to, false);
+                channels = to;
+            }
+            if number + 1 < AUTOENCODER.len() {
+                self.add(conv2d([size; 2], to, to, [3, 3], HALVE_LATE));
+                size /= 2;
+            }
+        }
+        self.autoencoder_middle(size, channels);
+        self.norm(size * size, channels, Silu);
+        self.conv3x3(size, channels, 8);
+        self.add(linear(size * size, 8, 8));
+        self.add(Operation::Columns { tokens: size * size, features: 8, range: [0, 4] });
+        self.add(Operation::Scale { elements: 4 * size * size });
+    }
+
+    fn autoencoder_middle(&mut self, size: usize, channels: usize) {
+        let pixels = size * size;
         self.res_block(size, channels, channels, false);
         self.norm(pixels, channels, Identity);
         for _ in 0..4 {
@@ -239,17 +280,6 @@ impl Pass {
         }
         self.add(attention(pixels, pixels, 1, channels));
         self.res_block(size, channels, channels, false);
-        for (number, &to) in DECODER.iter().enumerate() {
-            for _ in 0..=RES_BLOCKS {
-                self.res_block(size, channels, to, false);
-                channels = to;
-            }
-            if number + 1 < DECODER.len() {
-                size = self.enlarge(size, to);
-            }
-        }
-        self.norm(size * size, channels, Silu);
-        self.conv3x3(size, channels, 3);
     }
 }
 
@@ -269,9 +299,10 @@ mod tests {
         for (networks, network, wanted) in [
             (StableDiffusion15, "text", 13.3),
             (StableDiffusion15, "unet", 803.3),
-            (StableDiffusion15, "vae", 2514.0),
+            (StableDiffusion15, "decoder", 2514.0),
+            (StableDiffusion15, "encoder", 1117.0),
             (StableDiffusionXl, "unet", 6761.0),
-            (StableDiffusionXl, "vae", 10470.0),
+            (StableDiffusionXl, "decoder", 10470.0),
         ] {
             let found = sum(networks, network);
             assert!((found / wanted - 1.0).abs() < 0.005, "{networks:?} {network}: {found} and {wanted}");

@@ -1,0 +1,200 @@
+//! What the measuring commands take, and which model it means.
+
+use crate::failure::usage;
+use crate::resolve::Settings;
+use crate::setup;
+use clap::ValueEnum;
+use impasto_cpu::{CpuBackend, CpuOptions};
+use impasto_weights::{Checkpoint, StableDiffusionConfig};
+use std::fmt;
+use std::path::Path;
+
+/// Highest and widest picture, in pixels.
+const MOST_PIXELS: usize = 4096;
+const MOST_ROWS: usize = 64;
+const MOST_RUNS: usize = 1000;
+
+/// A family of models of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Arch {
+    /// Stable Diffusion 1.5.
+    Sd15,
+    /// Stable Diffusion XL.
+    Sdxl,
+}
+
+impl Arch {
+    /// The name at the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sd15 => "sd15",
+            Self::Sdxl => "sdxl",
+        }
+    }
+}
+
+/// In what numbers the networks compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Precision {
+    /// Single precision.
+    F32,
+}
+
+impl Precision {
+    /// The name at the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+        }
+    }
+
+    /// The backend's options for it.
+    fn options(self, options: CpuOptions) -> CpuOptions {
+        match self {
+            Self::F32 => options,
+        }
+    }
+
+    /// The backend that computes so.
+    pub(super) fn backend(self, settings: &Settings) -> anyhow::Result<CpuBackend> {
+        Ok(CpuBackend::new(self.options(setup::cpu_options(settings)))?)
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ModelArguments {
+    /// Architecture to measure with random weights.
+    #[arg(long, value_enum, default_value = "sd15")]
+    arch: Arch,
+
+    /// A checkpoint to measure instead: a file, or the name of a model.
+    #[arg(long, value_name = "NAME_OR_FILE", conflicts_with = "arch")]
+    pub(super) model: Option<String>,
+
+    /// What is computed in.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(super) precision: Precision,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SizeArguments {
+    /// Width of the picture; without it, the model's own.
+    #[arg(long, value_name = "PIXELS", value_parser = parse_pixels, allow_negative_numbers = true)]
+    width: Option<usize>,
+
+    /// Height of the picture; without it, the model's own.
+    #[arg(long, value_name = "PIXELS", value_parser = parse_pixels, allow_negative_numbers = true)]
+    height: Option<usize>,
+}
+
+impl SizeArguments {
+    /// Width and height.
+    pub(super) fn or(&self, (width, height): (usize, usize)) -> [usize; 2] {
+        [self.width.unwrap_or(width), self.height.unwrap_or(height)]
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArguments {
+    /// Rows of the batch.
+    #[arg(long, value_name = "ROWS", default_value = "1", value_parser = parse_batch, allow_negative_numbers = true)]
+    pub(super) batch: usize,
+
+    /// Measured runs [default: 5, of txt2img 1].
+    #[arg(long, value_parser = parse_runs, allow_negative_numbers = true)]
+    pub(super) runs: Option<usize>,
+
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// After the runs, say what each operation took.
+    #[arg(long)]
+    pub(super) profile: bool,
+
+    /// Make one run for each line on standard input and answer with a line of JSON; the first line says what is ready.
+    #[arg(long, conflicts_with_all = ["runs", "profile", "json"])]
+    pub(super) turns: bool,
+}
+
+pub(super) fn parse_batch(text: &str) -> Result<usize, String> {
+    number(text, MOST_ROWS).ok_or_else(|| format!("a batch has 1 to {MOST_ROWS} rows"))
+}
+
+pub(super) fn parse_runs(text: &str) -> Result<usize, String> {
+    number(text, MOST_RUNS).ok_or_else(|| format!("give a number of runs from 1 to {MOST_RUNS}"))
+}
+
+fn parse_pixels(text: &str) -> Result<usize, String> {
+    let size = number(text, MOST_PIXELS).filter(|size| size.is_multiple_of(8));
+    size.ok_or_else(|| format!("a size is a multiple of 8 from 8 to {MOST_PIXELS}, such as 512"))
+}
+
+fn number(text: &str, most: usize) -> Option<usize> {
+    text.parse().ok().filter(|number| (1..=most).contains(number))
+}
+
+/// A network that random weights are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Text encoder, UNet and decoder.
+    Everything,
+    Text,
+    UNet,
+    Decoder,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Everything => "whole model",
+            Self::Text => "pair of text encoders",
+            Self::UNet => "UNet",
+            Self::Decoder => "decoder",
+        })
+    }
+}
+
+impl ModelArguments {
+    /// The architecture of random weights; `None` if there is a checkpoint.
+    pub(super) fn arch(&self) -> Option<Arch> {
+        self.model.is_none().then_some(self.arch)
+    }
+
+    /// The checkpoint named, or one of random weights that has `part` as the architecture has it.
+    pub(super) fn open(&self, settings: &Settings, part: Part) -> anyhow::Result<Checkpoint> {
+        match &self.model {
+            Some(name) => setup::checkpoint(settings, name),
+            None => Ok(Checkpoint::random(&self.config(part)?)),
+        }
+    }
+
+    /// The sizes of random weights.
+    pub(super) fn config(&self, part: Part) -> anyhow::Result<StableDiffusionConfig> {
+        let mut config = StableDiffusionConfig::stable_diffusion_1_5();
+        match (self.arch, part) {
+            (Arch::Sd15, _) => {}
+            (Arch::Sdxl, Part::Decoder) => {
+                // The same network at another scale of its latents.
+                config.vae.scale_factor = 0.13025;
+                config.native_size = (1024, 1024);
+            }
+            (Arch::Sdxl, _) => {
+                return Err(usage(
+                    format!(
+                        "the {part} of SDXL cannot be run yet: its UNet has a label embedding and heads of 64 \
+                         features, and it has a second text encoder, none of which exist here"
+                    ),
+                    "`impasto bench kernels --arch sdxl` times its operations, `impasto bench vae --arch sdxl` its \
+                     decoder",
+                ));
+            }
+        }
+        Ok(config)
+    }
+
+    /// The checkpoint named, if it is a file.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.model.as_deref().map(Path::new).filter(|path| path.is_file())
+    }
+}

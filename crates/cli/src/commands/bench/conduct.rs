@@ -1,0 +1,133 @@
+//! Runs what is to be measured, a given number of times or once a line of standard input, and reports.
+
+use super::arguments::RunArguments;
+use super::measure::{Meter, Run, Summary, median, sorted};
+use super::profile::Profile;
+use super::report::{About, joined, memory_json, memory_words, seconds_words, summary_words};
+use crate::output;
+use impasto_tensor::profile::ProfileLog;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::BufRead as _;
+
+/// Parts of a run with their seconds.
+pub(super) type Parts = Vec<(&'static str, f64)>;
+
+/// Something that can be run again and again.
+pub(super) struct Subject<'a> {
+    pub(super) about: About,
+    pub(super) meter: Meter<'a>,
+    /// Where the operations of a run are noted.
+    pub(super) log: ProfileLog,
+    pub(super) load_seconds: f64,
+    /// Whether a run that is not measured comes first. Its operations are counted then, else those of the first run.
+    pub(super) warm_up: bool,
+    pub(super) default_runs: usize,
+    pub(super) call: Box<dyn FnMut() -> anyhow::Result<Parts> + 'a>,
+}
+
+impl Subject<'_> {
+    /// Measures and reports as the arguments say.
+    pub(super) fn conduct(mut self, arguments: &RunArguments) -> anyhow::Result<()> {
+        if self.warm_up {
+            // Also touches the memory that later runs use again.
+            let counted = self.counted()?.2;
+            return self.measure(arguments, Some(counted));
+        }
+        self.measure(arguments, None)
+    }
+
+    fn measure(mut self, arguments: &RunArguments, mut counted: Option<Profile>) -> anyhow::Result<()> {
+        self.log.pause(true);
+        if arguments.turns {
+            return self.turns(counted);
+        }
+        if !arguments.json {
+            output::print(&self.about.words())?;
+            output::print(&format!("loaded  in {}", seconds_words(self.load_seconds)))?;
+        }
+        let mut runs = Vec::new();
+        let mut parts: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for _ in 0..arguments.runs.unwrap_or(self.default_runs) {
+            let (run, found) = self.run(&mut counted)?;
+            runs.push(run);
+            for (name, seconds) in found {
+                parts.entry(name).or_default().push(seconds);
+            }
+        }
+        let parts: Parts =
+            parts.into_iter().map(|(name, seconds)| (name, median(&sorted(seconds)))).collect();
+        let summary = Summary::new(&runs, counted.as_ref().map_or(0.0, Profile::flops));
+        let profile = match (arguments.profile, self.warm_up) {
+            (false, _) => None,
+            (true, true) => Some(self.counted()?.2),
+            (true, false) => counted,
+        };
+        if arguments.json {
+            let seconds: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
+            return print_line(&joined([
+                self.about.json(),
+                json!({ "clock": self.meter.clock.name(), "load_s": self.load_seconds, "seconds": seconds }),
+                summary.json(),
+                parts_json(&parts),
+                memory_json(),
+                json!({ "profile": profile.map(|profile| profile.json()) }),
+            ]));
+        }
+        let parts = parts.iter().map(|(name, seconds)| format!("{name:<7} {}", seconds_words(*seconds)));
+        let lines = summary_words(&summary).into_iter().chain(parts).chain(memory_words());
+        for line in lines {
+            output::print(&line)?;
+        }
+        if let Some(profile) = profile {
+            output::print("")?;
+            for line in profile.lines() {
+                output::print(&line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A run for each line, until standard input ends.
+    fn turns(mut self, mut counted: Option<Profile>) -> anyhow::Result<()> {
+        let ready = json!({ "ready": true, "load_s": self.load_seconds });
+        print_line(&joined([self.about.json(), ready, memory_json()]))?;
+        for line in std::io::stdin().lock().lines() {
+            line?;
+            let (run, parts) = self.run(&mut counted)?;
+            let summary = Summary::new(&[run], counted.as_ref().map_or(0.0, Profile::flops)).json();
+            let seconds = json!({ "seconds": run.seconds });
+            print_line(&joined([seconds, summary, parts_json(&parts), memory_json()]))?;
+        }
+        Ok(())
+    }
+
+    /// A measured run, whose operations are counted if none were yet.
+    fn run(&mut self, counted: &mut Option<Profile>) -> anyhow::Result<(Run, Parts)> {
+        if counted.is_some() {
+            return self.meter.run(&mut self.call);
+        }
+        let (run, parts, profile) = self.counted()?;
+        *counted = Some(profile);
+        Ok((run, parts))
+    }
+
+    /// A run whose operations are noted.
+    fn counted(&mut self) -> anyhow::Result<(Run, Parts, Profile)> {
+        self.log.take();
+        self.log.pause(false);
+        let (run, parts) = self.meter.run(&mut self.call)?;
+        self.log.pause(true);
+        let profile = Profile { rows: self.log.take(), wall: run.seconds, peak: run.peak };
+        Ok((run, parts, profile))
+    }
+}
+
+fn parts_json(parts: &Parts) -> Value {
+    Value::Object(parts.iter().map(|(name, seconds)| (format!("{name}_s"), json!(seconds))).collect())
+}
+
+/// An object on one line.
+pub(super) fn print_line(value: &Value) -> anyhow::Result<()> {
+    Ok(output::print(&value.to_string())?)
+}

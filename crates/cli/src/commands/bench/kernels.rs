@@ -1,0 +1,130 @@
+//! `impasto bench kernels`: single operations at the sizes of the networks.
+
+use super::arguments::{Arch, Precision, parse_batch, parse_runs};
+use super::conduct::print_line;
+use super::machine::Clock;
+use super::measure::{Meter, Run, Summary};
+use super::report::{About, joined, memory_json, memory_words, summary_words};
+use crate::failure::usage;
+use crate::output;
+use crate::resolve::Settings;
+use impasto_cpu::CpuBackend;
+use impasto_tensor::conformance::{TimedNetworks, TimingCase, timing_cases};
+use serde_json::{Value, json};
+
+/// Every operation of Stable Diffusion 1.5 at 512x512 or of SDXL at 1024x1024, each as often as asked for, and what one pass
+/// through the networks comes to. With one thread (--threads 1) times are the thread's own, so that other programs on
+/// the machine count for less.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KernelsArguments {
+    /// Only operations whose name contains this, such as `unet conv 3x3` or `attention`.
+    filter: Option<String>,
+
+    /// Networks whose sizes are timed.
+    #[arg(long, value_enum, default_value = "sd15")]
+    arch: Arch,
+
+    /// What is computed in.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
+
+    /// Rows of the batch.
+    #[arg(long, value_name = "ROWS", default_value = "1", value_parser = parse_batch, allow_negative_numbers = true)]
+    batch: usize,
+
+    /// Measured runs of each operation.
+    #[arg(long, default_value = "7", value_parser = parse_runs, allow_negative_numbers = true)]
+    runs: usize,
+
+    /// Print one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyhow::Result<()> {
+    let KernelsArguments { filter, arch, precision, batch, runs, json } = arguments;
+    let cases = timing_cases(match arch {
+        Arch::Sd15 => TimedNetworks::StableDiffusion15,
+        Arch::Sdxl => TimedNetworks::StableDiffusionXl,
+    });
+    let filter = filter.as_deref().unwrap_or_default();
+    let cases: Vec<TimingCase> = cases.into_iter().filter(|case| name(case).contains(filter)).collect();
+    if cases.is_empty() {
+        return Err(usage(
+            format!("no operation's name contains {filter:?}"),
+            "names are such as `unet conv 3x3 320 to 320 at 64x64`; without a filter all of them are timed",
+        ));
+    }
+    let backend = precision.backend(settings)?;
+    let meter = Meter { backend: &backend, clock: Clock::of(&backend) };
+    let about = About::new("kernels", *precision, &backend).arch(arch.name()).batch(*batch);
+    if !json {
+        output::print(&about.words())?;
+        output::print(&format!(
+            "{:<50} {:>5} {:>10} {:>10} {:>10} {:>8} {:>7}",
+            "operation", "calls", "min ms", "median ms", "max ms", "GFLOP/s", "of peak"
+        ))?;
+    }
+    let mut rows = Vec::new();
+    for case in cases {
+        let summary = time(&case, meter, *batch, *runs)?;
+        if !json {
+            output::print(&line(&case, &summary))?;
+        }
+        rows.push((case, summary));
+    }
+    let pass = pass(&rows);
+    if *json {
+        let operations: Vec<Value> = rows.iter().map(|(case, summary)| report(case, summary)).collect();
+        let figures = json!({ "clock": meter.clock.name(), "runs": runs, "operations": operations });
+        return print_line(&joined([about.json(), figures, pass.json(), memory_json()]));
+    }
+    output::print("one pass, each operation as often as it is called:")?;
+    for line in summary_words(&pass).into_iter().chain(memory_words()) {
+        output::print(&line)?;
+    }
+    Ok(())
+}
+
+fn name(case: &TimingCase) -> String {
+    format!("{} {}", case.network, case.operation)
+}
+
+fn time(case: &TimingCase, meter: Meter<'_>, batch: usize, runs: usize) -> anyhow::Result<Summary> {
+    let backend: &CpuBackend = meter.backend;
+    let prepared = case.operation.prepare(backend, 0..batch)?;
+    drop(prepared.run(backend)?);
+    let runs = (0..runs)
+        .map(|_| Ok(meter.run(|| Ok(prepared.run(backend)?))?.0))
+        .collect::<anyhow::Result<Vec<Run>>>()?;
+    Ok(Summary::new(&runs, case.operation.flops() * batch as f64))
+}
+
+/// What one pass would take if its operations took what they took alone.
+fn pass(rows: &[(TimingCase, Summary)]) -> Summary {
+    let sum = |each: fn(&Summary) -> f64| {
+        rows.iter().map(|(case, summary)| case.calls as f64 * each(summary)).sum::<f64>()
+    };
+    let (median, flops) = (sum(|summary| summary.median), sum(|summary| summary.flops));
+    let peak = rows.iter().map(|(_, summary)| summary.peak).sum::<f64>() / rows.len() as f64;
+    let share = flops / median / peak;
+    Summary { min: sum(|summary| summary.min), median, max: sum(|summary| summary.max), flops, peak, share }
+}
+
+fn line(case: &TimingCase, summary: &Summary) -> String {
+    let [min, median, max] = [summary.min, summary.median, summary.max].map(|seconds| seconds * 1e3);
+    let start = format!("{:<50} {:>5} {min:>10.3} {median:>10.3} {max:>10.3}", name(case), case.calls);
+    if summary.flops == 0.0 {
+        return start;
+    }
+    format!("{start} {:>8.1} {:>5.0} %", summary.gflops(), 100.0 * summary.share)
+}
+
+fn report(case: &TimingCase, summary: &Summary) -> Value {
+    let about = json!({
+        "network": case.network,
+        "operation": case.operation.to_string(),
+        "calls": case.calls,
+    });
+    joined([about, summary.json()])
+}
