@@ -352,6 +352,17 @@ mod tests {
     }
 
     #[test]
+    fn random_weights_are_a_model_like_others() {
+        let config = Arc::new(StableDiffusionConfig::stable_diffusion_1_5());
+        let content = BuiltinContent::Random(config.clone());
+        let random = BuiltinModel { file_name: "random.safetensors", content };
+        let catalog = Catalog::new(None, None, vec![random]);
+        let (entry, found) = catalog.inspect(&catalog.find("random").unwrap()).unwrap();
+        assert_eq!((found, entry.native_size, entry.bytes), (config, Some((512, 512)), 2_132_470_614));
+        assert_eq!(catalog.hashed(&entry).unwrap().short_hash().unwrap().len(), 10);
+    }
+
+    #[test]
     fn lists_checkpoints_and_leaves_out_the_rest() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("sub")).unwrap();

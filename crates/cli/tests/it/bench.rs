@@ -115,9 +115,13 @@ fn kernels_are_picked_by_name() {
 #[test]
 fn a_profile_tells_operations_and_what_is_outside_them() {
     let table = bench(&["unet", "--model=tiny", "--runs=1", "--profile"]).ok();
-    for part in ["time    min", "of the peak", "GB at most", "conv2d 3x3, ", "attention", "outside them"] {
+    for part in
+        ["time    min", "of the peak beside", "GB at most", "conv2d 3x3, ", "attention", "outside them"]
+    {
         assert!(table.contains(part), "{part} is missing: {table}");
     }
+    let table = bench(&["txt2img", "--model=tiny", "--steps=2"]).ok();
+    assert!(table.contains("parts   text and first step ") && table.contains(", decode "), "{table}");
     for network in ["vae", "clip", "txt2img"] {
         let profile = &figures(&[network, "--model=tiny", "--runs=1", "--profile"])["profile"];
         let rows = profile["operations"].as_array().unwrap();

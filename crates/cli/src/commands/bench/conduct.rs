@@ -7,7 +7,6 @@ use super::report::{About, joined, memory_json, memory_words, seconds_words, sum
 use crate::output;
 use impasto_tensor::profile::ProfileLog;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::io::BufRead as _;
 
 /// Parts of a run with their seconds.
@@ -47,16 +46,13 @@ impl Subject<'_> {
             output::print(&format!("loaded  in {}", seconds_words(self.load_seconds)))?;
         }
         let mut runs = Vec::new();
-        let mut parts: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut all_parts = Vec::new();
         for _ in 0..arguments.runs.unwrap_or(self.default_runs) {
             let (run, found) = self.run(&mut counted)?;
             runs.push(run);
-            for (name, seconds) in found {
-                parts.entry(name).or_default().push(seconds);
-            }
+            all_parts.push(found);
         }
-        let parts: Parts =
-            parts.into_iter().map(|(name, seconds)| (name, median(&sorted(seconds)))).collect();
+        let parts = medians(&all_parts);
         let summary = Summary::new(&runs, counted.as_ref().map_or(0.0, Profile::flops));
         let profile = match (arguments.profile, self.warm_up) {
             (false, _) => None,
@@ -74,8 +70,7 @@ impl Subject<'_> {
                 json!({ "profile": profile.map(|profile| profile.json()) }),
             ]));
         }
-        let parts = parts.iter().map(|(name, seconds)| format!("{name:<7} {}", seconds_words(*seconds)));
-        let lines = summary_words(&summary).into_iter().chain(parts).chain(memory_words());
+        let lines = summary_words(&summary).into_iter().chain(parts_words(&parts)).chain(memory_words());
         for line in lines {
             output::print(&line)?;
         }
@@ -121,6 +116,24 @@ impl Subject<'_> {
         let profile = Profile { rows: self.log.take(), wall: run.seconds, peak: run.peak };
         Ok((run, parts, profile))
     }
+}
+
+/// Each part's median over the runs.
+fn medians(runs: &[Parts]) -> Parts {
+    let of = |wanted: &str| {
+        let found = runs.iter().flatten().filter(|(name, _)| *name == wanted);
+        median(&sorted(found.map(|(_, seconds)| *seconds).collect()))
+    };
+    runs.first().into_iter().flatten().map(|(name, _)| (*name, of(name))).collect()
+}
+
+/// A line of the parts; none where there are none.
+fn parts_words(parts: &Parts) -> Option<String> {
+    let words = parts
+        .iter()
+        .map(|(name, seconds)| format!("{} {}", name.replace('_', " "), seconds_words(*seconds)))
+        .collect::<Vec<_>>();
+    (!words.is_empty()).then(|| format!("parts   {}", words.join(", ")))
 }
 
 fn parts_json(parts: &Parts) -> Value {

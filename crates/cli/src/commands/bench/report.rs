@@ -119,7 +119,7 @@ pub(super) fn summary_words(summary: &Summary) -> Vec<String> {
     )];
     if summary.flops > 0.0 {
         lines.push(format!(
-            "rate    {:.1} GFLOP/s, {:.0} % of the peak of {:.1} GFLOP/s",
+            "rate    {:.1} GFLOP/s, {:.0} % of the peak beside each run ({:.1} GFLOP/s)",
             summary.gflops(),
             100.0 * summary.share,
             summary.peak / 1e9

@@ -3,7 +3,7 @@
 use super::arguments::{ModelArguments, Part, RunArguments, SizeArguments};
 use super::conduct::{Parts, Subject};
 use super::machine::Clock;
-use super::measure::Meter;
+use super::measure::{Meter, median, sorted};
 use super::report::About;
 use crate::failure::{failure, usage};
 use crate::resolve::Settings;
@@ -104,15 +104,12 @@ struct JobTimes {
 
 impl JobTimes {
     fn parts(&self) -> Parts {
-        let steps = super::measure::sorted(self.steps.clone());
-        let mut parts = vec![("text_and_first_step", self.first_step), ("decode", self.decode)];
+        let steps = sorted(self.steps.clone());
+        let mut parts = vec![("text_and_first_step", self.first_step)];
         if let (Some(&min), Some(&max)) = (steps.first(), steps.last()) {
-            parts.extend([
-                ("step_min", min),
-                ("step_median", super::measure::median(&steps)),
-                ("step_max", max),
-            ]);
+            parts.extend([("step_min", min), ("step_median", median(&steps)), ("step_max", max)]);
         }
+        parts.push(("decode", self.decode));
         parts
     }
 }
