@@ -60,7 +60,7 @@ pub(super) fn txt2img(arguments: &Txt2imgArguments, settings: &Settings) -> anyh
     request(*steps).validate(&setup::limits(settings), native).map_err(|error| advise(error.into()))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let first = runtime.block_on(make(&engine, request(1)))?;
+    let first = runtime.block_on(make(&engine, request(1), false))?;
     let outcome = Subject {
         about: About::new("txt2img", model.precision, &meter_backend).of(model).size(size).batch(run.batch),
         meter: Meter { backend: &meter_backend, clock: Clock::Wall },
@@ -68,7 +68,7 @@ pub(super) fn txt2img(arguments: &Txt2imgArguments, settings: &Settings) -> anyh
         load_seconds: first.load,
         warm_up: false,
         default_runs: 1,
-        call: Box::new(|| Ok(runtime.block_on(make(&engine, request(*steps)))?.parts())),
+        call: Box::new(|| Ok(runtime.block_on(make(&engine, request(*steps), true))?.parts())),
     }
     .conduct(run);
     engine.shutdown(Duration::ZERO);
@@ -114,13 +114,14 @@ impl JobTimes {
     }
 }
 
-/// Has a job made, and notes when its snapshots come.
-async fn make(engine: &Engine, request: GenerationRequest) -> anyhow::Result<JobTimes> {
+/// Has a job made, and notes when its snapshots come: of steps so short that some are missed, the time goes to what is seen
+/// next. `loaded` says that the model is in memory.
+async fn make(engine: &Engine, request: GenerationRequest, mut loaded: bool) -> anyhow::Result<JobTimes> {
     let options = SubmitOptions { cancel_when_unwatched: true, previews: false };
     let mut times = JobTimes::default();
     let mut last = Instant::now();
     let mut watcher = engine.submit(request, options).map_err(advise)?;
-    let (mut loaded, mut step) = (false, 0);
+    let mut step = 0;
     loop {
         let status = watcher.changed().await;
         let now = Instant::now();
@@ -134,7 +135,7 @@ async fn make(engine: &Engine, request: GenerationRequest) -> anyhow::Result<Job
             return outcome(&status).map(|()| times);
         }
         if status.step > step {
-            // Snapshots of very short steps may be missed; their time is shared evenly then.
+            // Steps between two snapshots share their time evenly.
             let made = status.step - step;
             let each = now.duration_since(last).as_secs_f64() / f64::from(made);
             if step == 0 {
