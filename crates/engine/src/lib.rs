@@ -10,6 +10,7 @@ mod handle;
 mod job;
 mod memory;
 mod preview;
+mod recent;
 mod resident;
 mod status;
 mod worker;

@@ -1,6 +1,7 @@
 //! How much memory a picture takes, and how much there is.
 
-use impasto_weights::StableDiffusionConfig;
+use crate::resident::CONTEXT_TOKENS;
+use impasto_weights::{StableDiffusionConfig, UNetConfig, UNetLevel};
 use std::path::Path;
 
 /// Activations of the finest level that live at once in a UNet call, counted in tensors of `model_channels`: the skip
@@ -20,7 +21,7 @@ const FLOAT: u64 = 4;
 const VAE_TILE: u64 = 96 * 96;
 
 /// Bytes that `images` pictures of `width` x `height` pixels in batches of `batch` take at most beside the weights: the
-/// activations of a call for one picture, the latents of a batch, and the pictures themselves.
+/// activations of a call for one picture, the texts' keys and values, the latents of a batch, and the pictures themselves.
 pub(crate) fn working_bytes(
     config: &StableDiffusionConfig,
     (width, height): (u32, u32),
@@ -35,7 +36,17 @@ pub(crate) fn working_bytes(
     let pixels = latent.min(VAE_TILE) * scale * scale;
     let vae = pixels * widest * VAE_TENSORS * FLOAT + picture * FLOAT * 2;
     let latents = latent * config.vae.latent_channels as u64 * FLOAT * LATENTS_PER_IMAGE * u64::from(batch);
-    unet.max(vae) + latents + picture * PICTURE_COPIES * u64::from(images)
+    let contexts = CONTEXT_TOKENS as u64 * context_token_bytes(&config.unet);
+    unet.max(vae) + contexts + latents + picture * PICTURE_COPIES * u64::from(images)
+}
+
+/// Bytes of the keys and values of a token of text, over all transformers of a UNet.
+fn context_token_bytes(config: &UNetConfig) -> u64 {
+    let on_the_way =
+        |level: &UNetLevel| level.channels * level.transformer_depth * (2 * level.res_blocks + 1);
+    let bottom = config.levels.last().map_or(0, |level| level.channels * config.middle_depth);
+    let features: usize = config.levels.iter().map(on_the_way).sum::<usize>() + bottom;
+    2 * features as u64 * FLOAT
 }
 
 /// Bytes of memory that can be had without swapping, where the system tells: of the machine, or of the container, which

@@ -3,9 +3,10 @@
 
 use crate::catalog::Catalog;
 use crate::preview::LatentToRgb;
+use crate::recent::Recent;
 use crate::{EngineError, ModelEntry};
-use impasto_diffusion::{ModelFacts, TextQuery};
-use impasto_models::StableDiffusion;
+use impasto_diffusion::{CHUNK_TOKENS, ModelFacts, TextQuery};
+use impasto_models::{ModelError, StableDiffusion, UNetContext, UNetTime};
 use impasto_tensor::{Array, Backend};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::HashMap;
@@ -13,8 +14,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// Text vectors kept per model. A prompt's take 236 KB at full width.
-const TEXT_CACHE: usize = 64;
+/// Chunks of text whose vectors are kept per model. One's take 236 KB at full width.
+const TEXT_CHUNKS: usize = 128;
+/// Tokens of text whose keys and values are kept per model, those of all layers. One's take 100 KB at full width.
+pub(crate) const CONTEXT_TOKENS: usize = 16 * CHUNK_TOKENS;
+/// Diffusion times kept per model. One takes 81 KB at full width.
+const TIMES: usize = 128;
 
 /// A model that is ready to run.
 pub(crate) struct Resident<B: Backend> {
@@ -22,7 +27,11 @@ pub(crate) struct Resident<B: Backend> {
     pub(crate) facts: ModelFacts,
     pub(crate) latent_to_rgb: LatentToRgb,
     /// Text vectors by what was asked, `[chunks, 77, features]`.
-    texts: HashMap<TextQuery, Array>,
+    texts: Recent<TextQuery, Array>,
+    /// What the UNet makes of texts, `[tokens, features]`.
+    contexts: Recent<Arc<Array>, UNetContext<B>>,
+    /// What the UNet makes of diffusion times.
+    times: Recent<f32, UNetTime<B>>,
     entry: Arc<ModelEntry>,
     /// Computes the file's hash beside the first steps.
     hashing: Option<JoinHandle<Result<Arc<ModelEntry>, EngineError>>>,
@@ -51,21 +60,29 @@ impl<B: Backend> Resident<B> {
     }
 
     /// The vectors of a text, from memory where it was asked before.
-    pub(crate) fn encode(&mut self, query: &TextQuery) -> Result<Array, String> {
-        if let Some(known) = self.texts.get(query) {
-            return Ok(known.clone());
-        }
-        let vectors = self
-            .networks
-            .text
-            .encode(&query.chunks, query.clip_skip as usize)
-            .map_err(|error| error.to_string())?;
-        if self.texts.len() >= TEXT_CACHE {
-            self.texts.clear();
-        }
-        self.texts.insert(query.clone(), vectors.clone());
-        Ok(vectors)
+    pub(crate) fn encode(&mut self, query: &TextQuery) -> Result<Arc<Array>, ModelError> {
+        let encode = || self.networks.text.encode(&query.chunks, query.clip_skip as usize);
+        self.texts.get_or_make(|known| known == query, || query.clone(), query.chunks.len(), encode)
     }
+
+    /// What the UNet makes of a text's vectors, from memory where they were used before.
+    pub(crate) fn context(&mut self, text: &Arc<Array>) -> Result<Arc<UNetContext<B>>, ModelError> {
+        let tokens = text.shape().first().copied().unwrap_or(0);
+        let prepare = || self.networks.unet.prepare_context(text);
+        self.contexts.get_or_make(|known| is_same(known, text), || text.clone(), tokens, prepare)
+    }
+
+    /// What the UNet makes of a diffusion time, from memory where it was used before.
+    pub(crate) fn time(&mut self, timestep: f32) -> Result<Arc<UNetTime<B>>, ModelError> {
+        let prepare = || self.networks.unet.prepare_time(timestep);
+        self.times.get_or_make(|known| known.to_bits() == timestep.to_bits(), || timestep, 1, prepare)
+    }
+}
+
+/// Whether two arrays are equal to the last bit. Images of one batch have texts of their own that are.
+fn is_same(a: &Arc<Array>, b: &Arc<Array>) -> bool {
+    let same_bits = || a.data().iter().zip(b.data()).all(|(a, b)| a.to_bits() == b.to_bits());
+    Arc::ptr_eq(a, b) || (a.shape() == b.shape() && same_bits())
 }
 
 /// A thread that loads a model.
@@ -188,7 +205,9 @@ fn load<B: Backend>(
         facts: facts(&networks.config, &networks),
         networks,
         latent_to_rgb,
-        texts: HashMap::new(),
+        texts: Recent::new(TEXT_CHUNKS),
+        contexts: Recent::new(CONTEXT_TOKENS),
+        times: Recent::new(TIMES),
         entry: Arc::new(entry.clone()),
         hashing: start_hashing(catalog, entry),
         bytes,

@@ -8,7 +8,8 @@ use crate::handle::{Command, Shared};
 use crate::job::Job;
 use crate::resident::{Resident, Residents};
 use crate::{EngineError, ModelEntry, Stop};
-use impasto_diffusion::{Answer, DecodeQuery, DenoiseQuery, Picture, Step};
+use impasto_diffusion::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, Step};
+use impasto_models::{ModelError, UNetRow};
 use impasto_tensor::{Array, Backend};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -274,8 +275,8 @@ impl<B: Backend> Turn<'_, B> {
         loop {
             let step = trajectory.next().map_err(failed)?;
             let Step::EncodeText(query) = &step else { return Ok(step) };
-            let vectors = self.model.encode(query).map_err(EngineError::Failed)?;
-            trajectory.answer(Answer::Text(vectors)).map_err(failed)?;
+            let vectors = self.model.encode(query).map_err(failed)?;
+            trajectory.answer(Answer::Text((*vectors).clone())).map_err(failed)?;
         }
     }
 
@@ -286,10 +287,12 @@ impl<B: Backend> Turn<'_, B> {
             return Ok(());
         }
         let latents: Vec<&Array> = rows.iter().map(|row| &*row.latent).collect();
-        let timesteps: Vec<f32> = rows.iter().map(|row| row.timestep).collect();
-        let contexts: Vec<&Array> = rows.iter().map(|row| &*row.context).collect();
         let latents = Array::stack(&latents).map_err(failed)?;
-        let output = self.model.networks.unet.forward(&latents, &timesteps, &contexts).map_err(failed)?;
+        let prepare =
+            |row: &&DenoiseRow| Ok((self.model.time(row.timestep)?, self.model.context(&row.context)?));
+        let prepared: Vec<_> = rows.iter().map(prepare).collect::<Result<_, ModelError>>().map_err(failed)?;
+        let prepared: Vec<_> = prepared.iter().map(|(time, context)| UNetRow { time, context }).collect();
+        let output = self.model.networks.unet.run(&latents, &prepared).map_err(failed)?;
         let outputs = output.unstack();
         let mut outputs = outputs.iter();
         for (at, query) in queries {

@@ -15,5 +15,5 @@ pub use clip::ClipText;
 pub use error::ModelError;
 pub use stable_diffusion::StableDiffusion;
 pub use tokenizer::{Token, Tokenizer};
-pub use unet::UNet;
+pub use unet::{UNet, UNetContext, UNetRow, UNetTime};
 pub use vae::{VaeDecoder, VaeEncoder};

@@ -2,17 +2,17 @@
 //! backend it is handed; pictures are `[batch, height, width, channels]`.
 
 mod attention;
-mod level;
 mod resnet;
 mod sample;
 mod source;
+mod stage;
 mod time_embedding;
 mod transformer;
 
 pub use attention::PictureAttention;
-pub use level::{Bottom, DownLevel, LevelSizes, Stage, UpLevel};
 pub use resnet::{ResBlock, ResBlockNames};
 pub use sample::{Downsample, Upsample};
 pub use source::Source;
+pub use stage::{DownPart, LevelSizes, Stage, StageConditions, UpPart};
 pub use time_embedding::TimeEmbedding;
-pub use transformer::{Context, SpatialTransformer, TransformerSizes};
+pub use transformer::{Context, Keys, SpatialTransformer, TransformerSizes};

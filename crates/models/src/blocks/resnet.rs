@@ -67,8 +67,17 @@ impl<B: Backend> ResBlock<B> {
         })
     }
 
-    /// `[batch, height, width, inputs]` to `[batch, height, width, outputs]`. `time` is the activated time embedding,
-    /// `[batch, time features]`.
+    /// What the block adds to its channels for the activated time embedding `[batch, time features]`:
+    /// `[batch, outputs]`. It depends on the time alone.
+    pub fn project_time(&self, backend: &B, time: &B::Tensor) -> Result<B::Tensor, TensorError> {
+        match &self.time {
+            Some(weights) => backend.linear(time, weights, LinearArgs::default()),
+            None => Err(TensorError::shape("residual block", "a time for a block that knows none")),
+        }
+    }
+
+    /// `[batch, height, width, inputs]` to `[batch, height, width, outputs]`. `time` is what
+    /// [`ResBlock::project_time`] gave.
     pub fn forward(
         &self,
         backend: &B,
@@ -76,14 +85,10 @@ impl<B: Backend> ResBlock<B> {
         time: Option<&B::Tensor>,
     ) -> Result<B::Tensor, TensorError> {
         let normalize = |x, norm| backend.group_norm(x, norm, self.groups, self.epsilon, Activation::Silu);
-        let row_bias = match (&self.time, time) {
-            (Some(weights), Some(time)) => Some(backend.linear(time, weights, LinearArgs::default())?),
-            _ => None,
-        };
         let mut hidden = backend.conv2d(
             &normalize(x, &self.norms[0])?,
             &self.convolutions[0],
-            Conv2dArgs { row_bias: row_bias.as_ref(), ..Conv2dArgs::default() },
+            Conv2dArgs { row_bias: time, ..Conv2dArgs::default() },
         )?;
         hidden = normalize(&hidden, &self.norms[1])?;
         let shortcut = match &self.shortcut {

@@ -2,20 +2,77 @@
 
 use super::Source;
 use crate::ModelError;
-use impasto_tensor::{Activation, AttentionArgs, Backend, LinearArgs, TensorError};
+use impasto_tensor::{Activation, Array, AttentionArgs, Backend, LinearArgs, TensorError};
 
 /// Epsilon of the layer normalisations.
 const LAYER_NORM: f32 = 1e-5;
 /// Epsilon of the group normalisation before the first projection.
 const GROUP_NORM: f32 = 1e-6;
 
-/// What pixels attend to: a text for each row of the batch.
-#[derive(Debug)]
+/// Keys and values of one text at one block, both `[tokens, channels]`. They depend on the text alone.
+#[derive(Debug, Clone)]
+pub struct Keys<T> {
+    /// What queries are compared with.
+    pub key: T,
+    /// What is taken where they agree.
+    pub value: T,
+}
+
+/// What the pixels of each row of a batch attend to at one transformer: a text, as each block sees it. Texts may differ in
+/// length.
+#[derive(Debug, Clone)]
 pub struct Context<T> {
-    /// `[batch, tokens, features]`; rows are filled up to the longest.
-    pub tokens: T,
-    /// Tokens of each row.
-    pub lengths: Vec<usize>,
+    /// For each row, one for each block.
+    pub rows: Vec<Vec<Keys<T>>>,
+}
+
+/// Keys and values of all rows side by side.
+struct JoinedKeys<T> {
+    /// `[batch, longest, channels]`.
+    keys: Keys<T>,
+    lengths: Vec<usize>,
+}
+
+impl<T: Clone> Context<T> {
+    /// The rows' keys at `block`, the shorter ones filled up with zeros that nothing looks at.
+    fn join<B: Backend<Tensor = T>>(&self, backend: &B, block: usize) -> Result<JoinedKeys<T>, TensorError> {
+        let missing = || TensorError::shape("transformer", "a context for fewer blocks than there are");
+        let rows: Vec<&Keys<T>> =
+            self.rows.iter().map(|row| row.get(block).ok_or_else(missing)).collect::<Result<_, _>>()?;
+        let lengths: Vec<usize> =
+            rows.iter().map(|row| backend.shape(&row.key).first().copied().unwrap_or(0)).collect();
+        let join = |of: fn(&Keys<T>) -> &T| {
+            let parts: Vec<&T> = rows.iter().map(|row| of(row)).collect();
+            join_padded(backend, &parts, &lengths)
+        };
+        let keys = Keys { key: join(|row| &row.key)?, value: join(|row| &row.value)? };
+        Ok(JoinedKeys { keys, lengths })
+    }
+}
+
+/// `[tokens, features]` of each row to `[batch, longest, features]`.
+fn join_padded<B: Backend>(
+    backend: &B,
+    parts: &[&B::Tensor],
+    lengths: &[usize],
+) -> Result<B::Tensor, TensorError> {
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let features = parts.first().and_then(|part| backend.shape(part).last().copied()).unwrap_or(0);
+    let shape = [parts.len(), longest, features];
+    if let [alone] = parts {
+        return backend.reshape(alone, &shape);
+    }
+    let filled = |length: usize| backend.upload(&Array::zeros([longest - length, features]));
+    let padding: Vec<Option<B::Tensor>> = (lengths.iter())
+        .map(|&length| (length < longest).then(|| filled(length)).transpose())
+        .collect::<Result<_, _>>()?;
+    let pieces: Vec<&B::Tensor> = parts
+        .iter()
+        .zip(&padding)
+        .flat_map(|(part, padding)| [Some(*part), padding.as_ref()])
+        .flatten()
+        .collect();
+    backend.reshape(&backend.concat_rows(&pieces)?, &shape)
 }
 
 /// Sizes of a spatial transformer.
@@ -58,6 +115,15 @@ impl<B: Backend> SpatialTransformer<B> {
         })
     }
 
+    /// The keys and values of a text `[tokens, features]` at each block.
+    pub fn project_context(
+        &self,
+        backend: &B,
+        tokens: &B::Tensor,
+    ) -> Result<Vec<Keys<B::Tensor>>, TensorError> {
+        self.blocks.iter().map(|block| block.to_context.keys(backend, tokens)).collect()
+    }
+
     /// `[batch, height, width, channels]` to the same.
     pub fn forward(
         &self,
@@ -72,8 +138,8 @@ impl<B: Backend> SpatialTransformer<B> {
         let normal =
             backend.group_norm(&pixels, &self.norm, self.groups, GROUP_NORM, Activation::Identity)?;
         let mut hidden = backend.linear(&normal, &self.project_in, LinearArgs::default())?;
-        for block in &self.blocks {
-            hidden = block.forward(backend, &hidden, context)?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            hidden = block.forward(backend, &hidden, &context.join(backend, index)?)?;
         }
         let residual = LinearArgs { residual: Some(&pixels), ..LinearArgs::default() };
         backend.reshape(&backend.linear(&hidden, &self.project_out, residual)?, &[b, h, w, c])
@@ -107,13 +173,14 @@ impl<B: Backend> Block<B> {
         &self,
         backend: &B,
         x: &B::Tensor,
-        context: &Context<B::Tensor>,
+        context: &JoinedKeys<B::Tensor>,
     ) -> Result<B::Tensor, TensorError> {
         let [before_pixels, before_context, before_feed_forward] = &self.norms;
         let mut normal = backend.layer_norm(x, before_pixels, LAYER_NORM)?;
-        let mut x = self.to_pixels.forward(backend, &normal, &normal, None, x)?;
+        let keys = self.to_pixels.keys(backend, &normal)?;
+        let mut x = self.to_pixels.forward(backend, &normal, &keys, None, x)?;
         normal = backend.layer_norm(&x, before_context, LAYER_NORM)?;
-        x = self.to_context.forward(backend, &normal, &context.tokens, Some(&context.lengths), &x)?;
+        x = self.to_context.forward(backend, &normal, &context.keys, Some(&context.lengths), &x)?;
         normal = backend.layer_norm(&x, before_feed_forward, LAYER_NORM)?;
         let hidden = backend.geglu(&backend.linear(&normal, &self.expand, LinearArgs::default())?)?;
         backend.linear(&hidden, &self.contract, LinearArgs { residual: Some(&x), ..LinearArgs::default() })
@@ -146,20 +213,24 @@ impl<B: Backend> Attention<B> {
         })
     }
 
+    /// Keys and values of what is attended to, of its shape but for the features.
+    fn keys(&self, backend: &B, x: &B::Tensor) -> Result<Keys<B::Tensor>, TensorError> {
+        let project = |weights| backend.linear(x, weights, LinearArgs::default());
+        Ok(Keys { key: project(&self.key)?, value: project(&self.value)? })
+    }
+
     /// `residual + out(attention(x, keys))`.
     fn forward(
         &self,
         backend: &B,
         x: &B::Tensor,
-        keys: &B::Tensor,
+        keys: &Keys<B::Tensor>,
         key_lengths: Option<&[usize]>,
         residual: &B::Tensor,
     ) -> Result<B::Tensor, TensorError> {
         let query = backend.linear(x, &self.query, LinearArgs::default())?;
-        let key = backend.linear(keys, &self.key, LinearArgs::default())?;
-        let value = backend.linear(keys, &self.value, LinearArgs::default())?;
         let args = AttentionArgs { heads: self.heads, causal: false, key_lengths };
-        let attended = backend.attention(&query, &key, &value, args)?;
+        let attended = backend.attention(&query, &keys.key, &keys.value, args)?;
         backend.linear(&attended, &self.out, LinearArgs { residual: Some(residual), ..LinearArgs::default() })
     }
 }

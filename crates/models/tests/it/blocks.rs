@@ -2,8 +2,8 @@
 
 use crate::TOLERANCE;
 use impasto_models::blocks::{
-    Bottom, Context, DownLevel, Downsample, LevelSizes, ResBlock, ResBlockNames, Source, SpatialTransformer,
-    TimeEmbedding, TransformerSizes, UpLevel, Upsample,
+    Context, Downsample, LevelSizes, ResBlock, ResBlockNames, Source, SpatialTransformer, Stage,
+    StageConditions, TimeEmbedding, TransformerSizes, UpPart, Upsample,
 };
 use impasto_tensor::{Array, Backend};
 use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
@@ -52,10 +52,22 @@ impl<B: Backend> Bench<B> {
         self.backend.upload(&self.golden.array("time")).unwrap()
     }
 
-    fn context(&self) -> Context<B::Tensor> {
-        let tokens = self.golden.array("context");
-        let lengths = vec![tokens.shape()[1]; tokens.shape()[0]];
-        Context { tokens: self.backend.upload(&tokens).unwrap(), lengths }
+    fn context(&self, transformer: Option<&SpatialTransformer<B>>) -> Context<B::Tensor> {
+        let rows = self.golden.array("context").unstack();
+        let keys = |text: &Array| {
+            let text = self.backend.upload(text).unwrap();
+            transformer.map(|transformer| transformer.project_context(&self.backend, &text).unwrap())
+        };
+        Context { rows: rows.iter().map(|text| keys(text).unwrap_or_default()).collect() }
+    }
+
+    fn conditions(&self, stage: &Stage<B>) -> StageConditions<B::Tensor> {
+        let time = stage.project_time(&self.backend, &self.time()).unwrap();
+        StageConditions { time, context: self.context(stage.transformer()) }
+    }
+
+    fn run(&self, stage: &Stage<B>, x: &B::Tensor) -> B::Tensor {
+        stage.forward(&self.backend, x, &self.conditions(stage)).unwrap()
     }
 
     fn check(&self, name: &str, picture: &B::Tensor) {
@@ -95,7 +107,8 @@ fn residual_blocks<B: Backend>(backend: Arc<B>) {
         let block =
             ResBlock::load(&source, &ResBlockNames::UNET, [inputs, FINE], Some(TIME), GROUPS).unwrap();
         let x = bench.picture(&format!("{name}.x"));
-        let output = block.forward(&bench.backend, &x, Some(&bench.time())).unwrap();
+        let time = block.project_time(&bench.backend, &bench.time()).unwrap();
+        let output = block.forward(&bench.backend, &x, Some(&time)).unwrap();
         bench.check(&format!("{name}.output"), &output);
     }
 }
@@ -105,7 +118,8 @@ fn spatial_transformer<B: Backend>(backend: Arc<B>) {
     let source = bench.source().at("input_blocks.1.1");
     let block = SpatialTransformer::load(&source, level(FINE, 1).transformer).unwrap();
     let x = bench.picture("transformer.x");
-    bench.check("transformer.output", &block.forward(&bench.backend, &x, &bench.context()).unwrap());
+    let context = bench.context(Some(&block));
+    bench.check("transformer.output", &block.forward(&bench.backend, &x, &context).unwrap());
 }
 
 fn resampling<B: Backend>(backend: Arc<B>) {
@@ -124,33 +138,43 @@ fn resampling<B: Backend>(backend: Arc<B>) {
 fn down_level<B: Backend>(backend: Arc<B>) {
     let bench = Bench::new(backend);
     let source = bench.source().at("input_blocks");
-    let down = DownLevel::load(&source, 1, 1, FINE, level(FINE, 1), false).unwrap();
-    let mut skips = Vec::new();
-    let x = bench.picture("down.x");
-    let output = down.forward(&bench.backend, x, &bench.time(), &bench.context(), &mut skips).unwrap();
-    bench.check("down.output", &output);
-    bench.check("down.skip", &skips[0]);
-    bench.check("down.output", &skips[1]);
+    let stage = Stage::load(&source.at("1"), FINE, level(FINE, 1)).unwrap();
+    let skip = bench.run(&stage, &bench.picture("down.x"));
+    bench.check("down.skip", &skip);
+    let padding = Downsample::<B>::UNET_PADDING;
+    let down = Downsample::load(&source, "2.0.op", FINE, padding).unwrap();
+    bench.check("down.output", &down.forward(&bench.backend, &skip).unwrap());
 }
 
 fn bottom<B: Backend>(backend: Arc<B>) {
     let bench = Bench::new(backend);
-    let bottom = Bottom::load(&bench.source().at("middle_block"), level(COARSE, 1)).unwrap();
-    let x = bench.picture("bottom.x");
-    let output = bottom.forward(&bench.backend, &x, &bench.time(), &bench.context()).unwrap();
-    bench.check("bottom.output", &output);
+    let source = bench.source().at("middle_block");
+    let first = Stage::load(&source, COARSE, level(COARSE, 1)).unwrap();
+    let second = Stage::load_plain(&source.at("2"), COARSE, level(COARSE, 1)).unwrap();
+    bench.check("bottom.output", &bench.run(&second, &bench.run(&first, &bench.picture("bottom.x"))));
+}
+
+/// The two parts of the finer level on the way up, as far as its upsampling.
+fn up_parts<B: Backend>(bench: &Bench<B>) -> [UpPart<B>; 2] {
+    let source = bench.source().at("output_blocks");
+    let sizes = level(FINE, 1);
+    let upsample = Upsample::load(&source.at("3"), "2.conv", FINE).unwrap();
+    [
+        UpPart { stage: Stage::load(&source.at("2"), COARSE + FINE, sizes).unwrap(), upsample: None },
+        UpPart { stage: Stage::load(&source.at("3"), FINE + FINE, sizes).unwrap(), upsample: Some(upsample) },
+    ]
 }
 
 fn up_level<B: Backend>(backend: Arc<B>) {
     let bench = Bench::new(backend);
-    let source = bench.source().at("output_blocks");
-    let up = UpLevel::load(&source, 2, &[FINE, FINE], COARSE, level(FINE, 1), false).unwrap();
     // The picture that tells the size comes from the level above, whose skip is not taken.
     let size = bench.backend.upload(&Array::zeros([2, 6, 6, FINE])).unwrap();
     let mut skips = vec![size, bench.picture("up.skip_0"), bench.picture("up.skip_1")];
-    let x = bench.picture("up.x");
-    let output = up.forward(&bench.backend, x, &bench.time(), &bench.context(), &mut skips).unwrap();
-    bench.check("up.output", &output);
+    let mut x = bench.picture("up.x");
+    for part in up_parts(&bench) {
+        x = part.forward(&bench.backend, &x, &bench.conditions(&part.stage), &mut skips).unwrap();
+    }
+    bench.check("up.output", &x);
     assert_eq!(skips.len(), 1);
 }
 
@@ -163,8 +187,9 @@ fn a_damaged_checkpoint_is_refused_by_name<B: Backend>(backend: Arc<B>) {
 
 fn too_few_skips_are_an_error<B: Backend>(backend: Arc<B>) {
     let bench = Bench::new(backend);
-    let source = bench.source().at("output_blocks");
-    let up = UpLevel::load(&source, 2, &[FINE, FINE], COARSE, level(FINE, 1), false).unwrap();
-    let x = bench.picture("up.x");
-    assert!(up.forward(&bench.backend, x, &bench.time(), &bench.context(), &mut Vec::new()).is_err());
+    let [first, last] = up_parts(&bench);
+    let (x, mut skips) = (bench.picture("up.x"), vec![bench.picture("up.skip_1")]);
+    let conditions = bench.conditions(&first.stage);
+    let next = first.forward(&bench.backend, &x, &conditions, &mut skips).unwrap();
+    assert!(last.forward(&bench.backend, &next, &conditions, &mut skips).is_err());
 }

@@ -2,7 +2,7 @@
 
 use crate::TOLERANCE;
 use impasto_cpu::{CpuBackend, CpuOptions};
-use impasto_models::{ModelError, StableDiffusion};
+use impasto_models::{ModelError, StableDiffusion, UNetRow};
 use impasto_tensor::{Array, Backend};
 use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ on_each_backend!(
     clip_refuses_what_it_does_not_know,
     unet_with_contexts_of_different_length,
     unet_rows_do_not_depend_on_each_other,
+    unet_rows_share_what_was_prepared,
     unet_refuses_what_does_not_fit,
     vae_decodes_and_encodes,
     vae_rows_do_not_depend_on_each_other,
@@ -87,6 +88,27 @@ fn unet_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
     let swapped = Array::stack(&[&latent.unstack()[1], &latent.unstack()[0]]).unwrap();
     let swapped = model.unet.forward(&swapped, &[timesteps[1], timesteps[0]], &[&long, &short]).unwrap();
     assert_eq!(row(&swapped, 1), first, "nor does the place in the batch");
+}
+
+fn unet_rows_share_what_was_prepared<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("unet"));
+    let (latent, timesteps, [short, long]) = unet_query(&golden, "even");
+    let time = model.unet.prepare_time(timesteps[0]).unwrap();
+    let contexts = [&short, &long].map(|text| model.unet.prepare_context(text).unwrap());
+    let rows = contexts.each_ref().map(|context| UNetRow { time: &time, context });
+    let wanted = model.unet.forward(&latent, &[timesteps[0]; 2], &[&short, &long]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(model.unet.run(&latent, &rows).unwrap(), wanted);
+    }
+
+    // The second text is so long that its keys are computed anew in each call.
+    let many = Array::new([9 * 77, 32], [short.data(); 9].concat()).unwrap();
+    let few = Array::new([8 * 77, 32], [short.data(); 8].concat()).unwrap();
+    for text in [few, many] {
+        let alone = model.unet.forward(&row(&latent, 0), &timesteps[..1], &[&text]).unwrap();
+        let beside = model.unet.forward(&latent, &[timesteps[0]; 2], &[&text, &short]).unwrap();
+        assert_eq!(row(&beside, 0), alone);
+    }
 }
 
 fn unet_refuses_what_does_not_fit<B: Backend>(backend: Arc<B>) {

@@ -1,0 +1,33 @@
+//! What a UNet makes of a time and of a text before it looks at any latent: computed once, used for every step and row.
+
+use crate::blocks::Keys;
+use impasto_tensor::Backend;
+
+/// Most tokens of a text whose keys and values are kept. At the full width of Stable Diffusion 1.5 a token's take 100 KB
+/// over all layers. Those of longer texts are computed anew at each use, layer by layer.
+pub(super) const KEPT_TOKENS: usize = 8 * 77;
+
+/// A diffusion time as each stage of a UNet sees it.
+#[derive(Debug)]
+pub struct UNetTime<B: Backend> {
+    /// `[1, channels]` for each stage.
+    pub(super) stages: Vec<B::Tensor>,
+}
+
+/// A text as each transformer of a UNet sees it.
+#[derive(Debug)]
+pub struct UNetContext<B: Backend> {
+    /// The text, `[tokens, features]`.
+    pub(super) tokens: B::Tensor,
+    /// Keys and values for each stage and block, unless the text is too long for that.
+    pub(super) stages: Option<Vec<Vec<Keys<B::Tensor>>>>,
+}
+
+/// What one row of a UNet call takes beside its latent.
+#[derive(Debug)]
+pub struct UNetRow<'a, B: Backend> {
+    /// How noisy the latent is.
+    pub time: &'a UNetTime<B>,
+    /// What it is to show.
+    pub context: &'a UNetContext<B>,
+}

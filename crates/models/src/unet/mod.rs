@@ -1,0 +1,190 @@
+//! The denoising UNet (Rombach et al. 2022) of Stable Diffusion 1.x, of any width.
+//!
+//! What depends on time or text alone is prepared once ([`UNet::prepare_time`], [`UNet::prepare_context`]) and used for
+//! all steps and rows that share it.
+
+mod conditions;
+mod plan;
+
+pub use conditions::{UNetContext, UNetRow, UNetTime};
+
+use crate::ModelError;
+use crate::blocks::{Context, DownPart, Source, Stage, StageConditions, TimeEmbedding, UpPart};
+use conditions::KEPT_TOKENS;
+use impasto_tensor::{Activation, Array, Backend, Conv2dArgs, Conv2dConfig, TensorError};
+use impasto_weights::UNetConfig;
+use plan::Plan;
+use std::sync::Arc;
+
+/// Epsilon of the last normalisation.
+const EPSILON: f32 = 1e-5;
+
+/// A denoising UNet.
+#[derive(Debug)]
+pub struct UNet<B: Backend> {
+    backend: Arc<B>,
+    config: UNetConfig,
+    time: TimeEmbedding<B>,
+    first: B::Conv2d,
+    down: Vec<DownPart<B>>,
+    bottom: [Stage<B>; 2],
+    up: Vec<UpPart<B>>,
+    norm: B::Norm,
+    last: B::Conv2d,
+}
+
+impl<B: Backend> UNet<B> {
+    /// Loads the network from `source`, the place of `input_blocks`.
+    pub fn load(backend: Arc<B>, source: &Source<'_, B>, config: &UNetConfig) -> Result<Self, ModelError> {
+        let Some(coarsest) = config.levels.last() else {
+            return Err(ModelError::Input("a UNet without levels".to_owned()));
+        };
+        let plan = Plan::new(config);
+        let width = config.model_channels;
+        let same = Conv2dConfig::padded(1);
+        Ok(Self {
+            backend,
+            time: TimeEmbedding::load(&source.at("time_embed"), width, config.time_features)?,
+            first: source.conv3x3("input_blocks.0.0", config.in_channels, width, same)?,
+            down: plan.load_down(&source.at("input_blocks"))?,
+            bottom: plan.load_bottom(&source.at("middle_block"), coarsest.channels)?,
+            up: plan.load_up(&source.at("output_blocks"))?,
+            norm: source.norm("out.0", width)?,
+            last: source.conv3x3("out.2", width, config.out_channels, same)?,
+            config: config.clone(),
+        })
+    }
+
+    /// All stages, in the order in which they run.
+    fn stages(&self) -> impl Iterator<Item = &Stage<B>> {
+        let down = self.down.iter().filter_map(|part| match part {
+            DownPart::Stage(stage) => Some(stage),
+            DownPart::Downsample(_) => None,
+        });
+        down.chain(&self.bottom).chain(self.up.iter().map(|part| &part.stage))
+    }
+
+    /// What the network makes of a diffusion time, 0 to 999, fractions allowed.
+    pub fn prepare_time(&self, timestep: f32) -> Result<UNetTime<B>, ModelError> {
+        let time = self.time.forward(&self.backend, &[timestep])?;
+        let stages = self.stages().map(|stage| stage.project_time(&self.backend, &time));
+        Ok(UNetTime { stages: stages.collect::<Result<_, _>>()? })
+    }
+
+    /// What the network makes of a text's vectors, `[tokens, features]`.
+    pub fn prepare_context(&self, context: &Array) -> Result<UNetContext<B>, ModelError> {
+        let features = self.config.context_features;
+        let &[tokens, found] = context.shape() else { return Err(odd_context(context, features)) };
+        if tokens == 0 || found != features {
+            return Err(odd_context(context, features));
+        }
+        let text = self.backend.upload(context)?;
+        let project = |stage: &Stage<B>| match stage.transformer() {
+            Some(transformer) => transformer.project_context(&self.backend, &text),
+            None => Ok(Vec::new()),
+        };
+        let stages = (tokens <= KEPT_TOKENS).then(|| self.stages().map(project).collect::<Result<_, _>>());
+        Ok(UNetContext { stages: stages.transpose()?, tokens: text })
+    }
+
+    /// The network's raw output `[n, out channels, height, width]` for `n` latents `[n, in channels, height, width]`, each
+    /// at its own time and with its own context.
+    ///
+    /// Contexts may differ in length. What a row gives does not depend on the other rows.
+    pub fn run(&self, latent: &Array, rows: &[UNetRow<'_, B>]) -> Result<Array, ModelError> {
+        self.check(latent, rows.len())?;
+        let output = self.forward_rows(&self.backend.upload(&latent.to_channels_last()?)?, rows)?;
+        Ok(self.backend.download(&output)?.to_channels_first()?)
+    }
+
+    /// As [`UNet::run`], for a single call: prepares each row's time, 0 to 999, and context, `[tokens, features]`, and
+    /// forgets them.
+    pub fn forward(
+        &self,
+        latent: &Array,
+        timesteps: &[f32],
+        contexts: &[&Array],
+    ) -> Result<Array, ModelError> {
+        if timesteps.len() != contexts.len() {
+            let (times, texts) = (timesteps.len(), contexts.len());
+            return Err(ModelError::Input(format!("{times} timesteps with {texts} contexts")));
+        }
+        self.check(latent, timesteps.len())?;
+        let times: Vec<_> = timesteps.iter().map(|&t| self.prepare_time(t)).collect::<Result<_, _>>()?;
+        let texts: Vec<_> =
+            contexts.iter().map(|context| self.prepare_context(context)).collect::<Result<_, _>>()?;
+        let rows: Vec<_> =
+            times.iter().zip(&texts).map(|(time, context)| UNetRow { time, context }).collect();
+        self.run(latent, &rows)
+    }
+
+    /// `[n, height, width, in channels]` to `[n, height, width, out channels]`.
+    fn forward_rows(&self, latent: &B::Tensor, rows: &[UNetRow<'_, B>]) -> Result<B::Tensor, TensorError> {
+        let backend = &*self.backend;
+        let mut stages = self.stages().enumerate();
+        let mut conditions = || match stages.next() {
+            Some((index, stage)) => self.conditions(index, stage, rows),
+            None => Err(TensorError::shape("unet", "more stages than were counted")),
+        };
+        let mut x = backend.conv2d(latent, &self.first, Conv2dArgs::default())?;
+        let mut skips = vec![x.clone()];
+        for part in &self.down {
+            x = match part {
+                DownPart::Stage(stage) => stage.forward(backend, &x, &conditions()?)?,
+                DownPart::Downsample(downsample) => downsample.forward(backend, &x)?,
+            };
+            skips.push(x.clone());
+        }
+        for stage in &self.bottom {
+            x = stage.forward(backend, &x, &conditions()?)?;
+        }
+        for part in &self.up {
+            x = part.forward(backend, &x, &conditions()?, &mut skips)?;
+        }
+        let normal = backend.group_norm(&x, &self.norm, self.config.groups, EPSILON, Activation::Silu)?;
+        backend.conv2d(&normal, &self.last, Conv2dArgs::default())
+    }
+
+    /// What stage `index` takes for each row beside the picture.
+    fn conditions(
+        &self,
+        index: usize,
+        stage: &Stage<B>,
+        rows: &[UNetRow<'_, B>],
+    ) -> Result<StageConditions<B::Tensor>, TensorError> {
+        let unknown = || TensorError::shape("unet", "a row that was prepared by another network");
+        let times: Vec<&B::Tensor> = rows
+            .iter()
+            .map(|row| row.time.stages.get(index).ok_or_else(unknown))
+            .collect::<Result<_, _>>()?;
+        let time = self.backend.concat_rows(&times)?;
+        let keys = |row: &UNetRow<'_, B>| match (&row.context.stages, stage.transformer()) {
+            (_, None) => Ok(Vec::new()),
+            (Some(stages), _) => stages.get(index).cloned().ok_or_else(unknown),
+            (None, Some(transformer)) => transformer.project_context(&self.backend, &row.context.tokens),
+        };
+        let context = Context { rows: rows.iter().map(keys).collect::<Result<_, _>>()? };
+        Ok(StageConditions { time, context })
+    }
+
+    fn check(&self, latent: &Array, rows: usize) -> Result<(), ModelError> {
+        let wanted = self.config.in_channels;
+        let shape = latent.shape();
+        match *shape {
+            [n, channels, height, width] if channels == wanted && n > 0 && height > 0 && width > 0 => {
+                if n == rows {
+                    Ok(())
+                } else {
+                    Err(ModelError::Input(format!("{n} latents for {rows} rows")))
+                }
+            }
+            _ => Err(ModelError::Input(format!(
+                "a latent of shape {shape:?}, but this UNet takes [n, {wanted}, height, width]"
+            ))),
+        }
+    }
+}
+
+fn odd_context(context: &Array, features: usize) -> ModelError {
+    ModelError::Input(format!("a context of shape {:?}, not [tokens, {features}]", context.shape()))
+}
