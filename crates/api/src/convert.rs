@@ -4,7 +4,7 @@ use crate::comments::without_comments;
 use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
-use impasto_domain::{GenerationRequest, NoiseSource, RequestLimits, Sampler};
+use impasto_domain::{GenerationRequest, NoiseSource, RequestLimits, Sampler, Shortcuts};
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,23 @@ pub fn override_options(
         })?;
     }
     Ok(options)
+}
+
+/// The ways to do less work that the options ask for.
+pub fn shortcuts(options: &Options) -> Shortcuts {
+    Shortcuts {
+        skip_early_cond: options.skip_early_cond,
+        skip_late_cond: options.skip_late_cond,
+        s_min_uncond: options.s_min_uncond,
+        s_min_uncond_all: options.s_min_uncond_all,
+        deepcache_interval: options.deepcache_interval,
+        deepcache_depth: options.deepcache_depth,
+        token_merging_ratio: options.token_merging_ratio,
+        hypertile_enable_unet: options.hypertile_enable_unet,
+        hypertile_max_depth_unet: options.hypertile_max_depth_unet,
+        hypertile_max_tile_unet: options.hypertile_max_tile_unet,
+        hypertile_swap_size_unet: options.hypertile_swap_size_unet,
+    }
 }
 
 impl Txt2ImgRequest {
@@ -77,6 +94,10 @@ impl Txt2ImgRequest {
             noise_source: NoiseSource::from_exact_name(&options.randn_source).unwrap_or_default(),
             eta,
             eta_noise_seed_delta: options.eta_noise_seed_delta,
+            shortcuts: Shortcuts {
+                s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
+                ..shortcuts(options)
+            },
         };
         // Each picture has the next seed, and clients must be able to send every one of them back.
         let pictures = u64::from(generation.batch_size) * u64::from(generation.batch_count);
@@ -117,7 +138,6 @@ impl Txt2ImgRequest {
                 above_zero(self.seed_resize_from_h) && above_zero(self.seed_resize_from_w),
                 json!(self.seed_resize_from_h),
             ),
-            ("s_min_uncond", differs(self.s_min_uncond, 0.0), json!(self.s_min_uncond)),
             ("s_churn", differs(self.s_churn, 0.0), json!(self.s_churn)),
             ("s_tmin", differs(self.s_tmin, 0.0), json!(self.s_tmin)),
             ("s_tmax", differs(self.s_tmax, 0.0), json!(self.s_tmax)),
@@ -154,7 +174,7 @@ fn prompt(field: &'static str, text: Option<&str>, options: &Options) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impasto_domain::Schedule;
+    use impasto_domain::{InfotextFacts, PROGRAM_VERSION, Schedule, compose_infotext};
 
     fn convert(body: Value) -> Result<GenerationRequest, ApiError> {
         let request = Txt2ImgRequest::from_json(body)?;
@@ -232,6 +252,49 @@ mod tests {
             let refused = refusal(json!({ "override_settings": asking }));
             assert!(refused.starts_with(r#"{"error":"KeyError""#), "{refused}");
         }
+    }
+
+    #[test]
+    fn shortcuts_are_options_and_go_through_infotexts() {
+        let overrides = json!({
+            "skip_early_cond": 0.125, "skip_late_cond": 0.25, "s_min_uncond": 2.5, "s_min_uncond_all": true,
+            "deepcache_interval": 3, "deepcache_depth": 2, "token_merging_ratio": 0.5, "hypertile_enable_unet": true,
+            "hypertile_max_depth_unet": 1, "hypertile_max_tile_unet": 128, "hypertile_swap_size_unet": 2
+        });
+        let converted = convert(
+            json!({ "override_settings": overrides, "seed": 1, "subseed": 2, "width": 64, "height": 64 }),
+        );
+        let converted = converted.unwrap();
+        let wanted = Shortcuts {
+            skip_early_cond: 0.125,
+            skip_late_cond: 0.25,
+            s_min_uncond: 2.5,
+            s_min_uncond_all: true,
+            deepcache_interval: 3,
+            deepcache_depth: 2,
+            token_merging_ratio: 0.5,
+            hypertile_enable_unet: true,
+            hypertile_max_depth_unet: 1,
+            hypertile_max_tile_unet: 128,
+            hypertile_swap_size_unet: 2,
+        };
+        assert_eq!(converted.shortcuts, wanted);
+        let infotext = compose_infotext(&InfotextFacts {
+            request: &converted,
+            index: 0,
+            size: (64, 64),
+            model_name: "x",
+            model_hash: None,
+            version: PROGRAM_VERSION,
+        });
+        assert_eq!(convert(json!({ "infotext": infotext })).unwrap().shortcuts, wanted);
+        let field = json!({ "s_min_uncond": 1, "override_settings": { "s_min_uncond": 2 } });
+        assert_eq!(convert(field).unwrap().shortcuts.s_min_uncond, 1.0);
+        let refused = refusal(json!({ "override_settings": { "skip_late_cond": 1.5 } }));
+        assert!(
+            refused.contains("setting skip_late_cond is 1.5, which is not a number from 0 to 1"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -91,7 +91,7 @@ request! {
         eta: Option<f64> = None;
         /// Has no effect without `enable_hr`.
         denoising_strength: Option<f64> = None;
-        /// Must be 0 or null: not supported.
+        /// No negative prompt on every other step below this sigma; null means the option.
         s_min_uncond: Option<f64> = None;
         /// Must be 0 or null: not supported.
         s_churn: Option<f64> = None;
@@ -185,6 +185,17 @@ const OPTIONS: &[(&str, &str)] = &[
     ("ENSD", "eta_noise_seed_delta"),
     ("Eta", "eta_ancestral"),
     ("Eta DDIM", "eta_ddim"),
+    ("Token merging ratio", "token_merging_ratio"),
+    ("Hypertile U-Net", "hypertile_enable_unet"),
+    ("Hypertile U-Net max depth", "hypertile_max_depth_unet"),
+    ("Hypertile U-Net max tile size", "hypertile_max_tile_unet"),
+    ("Hypertile U-Net swap size", "hypertile_swap_size_unet"),
+    ("Skip Early CFG", "skip_early_cond"),
+    ("Skip Late CFG", "skip_late_cond"),
+    ("NGMS", "s_min_uncond"),
+    ("NGMS all steps", "s_min_uncond_all"),
+    ("DeepCache interval", "deepcache_interval"),
+    ("DeepCache depth", "deepcache_depth"),
 ];
 
 impl Txt2ImgRequest {

@@ -323,6 +323,13 @@ impl Backend for CpuBackend {
         Ok(x.view(shape, start * row))
     }
 
+    fn gather_mean(&self, x: &CpuTensor, members: &[u32], ends: &[u32]) -> Result<CpuTensor, TensorError> {
+        let shape @ [_, features] = shapes::gather_mean(&x.shape, members, ends)?;
+        self.tensor(shape.to_vec(), |out| {
+            elementwise::gather_mean(self.machine(), (x.elements(), features), members, ends, out)
+        })
+    }
+
     fn resample(&self, x: &CpuTensor, how: Resample) -> Result<CpuTensor, TensorError> {
         let shape = shapes::resample(&x.shape, how)?;
         let [_, _, width, channels] = shapes::picture("resample", &x.shape)?;

@@ -137,6 +137,33 @@ pub(crate) fn columns(
     })
 }
 
+/// Makes tokens of the means of others: token `i` of the members before `ends[i]` and after the token before.
+pub(crate) fn gather_mean(
+    machine: Machine<'_>,
+    (x, features): (&[f32], usize),
+    members: &[u32],
+    ends: &[u32],
+    out: &mut [f32],
+) -> Result<(), TensorError> {
+    let bounds = row_tasks(ends.len(), features);
+    let row = |id: u32| &x[id as usize * features..][..features];
+    machine.threads.for_parts(out, &bounds, &|part, out| {
+        for (token, out) in (bounds[part] / features..).zip(out.chunks_exact_mut(features)) {
+            let start = token.checked_sub(1).map_or(0, |before| ends[before] as usize);
+            let own = &members[start..ends[token] as usize];
+            out.copy_from_slice(row(own[0]));
+            if own.len() == 1 {
+                continue;
+            }
+            for &id in &own[1..] {
+                out.iter_mut().zip(row(id)).for_each(|(sum, x)| *sum += x);
+            }
+            let count = own.len() as f32;
+            out.iter_mut().for_each(|sum| *sum /= count);
+        }
+    })
+}
+
 /// Makes each of `[.., width, channels]` pixels a square of `factor` by `factor`.
 pub(crate) fn enlarge(
     machine: Machine<'_>,

@@ -25,5 +25,5 @@ pub use prompt::{
 pub use sampler::SamplerState;
 pub use schedule::NoiseLevels;
 pub use spec::{ImageSpec, ModelFacts};
-pub use step::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, Step, TextQuery};
+pub use step::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery};
 pub use trajectory::Trajectory;

@@ -1,7 +1,7 @@
 //! What one image is to be, and what must be known of the model to make it.
 
 use crate::TrajectoryError;
-use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule, Seeds};
+use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule, Seeds, Shortcuts};
 use impasto_models::Tokenizer;
 use impasto_weights::Prediction;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub struct ImageSpec {
     pub eta: Option<f64>,
     /// Added to the seed for the noise drawn during sampling.
     pub eta_noise_seed_delta: i64,
+    /// Ways to do less work than the exact run.
+    pub shortcuts: Shortcuts,
 }
 
 /// What a trajectory must know of a model.
@@ -77,6 +79,7 @@ impl ImageSpec {
             noise_source: request.noise_source,
             eta: request.eta,
             eta_noise_seed_delta: request.eta_noise_seed_delta,
+            shortcuts: request.shortcuts,
         }
     }
 

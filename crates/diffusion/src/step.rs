@@ -1,6 +1,7 @@
 //! What a trajectory asks of the networks, and what it wants back. It never calls a model itself.
 
 use crate::TrajectoryError;
+use impasto_models::SelfAttention;
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub struct TextQuery {
 /// Rows to run through the UNet, in one call if the engine likes.
 #[derive(Debug, Clone)]
 pub struct DenoiseQuery {
-    /// The rows; those of one image share latent and timestep and differ in context.
+    /// The rows: with the prompt and, unless it is left out at this step, without. They share latent and timestep and differ
+    /// in context.
     pub rows: Vec<DenoiseRow>,
 }
 
@@ -43,6 +45,39 @@ pub struct DenoiseRow {
     pub timestep: f32,
     /// Text vectors, `[tokens, features]`.
     pub context: Arc<Array>,
+    /// How much of the UNet is to run.
+    pub depth: Depth,
+    /// How its pixels are to attend to each other.
+    pub self_attention: SelfAttention,
+}
+
+/// How much of the UNet a row takes (DeepCache: Ma, Fang and Wang 2024). What the deeper stages make of a latent changes
+/// little from step to step.
+#[derive(Debug, Clone)]
+pub enum Depth {
+    /// All of it.
+    Whole,
+    /// All of it; the answer has to bring the features that enter the outermost `stages` stages on the way up.
+    Keep {
+        /// At least 1.
+        stages: usize,
+    },
+    /// The outermost stages alone, on features kept from an earlier step.
+    Reuse {
+        /// As when they were kept.
+        stages: usize,
+        /// What the answer to [`Depth::Keep`] brought, as it came.
+        features: Arc<Array>,
+    },
+}
+
+/// What the UNet gave for one row.
+#[derive(Debug, Clone)]
+pub struct RowOutput {
+    /// `[channels, height, width]`.
+    pub output: Array,
+    /// What [`Depth::Keep`] asks for. Its shape is the UNet's own affair.
+    pub features: Option<Arc<Array>>,
 }
 
 /// A latent to decode.
@@ -57,8 +92,8 @@ pub struct DecodeQuery {
 pub enum Answer {
     /// `[chunks, 77, features]`.
     Text(Array),
-    /// `[rows, channels, height, width]`.
-    Output(Array),
+    /// One for each row.
+    Output(Vec<RowOutput>),
     /// `[3, height, width]`, -1 to 1, not clamped.
     Decoded(Array),
 }

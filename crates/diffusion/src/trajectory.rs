@@ -9,15 +9,23 @@ use crate::prompt::{CHUNK_TOKENS, Chunk, chunks_of, emphasize};
 use crate::sampler::SamplerState;
 use crate::schedule::NoiseLevels;
 use crate::spec::{ImageSpec, ModelFacts};
-use crate::step::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, Step, TextQuery};
+use crate::step::{
+    Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery,
+};
+use impasto_domain::Shortcuts;
+use impasto_models::{SelfAttention, Tiles, mix};
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Least edge of HyperTile's tiles, in pixels of the picture.
+const LEAST_TILE: usize = 128;
+
 /// One image in the making. Ask [`Trajectory::next`] and [`Trajectory::answer`] in turns, until the step is
 /// [`Step::Done`]. What comes out depends on the specification and the answers alone.
 ///
-/// Stored with `serde` it is little more than two latents: text vectors are asked for again after loading.
+/// Stored with `serde` it is little more than two latents, and the features that a shortcut keeps: text vectors are asked
+/// for again after loading.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trajectory {
     /// Chunks of the prompt and of the negative prompt.
@@ -27,12 +35,40 @@ pub struct Trajectory {
     contexts: [Option<Arc<Array>>; 2],
     clip_skip: u32,
     cfg_scale: f64,
+    shortcuts: Shortcuts,
+    /// Steps asked for.
+    steps: usize,
+    /// The picture's seed.
+    seed: u64,
+    /// Features of the last whole run of the UNet, with and without the prompt, while a step may use them.
+    #[serde(with = "shared")]
+    features: [Option<Arc<Array>>; 2],
     denoiser: Denoiser,
     sampler: SamplerState,
     noise: ImageNoise,
     /// Pixels along the edge of a latent cell.
     downscale: usize,
     stage: Stage,
+}
+
+/// Stores arrays that are shared as if they were not.
+mod shared {
+    use super::{Arc, Array};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        arrays: &[Option<Arc<Array>>; 2],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        arrays.each_ref().map(Option::as_deref).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(
+        deserializer: D,
+    ) -> Result<[Option<Arc<Array>>; 2], D::Error> {
+        let arrays = <[Option<Array>; 2]>::deserialize(deserializer)?;
+        Ok(arrays.map(|array| array.map(Arc::new)))
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,8 +82,8 @@ enum Stage {
 enum Pending<'a> {
     /// The text of this index.
     Text(usize),
-    /// The rows of these contexts.
-    Denoise(Level, [&'a Arc<Array>; 2]),
+    /// A row with the prompt's context and, if there is guidance, one with the negative prompt's.
+    Denoise(Level, &'a Arc<Array>, Option<&'a Arc<Array>>),
     Decode,
     Nothing(&'a Picture),
 }
@@ -72,6 +108,10 @@ impl Trajectory {
             contexts: [None, None],
             clip_skip: spec.clip_skip,
             cfg_scale: spec.cfg_scale,
+            shortcuts: spec.shortcuts,
+            steps: spec.steps as usize,
+            features: [None, None],
+            seed: spec.seeds.seed,
             denoiser: Denoiser::new(levels, model.prediction),
             sampler,
             noise,
@@ -93,15 +133,18 @@ impl Trajectory {
                 chunks: self.texts[which].iter().map(|chunk| chunk.tokens.clone()).collect(),
                 clip_skip: self.clip_skip,
             }),
-            Pending::Denoise(level, contexts) => {
+            Pending::Denoise(level, with, without) => {
                 let (input, timestep) = self.denoiser.input(self.sampler.latent(), level);
                 let latent = Arc::new(input);
-                let row = |context: &Arc<Array>| DenoiseRow {
+                let row = |(which, context): (usize, &Arc<Array>)| DenoiseRow {
                     latent: Arc::clone(&latent),
                     timestep,
                     context: Arc::clone(context),
+                    depth: self.depth(which),
+                    self_attention: self.self_attention(),
                 };
-                Step::Denoise(DenoiseQuery { rows: contexts.map(row).into() })
+                let contexts = [Some(with), without].into_iter().flatten();
+                Step::Denoise(DenoiseQuery { rows: contexts.enumerate().map(row).collect() })
             }
             Pending::Decode => Step::Decode(DecodeQuery { latent: Arc::new(self.result().clone()) }),
             Pending::Nothing(picture) => Step::Done(picture.clone()),
@@ -113,7 +156,10 @@ impl Trajectory {
     pub fn answer(&mut self, answer: Answer) -> Result<(), TrajectoryError> {
         match (self.pending(), answer) {
             (Pending::Text(which), Answer::Text(vectors)) => self.take_text(which, vectors),
-            (Pending::Denoise(level, _), Answer::Output(output)) => self.take_output(level, &output),
+            (Pending::Denoise(level, _, without), Answer::Output(rows)) => {
+                let wanted = if without.is_some() { 2 } else { 1 };
+                self.take_output(level, wanted, rows)
+            }
             (Pending::Decode, Answer::Decoded(pixels)) => self.take_pixels(&pixels),
             (pending, answer) => Err(TrajectoryError::answer(pending.wants(), kind(&answer))),
         }
@@ -133,16 +179,55 @@ impl Trajectory {
     pub fn finish_early(&mut self) {
         if matches!(self.stage, Stage::Sampling) {
             self.stage = Stage::Decoding;
+            self.features = [None, None];
         }
     }
 
     fn pending(&self) -> Pending<'_> {
-        match (&self.stage, self.sampler.level(), &self.contexts) {
-            (Stage::Done(picture), ..) => Pending::Nothing(picture),
-            (Stage::Decoding, ..) | (Stage::Sampling, None, _) => Pending::Decode,
-            (_, Some(level), [Some(with), Some(without)]) => Pending::Denoise(level, [with, without]),
-            (_, _, [None, _]) => Pending::Text(0),
-            (_, _, [_, None]) => Pending::Text(1),
+        let level = match (&self.stage, self.sampler.level()) {
+            (Stage::Done(picture), _) => return Pending::Nothing(picture),
+            (Stage::Decoding, _) | (Stage::Sampling, None) => return Pending::Decode,
+            (Stage::Sampling, Some(level)) => level,
+        };
+        match &self.contexts {
+            [None, _] => Pending::Text(0),
+            [Some(with), _] if !self.is_guided(level) => Pending::Denoise(level, with, None),
+            [Some(with), Some(without)] => Pending::Denoise(level, with, Some(without)),
+            [_, None] => Pending::Text(1),
+        }
+    }
+
+    /// Whether the next step takes the negative prompt.
+    fn is_guided(&self, level: Level) -> bool {
+        let sigma = match level {
+            Level::Sigma(sigma) => sigma,
+            Level::Timestep(timestep) => self.denoiser.levels().sigma_at(timestep as f32),
+        };
+        !self.shortcuts.skip_guidance(self.sampler.steps_done(), self.steps, sigma)
+    }
+
+    /// How pixels attend to each other at the next step. Sizes of tiles are drawn anew for each, by the picture's seed.
+    fn self_attention(&self) -> SelfAttention {
+        let shortcuts = &self.shortcuts;
+        let tiles = shortcuts.hypertile_enable_unet.then(|| Tiles {
+            edge: tile_edge(self.sampler.latent().shape(), self.downscale, shortcuts.hypertile_max_tile_unet),
+            choices: shortcuts.hypertile_swap_size_unet as usize,
+            max_level: shortcuts.hypertile_max_depth_unet as usize,
+            seed: mix(self.seed, self.sampler.steps_done() as u64),
+        });
+        SelfAttention { merged: shortcuts.token_merging_ratio, tiles }
+    }
+
+    /// How much of the UNet the next step takes for the row with the prompt (0) or without (1). Every so many steps it is
+    /// the whole; between, it is for a row that went without guidance at the last whole one.
+    fn depth(&self, which: usize) -> Depth {
+        let interval = self.shortcuts.deepcache_interval.max(1) as usize;
+        let stages = self.shortcuts.deepcache_depth.max(1) as usize;
+        let (step, steps) = (self.sampler.steps_done(), self.sampler.steps());
+        match &self.features[which] {
+            Some(features) if step % interval != 0 => Depth::Reuse { stages, features: features.clone() },
+            _ if (step + 1) % interval == 0 || step + 1 == steps => Depth::Whole,
+            _ => Depth::Keep { stages },
         }
     }
 
@@ -168,25 +253,54 @@ impl Trajectory {
         Ok(())
     }
 
-    fn take_output(&mut self, level: Level, output: &Array) -> Result<(), TrajectoryError> {
+    fn take_output(
+        &mut self,
+        level: Level,
+        rows: usize,
+        answer: Vec<RowOutput>,
+    ) -> Result<(), TrajectoryError> {
         let latent = self.sampler.latent();
-        let size = latent.data().len();
-        let wanted: Vec<usize> = [2].iter().chain(latent.shape()).copied().collect();
-        if output.shape() != wanted {
-            let wanted = format!("UNet outputs {wanted:?}");
-            return Err(TrajectoryError::answer(wanted, format!("{:?}", output.shape())));
+        let odd = answer.iter().find(|row| row.output.shape() != latent.shape());
+        if odd.is_some() || answer.len() != rows {
+            let shape = odd.map_or(latent.shape(), |row| row.output.shape());
+            let wanted = format!("{rows} UNet outputs {:?}", latent.shape());
+            return Err(TrajectoryError::answer(wanted, format!("{} of {shape:?}", answer.len())));
         }
-        check_finite("Unet", output.data())?;
-        let (with, without) = output.data().split_at(size);
-        let estimate = |output: &[f32]| self.denoiser.estimate(latent.data(), output, level);
-        let mut guided = latent.clone();
-        guided.data_mut().copy_from_slice(&classifier_free(
-            &estimate(with),
-            &estimate(without),
-            self.cfg_scale,
-        ));
-        self.sampler.advance(guided, self.denoiser.levels(), &mut self.noise);
+        for (which, row) in answer.iter().enumerate() {
+            check_finite("Unet", row.output.data())?;
+            if row.features.is_none() && matches!(self.depth(which), Depth::Keep { .. }) {
+                return Err(TrajectoryError::answer("the features of a whole run", "none"));
+            }
+        }
+        let estimates: Vec<Vec<f32>> = (answer.iter())
+            .map(|row| self.denoiser.estimate(latent.data(), row.output.data(), level))
+            .collect();
+        let guided = match estimates.as_slice() {
+            [with, without] => &classifier_free(with, without, self.cfg_scale),
+            alone => &alone[0],
+        };
+        let mut estimate = latent.clone();
+        estimate.data_mut().copy_from_slice(guided);
+        self.keep_features(answer);
+        self.sampler.advance(estimate, self.denoiser.levels(), &mut self.noise);
         Ok(())
+    }
+
+    /// Keeps the features that later steps will use, and drops those that none will.
+    fn keep_features(&mut self, answer: Vec<RowOutput>) {
+        let interval = self.shortcuts.deepcache_interval.max(1) as usize;
+        let (step, steps) = (self.sampler.steps_done(), self.sampler.steps());
+        if step % interval == 0 {
+            self.features = [None, None];
+        }
+        for (which, row) in answer.into_iter().enumerate() {
+            if let (Depth::Keep { .. }, Some(features)) = (self.depth(which), row.features) {
+                self.features[which] = Some(features);
+            }
+        }
+        if (step + 1) % interval == 0 || step + 1 == steps {
+            self.features = [None, None];
+        }
     }
 
     fn take_pixels(&mut self, pixels: &Array) -> Result<(), TrajectoryError> {
@@ -200,6 +314,14 @@ impl Trajectory {
         self.stage = Stage::Done(Picture::from_decoded(pixels)?);
         Ok(())
     }
+}
+
+/// Least edge of HyperTile's tiles, in latent pixels: the greatest power of two that divides the picture's width and height,
+/// but no more than `most` pixels and no less than 128.
+fn tile_edge(latent: &[usize], downscale: usize, most: u32) -> usize {
+    let powers = latent.iter().skip(1).map(|&cells| 1 << (cells * downscale).trailing_zeros().min(16));
+    let edge = powers.min().unwrap_or(1).min(most as usize);
+    edge.max(LEAST_TILE) / downscale.max(1)
 }
 
 impl Pending<'_> {

@@ -3,9 +3,11 @@
 mod infotext;
 mod names;
 mod request;
+mod shortcuts;
 
 pub use infotext::{
     InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
 };
 pub use names::{NoiseSource, Sampler, Schedule};
 pub use request::{GenerationRequest, RequestError, RequestLimits, Seeds};
+pub use shortcuts::Shortcuts;

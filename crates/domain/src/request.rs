@@ -1,6 +1,6 @@
 //! A request for pictures, with every default filled in, and the check that it makes sense.
 
-use crate::{NoiseSource, Sampler, Schedule};
+use crate::{NoiseSource, Sampler, Schedule, Shortcuts};
 use serde::{Deserialize, Serialize};
 
 /// Fewest pixels along an edge: one of the latent.
@@ -47,6 +47,9 @@ pub struct GenerationRequest {
     pub eta: Option<f64>,
     /// Added to the seed for the noise drawn during sampling.
     pub eta_noise_seed_delta: i64,
+    /// Ways to do less work than the exact run.
+    #[serde(default)]
+    pub shortcuts: Shortcuts,
 }
 
 impl Default for GenerationRequest {
@@ -70,6 +73,7 @@ impl Default for GenerationRequest {
             noise_source: NoiseSource::Gpu,
             eta: None,
             eta_noise_seed_delta: 0,
+            shortcuts: Shortcuts::default(),
         }
     }
 }
@@ -189,6 +193,10 @@ impl GenerationRequest {
         let eta = self.eta.unwrap_or(0.0);
         let noise = "is out of range: allowed are finite numbers of at least 0";
         check("eta", &eta, eta.is_finite() && eta >= 0.0, noise)?;
+        for (field, value, [least, most]) in self.shortcuts.ranges() {
+            let problem = format!("is out of range: allowed are {least} to {most}");
+            check(field, &value, (least..=most).contains(&value), problem)?;
+        }
         for (field, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
             let most = limits.max_prompt_bytes;
             let problem = format!("bytes are out of range: allowed are 0 to {most}");
@@ -274,6 +282,13 @@ mod tests {
             (
                 GenerationRequest { eta: Some(-1.0), ..sound.clone() },
                 "eta -1 is out of range: allowed are finite numbers of at least 0",
+            ),
+            (
+                GenerationRequest {
+                    shortcuts: Shortcuts { s_min_uncond: 15.5, ..Shortcuts::default() },
+                    ..sound.clone()
+                },
+                "s_min_uncond 15.5 is out of range: allowed are 0 to 15",
             ),
             (
                 GenerationRequest { clip_skip: 13, ..sound.clone() },

@@ -300,7 +300,7 @@ impl Engine {
         };
         // Models in memory make room for this one, and if it is among them, its weights are there already.
         let resident = self.inner.shared.resident_bytes.load(Ordering::Relaxed);
-        let working = working_bytes(config, (width, height), request.batch_size, request.image_count());
+        let working = working_bytes(config, (width, height), request);
         let needed = working + f32_bytes(entry);
         if needed <= free + resident {
             return Ok(());

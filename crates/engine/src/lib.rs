@@ -5,6 +5,7 @@
 //! a [`Watcher`].
 
 mod catalog;
+mod denoise;
 mod error;
 mod handle;
 mod job;

@@ -1,6 +1,7 @@
 //! How much memory a picture takes, and how much there is.
 
 use crate::resident::CONTEXT_TOKENS;
+use impasto_domain::GenerationRequest;
 use impasto_weights::{StableDiffusionConfig, UNetConfig, UNetLevel};
 use std::path::Path;
 
@@ -20,14 +21,14 @@ const FLOAT: u64 = 4;
 /// The decoder works on tiles above this many latent pixels.
 const VAE_TILE: u64 = 96 * 96;
 
-/// Bytes that `images` pictures of `width` x `height` pixels in batches of `batch` take at most beside the weights: the
+/// Bytes that a request for pictures of `width` x `height` pixels takes at most beside the weights: the
 /// activations of a call for one picture, the texts' keys and values, the latents of a batch, and the pictures themselves.
 pub(crate) fn working_bytes(
     config: &StableDiffusionConfig,
     (width, height): (u32, u32),
-    batch: u32,
-    images: u32,
+    request: &GenerationRequest,
 ) -> u64 {
+    let (batch, images) = (u64::from(request.batch_size), u64::from(request.image_count()));
     let scale = config.vae.downscale() as u64;
     let latent = (u64::from(width) / scale).max(1) * (u64::from(height) / scale).max(1);
     let picture = latent * scale * scale * 3;
@@ -35,9 +36,21 @@ pub(crate) fn working_bytes(
     let widest = config.vae.channels.iter().copied().max().unwrap_or(0) as u64;
     let pixels = latent.min(VAE_TILE) * scale * scale;
     let vae = pixels * widest * VAE_TENSORS * FLOAT + picture * FLOAT * 2;
-    let latents = latent * config.vae.latent_channels as u64 * FLOAT * LATENTS_PER_IMAGE * u64::from(batch);
+    let latents = latent * config.vae.latent_channels as u64 * FLOAT * LATENTS_PER_IMAGE * batch;
+    let features = if request.shortcuts.deepcache_interval > 1 {
+        latent * deep_features(&config.unet) * FLOAT * ROWS_PER_IMAGE * batch
+    } else {
+        0
+    };
     let contexts = CONTEXT_TOKENS as u64 * context_token_bytes(&config.unet);
-    unet.max(vae) + contexts + latents + picture * PICTURE_COPIES * u64::from(images)
+    unet.max(vae) + contexts + latents + features + picture * PICTURE_COPIES * images
+}
+
+/// Most features for each latent pixel that DeepCache keeps of a UNet's deeper levels, whichever stage they enter.
+fn deep_features(config: &UNetConfig) -> u64 {
+    // What enters a level comes from the next, enlarged: its channels at this level's size.
+    let entering = config.levels.iter().skip(1).enumerate().map(|(level, next)| next.channels >> (2 * level));
+    entering.chain([config.model_channels]).max().unwrap_or(0) as u64
 }
 
 /// Bytes of the keys and values of a token of text, over all transformers of a UNet.

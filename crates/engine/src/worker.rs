@@ -4,12 +4,12 @@
 //! many of them as fit, or one decoded picture. A job whose model is still being loaded is passed over. Between two turns
 //! the thread listens.
 
+use crate::denoise::calls;
 use crate::handle::{Command, Shared};
 use crate::job::Job;
 use crate::resident::{Resident, Residents};
 use crate::{EngineError, ModelEntry, Stop};
-use impasto_diffusion::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, Step};
-use impasto_models::{ModelError, UNetRow};
+use impasto_diffusion::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, RowOutput, Step};
 use impasto_tensor::{Array, Backend};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -280,24 +280,19 @@ impl<B: Backend> Turn<'_, B> {
         }
     }
 
-    /// Answers all the queries with one call.
+    /// Answers all the queries: with one call, or with two where some rows take the whole UNet and others a part.
     fn denoise(&mut self, job: &mut Job, queries: &[(usize, DenoiseQuery)]) -> Result<(), EngineError> {
-        let rows: Vec<_> = queries.iter().flat_map(|(_, query)| &query.rows).collect();
-        if rows.is_empty() {
-            return Ok(());
+        let rows: Vec<&DenoiseRow> = queries.iter().flat_map(|(_, query)| &query.rows).collect();
+        let mut outputs: Vec<Option<RowOutput>> = vec![None; rows.len()];
+        for call in calls(&rows) {
+            let own: Vec<&DenoiseRow> = call.iter().map(|&at| rows[at]).collect();
+            for (at, output) in call.into_iter().zip(self.model.denoise(&own).map_err(failed)?) {
+                outputs[at] = Some(output);
+            }
         }
-        let latents: Vec<&Array> = rows.iter().map(|row| &*row.latent).collect();
-        let latents = Array::stack(&latents).map_err(failed)?;
-        let prepare =
-            |row: &&DenoiseRow| Ok((self.model.time(row.timestep)?, self.model.context(&row.context)?));
-        let prepared: Vec<_> = rows.iter().map(prepare).collect::<Result<_, ModelError>>().map_err(failed)?;
-        let prepared: Vec<_> = prepared.iter().map(|(time, context)| UNetRow { time, context }).collect();
-        let output = self.model.networks.unet.run(&latents, &prepared).map_err(failed)?;
-        let outputs = output.unstack();
-        let mut outputs = outputs.iter();
+        let mut outputs = outputs.into_iter().flatten();
         for (at, query) in queries {
-            let own: Vec<&Array> = outputs.by_ref().take(query.rows.len()).collect();
-            let answer = Answer::Output(Array::stack(&own).map_err(failed)?);
+            let answer = Answer::Output(outputs.by_ref().take(query.rows.len()).collect());
             job.batch[*at].trajectory.answer(answer).map_err(failed)?;
         }
         self.preview(job);

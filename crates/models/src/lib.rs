@@ -11,9 +11,10 @@ mod tokenizer;
 mod unet;
 mod vae;
 
+pub use blocks::{SelfAttention, Tiles, mix};
 pub use clip::ClipText;
 pub use error::ModelError;
 pub use stable_diffusion::StableDiffusion;
 pub use tokenizer::{Token, Tokenizer};
-pub use unet::{UNet, UNetContext, UNetRow, UNetTime};
+pub use unet::{UNet, UNetContext, UNetDepth, UNetOutput, UNetRow, UNetTime};
 pub use vae::{VaeDecoder, VaeEncoder};

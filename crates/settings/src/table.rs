@@ -80,6 +80,7 @@ macro_rules! settings {
 }
 
 const ANY: Bound = Bound::Any;
+const SHARE: Bound = Bound::Range(0.0, 1.0);
 const COUNT: Bound = Bound::Range(1.0, 1e15);
 const ISA: Bound = Bound::OneOf(&["auto", "avx512", "avx2", "portable"]);
 
@@ -144,6 +145,28 @@ settings! {
         eta_ancestral ("eta_ancestral"): f64 = 1.0, Bound::Range(0.0, 10.0);
         /// Noise of DDIM.
         eta_ddim ("eta_ddim"): f64 = 0.0, Bound::Range(0.0, 10.0);
+        /// No negative prompt while no more than this share of the steps is done; 0 is off.
+        skip_early_cond ("skip_early_cond"): f64 = 0.0, SHARE;
+        /// No negative prompt for the last share of the steps; 0 is off.
+        skip_late_cond ("skip_late_cond"): f64 = 0.0, SHARE;
+        /// No negative prompt on every other step whose sigma is below this; 0 is off.
+        s_min_uncond ("s_min_uncond"): f64 = 0.0, Bound::Range(0.0, 15.0);
+        /// No negative prompt on the steps between those, either.
+        s_min_uncond_all ("s_min_uncond_all"): bool = false, ANY;
+        /// Steps from one whole run of the UNet to the next (DeepCache); 1 is off. On those between, only its outermost stages run.
+        deepcache_interval ("deepcache_interval"): u32 = 1, Bound::Range(1.0, 1000.0);
+        /// Stages that run on the steps between, counted from the output; more than a model has are all but one.
+        deepcache_depth ("deepcache_depth"): u32 = 1, Bound::Range(1.0, 1000.0);
+        /// Share of the finest level's pixels that attend as one with similar ones (token merging); 0 is off.
+        token_merging_ratio ("token_merging_ratio"): f64 = 0.0, Bound::Range(0.0, 0.9);
+        /// Let pixels attend within tiles only (HyperTile): faster for large pictures.
+        hypertile_enable_unet ("hypertile_enable_unet"): bool = false, ANY;
+        /// Deepest level of the UNet with tiles.
+        hypertile_max_depth_unet ("hypertile_max_depth_unet"): u32 = 3, Bound::Range(0.0, 3.0);
+        /// Greatest edge of the smallest tiles, in pixels; at least 128 counts.
+        hypertile_max_tile_unet ("hypertile_max_tile_unet"): u32 = 256, Bound::Range(0.0, 512.0);
+        /// How many sizes of tiles to draw from, by the picture's seed.
+        hypertile_swap_size_unet ("hypertile_swap_size_unet"): u32 = 3, Bound::Range(0.0, 64.0);
         /// File format of pictures in answers and in `outputs`.
         samples_format ("samples_format"): String = "png".to_owned(), Bound::OneOf(&["png", "jpg", "jpeg", "webp"]);
         /// Quality of JPEG files. WebP files are lossless.

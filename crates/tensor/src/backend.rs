@@ -234,6 +234,16 @@ pub trait Backend: Send + Sync + 'static {
     /// Rows `start..end` of the first dimension.
     fn rows(&self, x: &Self::Tensor, start: usize, end: usize) -> Result<Self::Tensor, TensorError>;
 
+    /// Tokens made of the tokens `[n, features]` of `x`: each is the mean of its members, summed in their order. Those of
+    /// the first are `members[..ends[0]]`, of the next `members[ends[0]..ends[1]]`, and so on to the last member; a
+    /// token without members is an error, and so is a member beyond `n`. Gives `[ends.len(), features]`.
+    fn gather_mean(
+        &self,
+        x: &Self::Tensor,
+        members: &[u32],
+        ends: &[u32],
+    ) -> Result<Self::Tensor, TensorError>;
+
     /// Enlarges a picture.
     fn resample(&self, x: &Self::Tensor, how: Resample) -> Result<Self::Tensor, TensorError>;
 

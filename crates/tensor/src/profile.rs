@@ -303,6 +303,15 @@ impl<B: Backend> Backend for Profiled<B> {
         self.inner.rows(x, start, end)
     }
 
+    fn gather_mean(
+        &self,
+        x: &Self::Tensor,
+        members: &[u32],
+        ends: &[u32],
+    ) -> Result<Self::Tensor, TensorError> {
+        self.timed(|| "gather_mean".into(), x, none, |inner| inner.gather_mean(x, members, ends))
+    }
+
     fn resample(&self, x: &Self::Tensor, how: Resample) -> Result<Self::Tensor, TensorError> {
         self.timed(|| "resample".into(), x, none, |inner| inner.resample(x, how))
     }

@@ -113,6 +113,24 @@ fn nonempty(operation: &'static str, shape: &[usize]) -> Result<(), TensorError>
     Ok(())
 }
 
+/// `[tokens, features]` of the result of [`crate::Backend::gather_mean`].
+pub fn gather_mean(x: &[usize], members: &[u32], ends: &[u32]) -> Result<[usize; 2], TensorError> {
+    const OPERATION: &str = "gather_mean";
+    let &[tokens, features] = x else {
+        return Err(TensorError::shape(OPERATION, format!("{x:?} are no tokens [n, features]")));
+    };
+    if let Some(beyond) = members.iter().find(|&&id| id as usize >= tokens) {
+        return Err(TensorError::shape(OPERATION, format!("token {beyond} of {tokens}")));
+    }
+    let grows = ends.first().is_some_and(|&end| end > 0) && ends.windows(2).all(|pair| pair[0] < pair[1]);
+    if features == 0 || !grows || ends.last().map(|&end| end as usize) != Some(members.len()) {
+        let problem = format!("{} ends for {} members of {features} features", ends.len(), members.len());
+        return Err(TensorError::shape(OPERATION, problem));
+    }
+    elements(OPERATION, &[ends.len(), features])?;
+    Ok([ends.len(), features])
+}
+
 /// The result's shape of a linear layer of `[out, in]`.
 pub fn linear(
     x: &[usize],

@@ -1,6 +1,6 @@
 //! Networks made of formulas: the denoiser of `reference/make_samplers.py`, and a text encoder and a decoder to go with it.
 
-use impasto_diffusion::{Answer, DenoiseRow, ImageSpec, ModelFacts, Step, Trajectory};
+use impasto_diffusion::{Answer, DenoiseRow, Depth, ImageSpec, ModelFacts, RowOutput, Step, Trajectory};
 use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule};
 use impasto_models::Tokenizer;
 use impasto_tensor::Array;
@@ -52,9 +52,8 @@ pub(crate) fn answer(step: &Step, prediction: Prediction) -> Option<Answer> {
             Answer::Text(vectors)
         }
         Step::Denoise(query) => {
-            let outputs: Vec<Array> =
-                query.rows.iter().zip([0.4, -0.3]).map(|(row, mean)| output(row, mean, prediction)).collect();
-            Answer::Output(Array::stack(&outputs.iter().collect::<Vec<_>>()).unwrap())
+            let rows = query.rows.iter().zip([0.4, -0.3]);
+            Answer::Output(rows.map(|(row, mean)| row_output(row, mean, prediction)).collect())
         }
         Step::Decode(query) => {
             let &[_, height, width] = query.latent.shape() else { panic!("a latent has three dimensions") };
@@ -66,6 +65,16 @@ pub(crate) fn answer(step: &Step, prediction: Prediction) -> Option<Answer> {
         }
         Step::Done(_) => return None,
     })
+}
+
+/// A row's answer. The deep part of this network is the latent it saw; a part of it goes by that.
+fn row_output(row: &DenoiseRow, mean: f64, prediction: Prediction) -> RowOutput {
+    let (seen, features) = match &row.depth {
+        Depth::Whole => (row.clone(), None),
+        Depth::Keep { .. } => (row.clone(), Some(row.latent.clone())),
+        Depth::Reuse { features, .. } => (DenoiseRow { latent: features.clone(), ..row.clone() }, None),
+    };
+    RowOutput { output: output(&seen, mean, prediction), features }
 }
 
 /// What a perfect network says of pictures that are normally distributed about `mean`, with variance 1/4.

@@ -4,5 +4,6 @@
 mod fake;
 mod noise;
 mod samplers;
+mod shortcuts;
 mod tiny;
 mod trajectory;

@@ -1,7 +1,7 @@
 //! Whole trajectories on networks made of formulas.
 
 use crate::fake;
-use impasto_diffusion::{Answer, ImageSpec, Picture, Step, Trajectory, TrajectoryError};
+use impasto_diffusion::{Answer, ImageSpec, Picture, RowOutput, Step, Trajectory, TrajectoryError};
 use impasto_domain::{GenerationRequest, Sampler, Schedule};
 use impasto_tensor::Array;
 use impasto_weights::Prediction::Epsilon;
@@ -177,11 +177,17 @@ fn bytes_are_cut_off_not_rounded() {
     assert_eq!(reds, [0, 0, 254, 255, 127]);
 }
 
+/// Outputs of zeros, one for each shape.
+fn outputs(shapes: &[[usize; 3]]) -> Answer {
+    let row = |&shape: &[usize; 3]| RowOutput { output: Array::zeros(shape), features: None };
+    Answer::Output(shapes.iter().map(row).collect())
+}
+
 #[test]
 fn answers_to_other_questions_are_refused() {
     let mut trajectory = fake::trajectory(&ancestral(2), Epsilon);
     let refusal = |trajectory: &mut Trajectory, answer| trajectory.answer(answer).unwrap_err().to_string();
-    let output = Answer::Output(Array::zeros([2, 4, 4, 6]));
+    let output = outputs(&[[4, 4, 6]; 2]);
     assert_eq!(
         refusal(&mut trajectory, output.clone()),
         "the trajectory waits for text vectors, but was given UNet outputs"
@@ -193,8 +199,12 @@ fn answers_to_other_questions_are_refused() {
     advance(&mut trajectory);
     advance(&mut trajectory);
     assert_eq!(
-        refusal(&mut trajectory, Answer::Output(Array::zeros([1, 4, 4, 6]))),
-        "the trajectory waits for UNet outputs [2, 4, 4, 6], but was given [1, 4, 4, 6]"
+        refusal(&mut trajectory, outputs(&[[4, 4, 6]])),
+        "the trajectory waits for 2 UNet outputs [4, 4, 6], but was given 1 of [4, 4, 6]"
+    );
+    assert_eq!(
+        refusal(&mut trajectory, outputs(&[[4, 4, 6], [4, 6, 4]])),
+        "the trajectory waits for 2 UNet outputs [4, 4, 6], but was given 2 of [4, 6, 4]"
     );
     trajectory.finish_early();
     assert_eq!(
@@ -226,9 +236,10 @@ fn values_that_are_not_numbers_are_refused_by_the_part_that_made_them() {
     assert_eq!(part(&mut trajectory, text), ("the text encoder", true));
     advance(&mut trajectory);
     advance(&mut trajectory);
-    let mut output = filled(&[2, 4, 4, 6], 0.5);
+    let mut output = filled(&[4, 4, 6], 0.5);
     output.data_mut()[7] = f32::INFINITY;
-    assert_eq!(part(&mut trajectory, Answer::Output(output)), ("Unet", false));
+    let rows = [filled(&[4, 4, 6], 0.5), output].map(|output| RowOutput { output, features: None });
+    assert_eq!(part(&mut trajectory, Answer::Output(rows.into())), ("Unet", false));
     trajectory.finish_early();
     let pixels = Answer::Decoded(filled(&[3, 32, 48], f32::NAN));
     assert_eq!(part(&mut trajectory, pixels), ("VAE", true));

@@ -49,7 +49,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     let varied = request.subseed_strength != 0.0;
     let source = request.noise_source;
     let (eta_key, eta) = eta(request);
-    vec![
+    let mut settings = vec![
         ("Steps", Some(request.steps.to_string())),
         ("Sampler", Some(request.sampler.name().to_owned())),
         ("Schedule type", Some(schedule_label(request).to_owned())),
@@ -62,10 +62,14 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("Variation seed strength", varied.then(|| python_float(request.subseed_strength))),
         ("Clip skip", (request.clip_skip > 1).then(|| request.clip_skip.to_string())),
         ("ENSD", noise_seed_delta(request).map(|delta| delta.to_string())),
+        ("Token merging ratio", request.shortcuts.infotext_merging()),
         ("RNG", (source != NoiseSource::Gpu).then(|| source.name().to_owned())),
-        (eta_key, eta.map(python_float)),
-        ("Version", Some(facts.version.to_owned())),
-    ]
+    ];
+    settings.extend(request.shortcuts.infotext_tiles());
+    settings.push((eta_key, eta.map(python_float)));
+    settings.extend(request.shortcuts.infotext_end());
+    settings.push(("Version", Some(facts.version.to_owned())));
+    settings
 }
 
 /// The label of the schedule that is used, where the sampler has one of its own to fall back to.
@@ -114,7 +118,7 @@ pub fn python_float(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sampler;
+    use crate::{Sampler, Shortcuts};
 
     fn composed(request: &GenerationRequest, index: u32) -> String {
         compose_infotext(&InfotextFacts {
@@ -151,14 +155,28 @@ mod tests {
             noise_source: NoiseSource::Cpu,
             eta: Some(0.5),
             eta_noise_seed_delta: 31337,
+            shortcuts: Shortcuts {
+                skip_early_cond: 0.1,
+                skip_late_cond: 0.25,
+                s_min_uncond: 3.0,
+                s_min_uncond_all: true,
+                deepcache_interval: 3,
+                deepcache_depth: 2,
+                token_merging_ratio: 0.5,
+                hypertile_enable_unet: true,
+                hypertile_max_tile_unet: 128,
+                ..Shortcuts::default()
+            },
             ..GenerationRequest::default()
         };
         assert_eq!(
             composed(&request, 3),
             "cat\nDog \nNegative prompt: mouse\nSteps: 20, Sampler: Euler a, Schedule type: Automatic, \
              CFG scale: 7.0, Seed: 1, Size: 512x512, Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, \
-             Variation seed: 8, Variation seed strength: 0.25, Clip skip: 2, ENSD: 31337, RNG: CPU, Eta: 0.5, \
-             Version: v1.10.1"
+             Variation seed: 8, Variation seed strength: 0.25, Clip skip: 2, ENSD: 31337, Token merging ratio: 0.5, RNG: CPU, \
+             Hypertile U-Net: True, Hypertile U-Net max tile size: 128, Eta: 0.5, \
+             Skip Early CFG: 0.1, NGMS: 3.0, NGMS all steps: True, Skip Late CFG: 0.25, DeepCache interval: 3, \
+             DeepCache depth: 2, Version: v1.10.1"
         );
     }
 

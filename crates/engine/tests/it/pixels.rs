@@ -1,7 +1,7 @@
 //! The same seed gives the same pixels, whatever else the engine is doing.
 
 use crate::setup::{PLAIN, engine, finish, folder, request};
-use impasto_domain::GenerationRequest;
+use impasto_domain::{GenerationRequest, Shortcuts};
 use impasto_engine::{Engine, SubmitOptions};
 
 fn pixels(engine: &Engine, request: GenerationRequest) -> Vec<Vec<u8>> {
@@ -21,6 +21,33 @@ fn a_picture_is_the_same_alone_and_in_a_batch() {
         assert_eq!(alone[0], batch[index as usize], "image {index}");
     }
     assert_ne!(batch[0], batch[1]);
+}
+
+#[test]
+fn a_picture_made_with_shortcuts_is_the_same_alone_and_in_a_batch() {
+    let folder = folder(&["tiny.safetensors"]);
+    let engine = engine(&folder, |_| {});
+    let exact = GenerationRequest { steps: 5, batch_size: 3, ..request() };
+    let plain = pixels(&engine, exact.clone());
+    let all = Shortcuts {
+        skip_early_cond: 0.1,
+        skip_late_cond: 0.2,
+        deepcache_interval: 2,
+        ..Shortcuts::default()
+    };
+    for shortcuts in [
+        Shortcuts { skip_early_cond: 0.1, ..Shortcuts::default() },
+        Shortcuts { deepcache_interval: 2, ..Shortcuts::default() },
+        Shortcuts { deepcache_interval: 5, deepcache_depth: 3, ..Shortcuts::default() },
+        Shortcuts { token_merging_ratio: 0.5, ..Shortcuts::default() },
+        Shortcuts { token_merging_ratio: 0.5, ..all },
+    ] {
+        let batch = pixels(&engine, GenerationRequest { shortcuts, ..exact.clone() });
+        let seed = Some(9);
+        let alone = pixels(&engine, GenerationRequest { shortcuts, seed, batch_size: 1, ..exact.clone() });
+        assert_eq!(alone[0], batch[2], "{shortcuts:?}");
+        assert_ne!(plain[2], batch[2], "{shortcuts:?}");
+    }
 }
 
 #[test]

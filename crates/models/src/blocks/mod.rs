@@ -4,14 +4,17 @@
 mod attention;
 mod resnet;
 mod sample;
+mod self_attention;
 mod source;
 mod stage;
 mod time_embedding;
+mod token_merging;
 mod transformer;
 
 pub use attention::PictureAttention;
 pub use resnet::{ResBlock, ResBlockNames};
 pub use sample::{Downsample, Upsample};
+pub use self_attention::{Place, SelfAttention, Tiles, mix};
 pub use source::Source;
 pub use stage::{DownPart, LevelSizes, Stage, StageConditions, UpPart};
 pub use time_embedding::TimeEmbedding;

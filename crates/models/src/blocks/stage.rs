@@ -1,7 +1,8 @@
 //! A stage of the UNet: a residual block and, where its level has attention, a transformer.
 
 use super::{
-    Context, Downsample, ResBlock, ResBlockNames, Source, SpatialTransformer, TransformerSizes, Upsample,
+    Context, Downsample, Place, ResBlock, ResBlockNames, SelfAttention, Source, SpatialTransformer,
+    TransformerSizes, Upsample,
 };
 use crate::ModelError;
 use impasto_tensor::{Backend, TensorError};
@@ -13,6 +14,8 @@ pub struct LevelSizes {
     pub transformer: TransformerSizes,
     /// Features of the time embedding.
     pub time_features: usize,
+    /// Which level it is, from the finest as 0.
+    pub level: usize,
 }
 
 impl LevelSizes {
@@ -27,15 +30,20 @@ impl LevelSizes {
 pub struct Stage<B: Backend> {
     residual: ResBlock<B>,
     transformer: Option<SpatialTransformer<B>>,
+    level: usize,
 }
 
-/// What a stage takes beside the picture. It depends on time and text alone, not on the latent.
+/// What a stage takes beside the picture. Nothing of it depends on the latent.
 #[derive(Debug)]
 pub struct StageConditions<T> {
     /// The time embedding as the residual block adds it: `[batch, channels]`.
     pub time: T,
     /// What the transformer's pixels attend to.
     pub context: Context<T>,
+    /// How each row's pixels attend to each other.
+    pub self_attention: Vec<SelfAttention>,
+    /// The stage's number, in the order in which they run.
+    pub index: usize,
 }
 
 impl<B: Backend> Stage<B> {
@@ -52,7 +60,7 @@ impl<B: Backend> Stage<B> {
         let (channels, groups) = ([inputs, sizes.channels()], sizes.transformer.groups);
         let residual =
             ResBlock::load(source, &ResBlockNames::UNET, channels, Some(sizes.time_features), groups)?;
-        Ok(Self { residual, transformer: None })
+        Ok(Self { residual, transformer: None, level: sizes.level })
     }
 
     /// What the residual block makes of the activated time embedding `[batch, time features]`: `[batch, channels]`.
@@ -74,7 +82,10 @@ impl<B: Backend> Stage<B> {
     ) -> Result<B::Tensor, TensorError> {
         let x = self.residual.forward(backend, x, Some(&conditions.time))?;
         match &self.transformer {
-            Some(transformer) => transformer.forward(backend, &x, &conditions.context),
+            Some(transformer) => {
+                let place = Place { level: self.level, stage: conditions.index };
+                transformer.forward(backend, &x, &conditions.context, &conditions.self_attention, place)
+            }
             None => Ok(x),
         }
     }

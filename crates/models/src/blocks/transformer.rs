@@ -1,6 +1,7 @@
 //! Spatial transformer (Rombach et al. 2022, section 3.3): pixels attend to each other and to the text.
 
-use super::Source;
+use super::self_attention::{Pattern, inverse};
+use super::{Place, SelfAttention, Source};
 use crate::ModelError;
 use impasto_tensor::{Activation, Array, AttentionArgs, Backend, LinearArgs, TensorError};
 
@@ -124,12 +125,14 @@ impl<B: Backend> SpatialTransformer<B> {
         self.blocks.iter().map(|block| block.to_context.keys(backend, tokens)).collect()
     }
 
-    /// `[batch, height, width, channels]` to the same.
+    /// `[batch, height, width, channels]` to the same. `self_attention` has an entry for each row, or none at all.
     pub fn forward(
         &self,
         backend: &B,
         x: &B::Tensor,
         context: &Context<B::Tensor>,
+        self_attention: &[SelfAttention],
+        place: Place,
     ) -> Result<B::Tensor, TensorError> {
         let &[b, h, w, c] = backend.shape(x) else {
             return Err(TensorError::shape("transformer", format!("{:?} is no picture", backend.shape(x))));
@@ -139,11 +142,21 @@ impl<B: Backend> SpatialTransformer<B> {
             backend.group_norm(&pixels, &self.norm, self.groups, GROUP_NORM, Activation::Identity)?;
         let mut hidden = backend.linear(&normal, &self.project_in, LinearArgs::default())?;
         for (index, block) in self.blocks.iter().enumerate() {
-            hidden = block.forward(backend, &hidden, &context.join(backend, index)?)?;
+            let pixels = Pixels { self_attention, size: [h, w], place, block: index };
+            hidden = block.forward(backend, &hidden, &pixels, &context.join(backend, index)?)?;
         }
         let residual = LinearArgs { residual: Some(&pixels), ..LinearArgs::default() };
         backend.reshape(&backend.linear(&hidden, &self.project_out, residual)?, &[b, h, w, c])
     }
+}
+
+/// Which pixels a block's pixels attend to.
+struct Pixels<'a> {
+    self_attention: &'a [SelfAttention],
+    /// Height and width.
+    size: [usize; 2],
+    place: Place,
+    block: usize,
 }
 
 /// Self-attention, cross-attention and a gated feed-forward part, each after a normalisation and added to its input.
@@ -173,17 +186,80 @@ impl<B: Backend> Block<B> {
         &self,
         backend: &B,
         x: &B::Tensor,
+        pixels: &Pixels<'_>,
         context: &JoinedKeys<B::Tensor>,
     ) -> Result<B::Tensor, TensorError> {
         let [before_pixels, before_context, before_feed_forward] = &self.norms;
         let mut normal = backend.layer_norm(x, before_pixels, LAYER_NORM)?;
-        let keys = self.to_pixels.keys(backend, &normal)?;
-        let mut x = self.to_pixels.forward(backend, &normal, &keys, None, x)?;
+        let mut x = self.attend_to_pixels(backend, x, &normal, pixels)?;
         normal = backend.layer_norm(&x, before_context, LAYER_NORM)?;
         x = self.to_context.forward(backend, &normal, &context.keys, Some(&context.lengths), &x)?;
         normal = backend.layer_norm(&x, before_feed_forward, LAYER_NORM)?;
         let hidden = backend.geglu(&backend.linear(&normal, &self.expand, LinearArgs::default())?)?;
         backend.linear(&hidden, &self.contract, LinearArgs { residual: Some(&x), ..LinearArgs::default() })
+    }
+
+    /// `x + self-attention(normal)`. Rows that want less than the whole are run one by one.
+    fn attend_to_pixels(
+        &self,
+        backend: &B,
+        x: &B::Tensor,
+        normal: &B::Tensor,
+        pixels: &Pixels<'_>,
+    ) -> Result<B::Tensor, TensorError> {
+        if pixels.self_attention.iter().all(|row| *row == SelfAttention::default()) {
+            let keys = self.to_pixels.keys(backend, normal)?;
+            return self.to_pixels.forward(backend, normal, &keys, None, x);
+        }
+        let rows: Vec<B::Tensor> = (pixels.self_attention.iter().enumerate())
+            .map(|(row, how)| {
+                let of = |tensor| backend.rows(tensor, row, row + 1);
+                self.attend_in_row(backend, &of(x)?, &of(normal)?, *how, pixels)
+            })
+            .collect::<Result<_, _>>()?;
+        backend.concat_rows(&rows.iter().collect::<Vec<_>>())
+    }
+
+    /// The same for one row.
+    fn attend_in_row(
+        &self,
+        backend: &B,
+        x: &B::Tensor,
+        normal: &B::Tensor,
+        how: SelfAttention,
+        pixels: &Pixels<'_>,
+    ) -> Result<B::Tensor, TensorError> {
+        let &[_, count, features] = backend.shape(x) else {
+            return Err(TensorError::shape("transformer", format!("{:?} are no pixels", backend.shape(x))));
+        };
+        let flat = |tensor| backend.reshape(tensor, &[count, features]);
+        let attention = &self.to_pixels;
+        match how.pattern(backend, &flat(x)?, pixels.size, pixels.place, pixels.block)? {
+            Pattern::Whole => {
+                let keys = attention.keys(backend, normal)?;
+                attention.forward(backend, normal, &keys, None, x)
+            }
+            Pattern::Tiled(order, tiles) => {
+                let ends: Vec<u32> = (1..=count as u32).collect();
+                let tiled = backend.gather_mean(&flat(normal)?, &order, &ends)?;
+                let tiled = backend.reshape(&tiled, &[tiles, count / tiles, features])?;
+                let keys = attention.keys(backend, &tiled)?;
+                let attended = flat(&attention.attend(backend, &tiled, &keys, None)?)?;
+                let attended = backend.gather_mean(&attended, &inverse(&order), &ends)?;
+                attention.project_out(backend, &backend.reshape(&attended, &[1, count, features])?, Some(x))
+            }
+            Pattern::Merged(merging) => {
+                let merged = backend.gather_mean(&flat(normal)?, &merging.members, &merging.ends)?;
+                let merged = backend.reshape(&merged, &[1, merging.ends.len(), features])?;
+                let keys = attention.keys(backend, &merged)?;
+                let attended = attention.attend(backend, &merged, &keys, None)?;
+                let out = attention.project_out(backend, &attended, None)?;
+                let out = backend.reshape(&out, &[merging.ends.len(), features])?;
+                let ends: Vec<u32> = (1..=count as u32).collect();
+                let out = backend.gather_mean(&out, &merging.token_of, &ends)?;
+                backend.add(&backend.reshape(&out, &[1, count, features])?, x)
+            }
+        }
     }
 }
 
@@ -228,9 +304,30 @@ impl<B: Backend> Attention<B> {
         key_lengths: Option<&[usize]>,
         residual: &B::Tensor,
     ) -> Result<B::Tensor, TensorError> {
+        let attended = self.attend(backend, x, keys, key_lengths)?;
+        self.project_out(backend, &attended, Some(residual))
+    }
+
+    /// `attention(x, keys)`.
+    fn attend(
+        &self,
+        backend: &B,
+        x: &B::Tensor,
+        keys: &Keys<B::Tensor>,
+        key_lengths: Option<&[usize]>,
+    ) -> Result<B::Tensor, TensorError> {
         let query = backend.linear(x, &self.query, LinearArgs::default())?;
         let args = AttentionArgs { heads: self.heads, causal: false, key_lengths };
-        let attended = backend.attention(&query, &keys.key, &keys.value, args)?;
-        backend.linear(&attended, &self.out, LinearArgs { residual: Some(residual), ..LinearArgs::default() })
+        backend.attention(&query, &keys.key, &keys.value, args)
+    }
+
+    /// `residual + out(attended)`.
+    fn project_out(
+        &self,
+        backend: &B,
+        attended: &B::Tensor,
+        residual: Option<&B::Tensor>,
+    ) -> Result<B::Tensor, TensorError> {
+        backend.linear(attended, &self.out, LinearArgs { residual, ..LinearArgs::default() })
     }
 }

@@ -1,7 +1,7 @@
 //! What a UNet makes of a time and of a text before it looks at any latent: computed once, used for every step and row.
 
-use crate::blocks::Keys;
-use impasto_tensor::Backend;
+use crate::blocks::{Keys, SelfAttention};
+use impasto_tensor::{Array, Backend};
 
 /// Most tokens of a text whose keys and values are kept. At the full width of Stable Diffusion 1.5 a token's take 100 KB
 /// over all layers. Those of longer texts are computed anew at each use, layer by layer.
@@ -30,4 +30,35 @@ pub struct UNetRow<'a, B: Backend> {
     pub time: &'a UNetTime<B>,
     /// What it is to show.
     pub context: &'a UNetContext<B>,
+    /// How its pixels attend to each other.
+    pub self_attention: SelfAttention,
+}
+
+/// How much of the network a call runs (DeepCache: Ma, Fang and Wang 2024). `stages` counts stages on the way up from the
+/// output, and as many parts of the way down from the input; it is brought between 1 and all but one.
+#[derive(Debug, Clone, Copy)]
+pub enum UNetDepth<'a> {
+    /// All of it.
+    Whole,
+    /// All of it, and what enters the outermost stages is given back.
+    Keep {
+        /// How many.
+        stages: usize,
+    },
+    /// The outermost stages alone, on what was given back before.
+    Reuse {
+        /// As when it was kept.
+        stages: usize,
+        /// [`UNetOutput::features`], a row of it for each row of the call.
+        features: &'a Array,
+    },
+}
+
+/// What a UNet call gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UNetOutput {
+    /// `[n, out channels, height, width]`.
+    pub output: Array,
+    /// What entered the outermost stages, if it was to be kept: `[n, height, width, channels]`.
+    pub features: Option<Array>,
 }

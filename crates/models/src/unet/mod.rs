@@ -6,10 +6,12 @@
 mod conditions;
 mod plan;
 
-pub use conditions::{UNetContext, UNetRow, UNetTime};
+pub use conditions::{UNetContext, UNetDepth, UNetOutput, UNetRow, UNetTime};
 
 use crate::ModelError;
-use crate::blocks::{Context, DownPart, Source, Stage, StageConditions, TimeEmbedding, UpPart};
+use crate::blocks::{
+    Context, DownPart, SelfAttention, Source, Stage, StageConditions, TimeEmbedding, UpPart,
+};
 use conditions::KEPT_TOKENS;
 use impasto_tensor::{Activation, Array, Backend, Conv2dArgs, Conv2dConfig, TensorError};
 use impasto_weights::UNetConfig;
@@ -91,13 +93,22 @@ impl<B: Backend> UNet<B> {
     /// at its own time and with its own context.
     ///
     /// Contexts may differ in length. What a row gives does not depend on the other rows.
-    pub fn run(&self, latent: &Array, rows: &[UNetRow<'_, B>]) -> Result<Array, ModelError> {
+    pub fn run(
+        &self,
+        latent: &Array,
+        rows: &[UNetRow<'_, B>],
+        depth: UNetDepth<'_>,
+    ) -> Result<UNetOutput, ModelError> {
         self.check(latent, rows.len())?;
-        let output = self.forward_rows(&self.backend.upload(&latent.to_channels_last()?)?, rows)?;
-        Ok(self.backend.download(&output)?.to_channels_first()?)
+        let latent = self.backend.upload(&latent.to_channels_last()?)?;
+        let (output, features) = self.forward_rows(&latent, rows, depth)?;
+        Ok(UNetOutput {
+            output: self.backend.download(&output)?.to_channels_first()?,
+            features: features.map(|features| self.backend.download(&features)).transpose()?,
+        })
     }
 
-    /// As [`UNet::run`], for a single call: prepares each row's time, 0 to 999, and context, `[tokens, features]`, and
+    /// As [`UNet::run`], for a single call of the whole network: prepares each row's time, 0 to 999, and context, `[tokens, features]`, and
     /// forgets them.
     pub fn forward(
         &self,
@@ -113,36 +124,69 @@ impl<B: Backend> UNet<B> {
         let times: Vec<_> = timesteps.iter().map(|&t| self.prepare_time(t)).collect::<Result<_, _>>()?;
         let texts: Vec<_> =
             contexts.iter().map(|context| self.prepare_context(context)).collect::<Result<_, _>>()?;
-        let rows: Vec<_> =
-            times.iter().zip(&texts).map(|(time, context)| UNetRow { time, context }).collect();
-        self.run(latent, &rows)
+        let self_attention = SelfAttention::default();
+        let row = |(time, context)| UNetRow { time, context, self_attention };
+        let rows: Vec<_> = times.iter().zip(&texts).map(row).collect();
+        Ok(self.run(latent, &rows, UNetDepth::Whole)?.output)
     }
 
-    /// `[n, height, width, in channels]` to `[n, height, width, out channels]`.
-    fn forward_rows(&self, latent: &B::Tensor, rows: &[UNetRow<'_, B>]) -> Result<B::Tensor, TensorError> {
+    /// `[n, height, width, in channels]` to `[n, height, width, out channels]`, and the features that are to be kept.
+    fn forward_rows(
+        &self,
+        latent: &B::Tensor,
+        rows: &[UNetRow<'_, B>],
+        depth: UNetDepth<'_>,
+    ) -> Result<(B::Tensor, Option<B::Tensor>), TensorError> {
         let backend = &*self.backend;
-        let mut stages = self.stages().enumerate();
-        let mut conditions = || match stages.next() {
-            Some((index, stage)) => self.conditions(index, stage, rows),
-            None => Err(TensorError::shape("unet", "more stages than were counted")),
+        let within = |stages: usize| stages.clamp(1, (self.up.len() - 1).max(1));
+        let outer = match depth {
+            UNetDepth::Whole => self.up.len(),
+            UNetDepth::Keep { stages } | UNetDepth::Reuse { stages, .. } => within(stages),
         };
         let mut x = backend.conv2d(latent, &self.first, Conv2dArgs::default())?;
         let mut skips = vec![x.clone()];
-        for part in &self.down {
+        let mut stages = Stages { network: self, all: self.stages().collect(), next: 0, rows };
+        let (inner_up, outer_up) = self.up.split_at(self.up.len() - outer);
+        let features = if let UNetDepth::Reuse { features, .. } = depth {
+            // Every part of the way up takes one of what the way down leaves, the first convolution's included.
+            self.run_down(&mut stages, &self.down[..outer - 1], x, &mut skips)?;
+            stages.next = stages.all.len() - outer;
+            backend.upload(features)?
+        } else {
+            x = self.run_down(&mut stages, &self.down, x, &mut skips)?;
+            for stage in &self.bottom {
+                x = stage.forward(backend, &x, &stages.conditions()?)?;
+            }
+            for part in inner_up {
+                x = part.forward(backend, &x, &stages.conditions()?, &mut skips)?;
+            }
+            x
+        };
+        let kept = matches!(depth, UNetDepth::Keep { .. }).then(|| features.clone());
+        x = features;
+        for part in outer_up {
+            x = part.forward(backend, &x, &stages.conditions()?, &mut skips)?;
+        }
+        let normal = backend.group_norm(&x, &self.norm, self.config.groups, EPSILON, Activation::Silu)?;
+        Ok((backend.conv2d(&normal, &self.last, Conv2dArgs::default())?, kept))
+    }
+
+    fn run_down(
+        &self,
+        stages: &mut Stages<'_, B>,
+        parts: &[DownPart<B>],
+        x: B::Tensor,
+        skips: &mut Vec<B::Tensor>,
+    ) -> Result<B::Tensor, TensorError> {
+        let mut x = x;
+        for part in parts {
             x = match part {
-                DownPart::Stage(stage) => stage.forward(backend, &x, &conditions()?)?,
-                DownPart::Downsample(downsample) => downsample.forward(backend, &x)?,
+                DownPart::Stage(stage) => stage.forward(&self.backend, &x, &stages.conditions()?)?,
+                DownPart::Downsample(downsample) => downsample.forward(&self.backend, &x)?,
             };
             skips.push(x.clone());
         }
-        for stage in &self.bottom {
-            x = stage.forward(backend, &x, &conditions()?)?;
-        }
-        for part in &self.up {
-            x = part.forward(backend, &x, &conditions()?, &mut skips)?;
-        }
-        let normal = backend.group_norm(&x, &self.norm, self.config.groups, EPSILON, Activation::Silu)?;
-        backend.conv2d(&normal, &self.last, Conv2dArgs::default())
+        Ok(x)
     }
 
     /// What stage `index` takes for each row beside the picture.
@@ -164,7 +208,8 @@ impl<B: Backend> UNet<B> {
             (None, Some(transformer)) => transformer.project_context(&self.backend, &row.context.tokens),
         };
         let context = Context { rows: rows.iter().map(keys).collect::<Result<_, _>>()? };
-        Ok(StageConditions { time, context })
+        let self_attention = rows.iter().map(|row| row.self_attention).collect();
+        Ok(StageConditions { time, context, self_attention, index })
     }
 
     fn check(&self, latent: &Array, rows: usize) -> Result<(), ModelError> {
@@ -182,6 +227,24 @@ impl<B: Backend> UNet<B> {
                 "a latent of shape {shape:?}, but this UNet takes [n, {wanted}, height, width]"
             ))),
         }
+    }
+}
+
+/// A UNet's stages in the course of a call.
+struct Stages<'a, B: Backend> {
+    network: &'a UNet<B>,
+    all: Vec<&'a Stage<B>>,
+    next: usize,
+    rows: &'a [UNetRow<'a, B>],
+}
+
+impl<B: Backend> Stages<'_, B> {
+    /// What the next stage takes beside the picture.
+    fn conditions(&mut self) -> Result<StageConditions<B::Tensor>, TensorError> {
+        let index = self.next;
+        self.next += 1;
+        let missing = || TensorError::shape("unet", "more stages than were counted");
+        self.network.conditions(index, self.all.get(index).ok_or_else(missing)?, self.rows)
     }
 }
 

@@ -22,11 +22,12 @@ impl<'a> Plan<'a> {
         Self { config, skips }
     }
 
-    fn sizes(&self, channels: usize, depth: usize) -> LevelSizes {
+    fn sizes(&self, level: usize, channels: usize, depth: usize) -> LevelSizes {
         let &UNetConfig { context_features, heads, groups, time_features, .. } = self.config;
         LevelSizes {
             transformer: TransformerSizes { channels, context_features, heads, depth, groups },
             time_features,
+            level,
         }
     }
 
@@ -38,7 +39,7 @@ impl<'a> Plan<'a> {
         let levels = &self.config.levels;
         let mut parts = Vec::with_capacity(self.skips.len());
         for (index, level) in levels.iter().enumerate() {
-            let sizes = self.sizes(level.channels, level.transformer_depth);
+            let sizes = self.sizes(index, level.channels, level.transformer_depth);
             for _ in 0..level.res_blocks {
                 let inputs = self.skips[parts.len()];
                 let block = source.at((parts.len() + 1).to_string());
@@ -59,7 +60,7 @@ impl<'a> Plan<'a> {
         source: &Source<'_, B>,
         channels: usize,
     ) -> Result<[Stage<B>; 2], ModelError> {
-        let sizes = self.sizes(channels, self.config.middle_depth);
+        let sizes = self.sizes(self.config.levels.len() - 1, channels, self.config.middle_depth);
         let second = if self.config.middle_depth > 0 { "2" } else { "1" };
         Ok([Stage::load(source, channels, sizes)?, Stage::load_plain(&source.at(second), channels, sizes)?])
     }
@@ -70,7 +71,7 @@ impl<'a> Plan<'a> {
         let mut inputs = self.skips.last().copied().unwrap_or(0);
         let mut parts: Vec<UpPart<B>> = Vec::with_capacity(self.skips.len());
         for (index, level) in self.config.levels.iter().enumerate().rev() {
-            let sizes = self.sizes(level.channels, level.transformer_depth);
+            let sizes = self.sizes(index, level.channels, level.transformer_depth);
             for (stage, skip) in skips.by_ref().take(level.res_blocks + 1).enumerate() {
                 let block = source.at(parts.len().to_string());
                 let name = if level.transformer_depth > 0 { "2.conv" } else { "1.conv" };

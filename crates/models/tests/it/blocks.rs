@@ -2,7 +2,7 @@
 
 use crate::TOLERANCE;
 use impasto_models::blocks::{
-    Context, Downsample, LevelSizes, ResBlock, ResBlockNames, Source, SpatialTransformer, Stage,
+    Context, Downsample, LevelSizes, Place, ResBlock, ResBlockNames, Source, SpatialTransformer, Stage,
     StageConditions, TimeEmbedding, TransformerSizes, UpPart, Upsample,
 };
 use impasto_tensor::{Array, Backend};
@@ -63,7 +63,12 @@ impl<B: Backend> Bench<B> {
 
     fn conditions(&self, stage: &Stage<B>) -> StageConditions<B::Tensor> {
         let time = stage.project_time(&self.backend, &self.time()).unwrap();
-        StageConditions { time, context: self.context(stage.transformer()) }
+        StageConditions {
+            time,
+            context: self.context(stage.transformer()),
+            self_attention: Vec::new(),
+            index: 0,
+        }
     }
 
     fn run(&self, stage: &Stage<B>, x: &B::Tensor) -> B::Tensor {
@@ -86,6 +91,7 @@ fn level(channels: usize, depth: usize) -> LevelSizes {
             groups: GROUPS,
         },
         time_features: TIME,
+        level: 0,
     }
 }
 
@@ -119,7 +125,10 @@ fn spatial_transformer<B: Backend>(backend: Arc<B>) {
     let block = SpatialTransformer::load(&source, level(FINE, 1).transformer).unwrap();
     let x = bench.picture("transformer.x");
     let context = bench.context(Some(&block));
-    bench.check("transformer.output", &block.forward(&bench.backend, &x, &context).unwrap());
+    bench.check(
+        "transformer.output",
+        &block.forward(&bench.backend, &x, &context, &[], Place { level: 0, stage: 0 }).unwrap(),
+    );
 }
 
 fn resampling<B: Backend>(backend: Arc<B>) {

@@ -2,7 +2,9 @@
 
 use crate::TOLERANCE;
 use impasto_cpu::{CpuBackend, CpuOptions};
-use impasto_models::{ModelError, StableDiffusion, UNetRow};
+use impasto_models::{
+    ModelError, SelfAttention, StableDiffusion, Tiles, UNetContext, UNetDepth, UNetRow, UNetTime,
+};
 use impasto_tensor::{Array, Backend};
 use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
 use std::sync::Arc;
@@ -14,6 +16,8 @@ on_each_backend!(
     unet_with_contexts_of_different_length,
     unet_rows_do_not_depend_on_each_other,
     unet_rows_share_what_was_prepared,
+    unet_continues_from_kept_features,
+    unet_attends_with_less_work_row_by_row,
     unet_refuses_what_does_not_fit,
     vae_decodes_and_encodes,
     vae_rows_do_not_depend_on_each_other,
@@ -90,15 +94,46 @@ fn unet_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
     assert_eq!(row(&swapped, 1), first, "nor does the place in the batch");
 }
 
+/// A row whose pixels all attend to each other.
+fn plain_row<'a, B: Backend>(time: &'a UNetTime<B>, context: &'a UNetContext<B>) -> UNetRow<'a, B> {
+    UNetRow { time, context, self_attention: SelfAttention::default() }
+}
+
+fn unet_attends_with_less_work_row_by_row<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("unet"));
+    let (latent, timesteps, texts) = unet_query(&golden, "even");
+    let unet = &model.unet;
+    let time = unet.prepare_time(timesteps[0]).unwrap();
+    let contexts = texts.each_ref().map(|text| unet.prepare_context(text).unwrap());
+    let run =
+        |latent: &Array, rows: &[UNetRow<'_, B>]| unet.run(latent, rows, UNetDepth::Whole).unwrap().output;
+    let plain = contexts.each_ref().map(|context| plain_row(&time, context));
+    let whole = run(&latent, &plain);
+    let tiles = Some(Tiles { edge: 2, choices: 1, max_level: 3, seed: 5 });
+    let one_tile = Some(Tiles { edge: 99, choices: 1, max_level: 3, seed: 5 });
+    for (self_attention, is_whole) in [
+        (SelfAttention { merged: 0.5, tiles: None }, false),
+        (SelfAttention { merged: 0.0, tiles }, false),
+        (SelfAttention { merged: 0.0, tiles: one_tile }, true),
+    ] {
+        let [first, second] = contexts.each_ref().map(|context| plain_row(&time, context));
+        let mixed = run(&latent, &[first, UNetRow { self_attention, ..second }]);
+        assert_eq!(row(&mixed, 0), row(&whole, 0), "a row beside it changes nothing");
+        assert_eq!(row(&mixed, 1) == row(&whole, 1), is_whole, "{self_attention:?}");
+        let alone = UNetRow { self_attention, ..plain_row(&time, &contexts[1]) };
+        assert_eq!(run(&row(&latent, 1), &[alone]), row(&mixed, 1));
+    }
+}
+
 fn unet_rows_share_what_was_prepared<B: Backend>(backend: Arc<B>) {
     let (model, golden) = (tiny(backend), golden("unet"));
     let (latent, timesteps, [short, long]) = unet_query(&golden, "even");
     let time = model.unet.prepare_time(timesteps[0]).unwrap();
     let contexts = [&short, &long].map(|text| model.unet.prepare_context(text).unwrap());
-    let rows = contexts.each_ref().map(|context| UNetRow { time: &time, context });
+    let rows = contexts.each_ref().map(|context| plain_row(&time, context));
     let wanted = model.unet.forward(&latent, &[timesteps[0]; 2], &[&short, &long]).unwrap();
     for _ in 0..2 {
-        assert_eq!(model.unet.run(&latent, &rows).unwrap(), wanted);
+        assert_eq!(model.unet.run(&latent, &rows, UNetDepth::Whole).unwrap().output, wanted);
     }
 
     // The second text is so long that its keys are computed anew in each call.
@@ -109,6 +144,35 @@ fn unet_rows_share_what_was_prepared<B: Backend>(backend: Arc<B>) {
         let beside = model.unet.forward(&latent, &[timesteps[0]; 2], &[&text, &short]).unwrap();
         assert_eq!(row(&beside, 0), alone);
     }
+}
+
+fn unet_continues_from_kept_features<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("unet"));
+    let (latent, timesteps, texts) = unet_query(&golden, "odd");
+    let unet = &model.unet;
+    let times: Vec<_> = timesteps.iter().map(|&time| unet.prepare_time(time).unwrap()).collect();
+    let contexts = texts.each_ref().map(|text| unet.prepare_context(text).unwrap());
+    let rows: Vec<_> = times.iter().zip(&contexts).map(|(time, context)| plain_row(time, context)).collect();
+    let whole = unet.run(&latent, &rows, UNetDepth::Whole).unwrap();
+    assert_eq!(whole.features, None);
+    for stages in [0, 1, 2, 3, 99] {
+        let kept = unet.run(&latent, &rows, UNetDepth::Keep { stages }).unwrap();
+        assert_eq!(kept.output, whole.output, "{stages}: keeping changes nothing");
+        let features = kept.features.unwrap();
+        let again = unet.run(&latent, &rows, UNetDepth::Reuse { stages, features: &features }).unwrap();
+        assert_eq!(again, whole, "{stages}: features of the same step give its output");
+
+        let other = Array::new(latent.shape(), latent.data().iter().map(|x| x * 0.9).collect()).unwrap();
+        let reuse = UNetDepth::Reuse { stages, features: &features };
+        let together = unet.run(&other, &rows, reuse).unwrap().output;
+        assert_ne!(together, whole.output);
+        let features = row(&features, 1);
+        let reuse = UNetDepth::Reuse { stages, features: &features };
+        let alone = unet.run(&row(&other, 1), &rows[1..], reuse).unwrap().output;
+        assert_eq!(alone, row(&together, 1), "{stages}: nor do rows depend on each other");
+    }
+    let odd = Array::zeros([2, 3, 3, 16]);
+    assert!(unet.run(&latent, &rows, UNetDepth::Reuse { stages: 1, features: &odd }).is_err());
 }
 
 fn unet_refuses_what_does_not_fit<B: Backend>(backend: Arc<B>) {

@@ -80,7 +80,7 @@ const fn ragged(queries: usize, heads: usize, head_size: usize, lengths: &'stati
 /// Every operation at the sizes that a backend must get right.
 pub fn conformance_cases() -> Vec<Operation> {
     use Operation::{
-        Activate, Add, Columns, Concat, Embedding, Geglu, LayerNorm, Resample, RotateRows, Scale,
+        Activate, Add, Columns, Concat, Embedding, GatherMean, Geglu, LayerNorm, Resample, RotateRows, Scale,
         TimestepEmbedding,
     };
     let circular = PaddingMode::Circular;
@@ -152,6 +152,8 @@ pub fn conformance_cases() -> Vec<Operation> {
         Resample { size: [32, 32], channels: 16, factor: 3 },
         Embedding { tokens: 77, rows: 101, features: 50 },
         TimestepEmbedding { features: 320 },
+        GatherMean { tokens: 40, features: 33 },
+        GatherMean { tokens: 600, features: 64 },
         RotateRows { features: 19 },
     ]
 }

@@ -97,6 +97,11 @@ pub enum Operation {
     TimestepEmbedding {
         features: usize,
     },
+    /// Half as many tokens, of one to three members each.
+    GatherMean {
+        tokens: usize,
+        features: usize,
+    },
     /// `concat_rows` of `x` without its first row, and that first row.
     RotateRows {
         features: usize,
@@ -213,6 +218,7 @@ impl Operation {
                     Weights::Embedding(backend.prepare_embedding(&weight(90, &[rows, features]).view()?)?);
             }
             Self::TimestepEmbedding { .. } => {}
+            Self::GatherMean { tokens, features } => inputs.push(upload(0, &[tokens, features])?),
             Self::RotateRows { features } => inputs.push(upload(0, &[features])?),
         }
         Ok(Prepared { operation: self, rows, inputs, weights })
@@ -311,6 +317,19 @@ impl<B: Backend> Prepared<B> {
             (Operation::TimestepEmbedding { features }, _) => {
                 let timesteps: Vec<f32> = self.rows.clone().map(|r| 999.0 - 123.5 * r as f32).collect();
                 backend.timestep_embedding(&timesteps, features)
+            }
+            (Operation::GatherMean { tokens, features }, _) => {
+                let made = tokens / 2;
+                let (mut members, mut ends) = (Vec::new(), Vec::new());
+                for token in 0..self.rows.len() * made {
+                    let (row, token) = (token / made, token % made);
+                    let ids = (0..=token % 3).map(|member| row * tokens + (token * 7 + member * 5) % tokens);
+                    members.extend(ids.map(|id| id as u32));
+                    ends.push(members.len() as u32);
+                }
+                let x = backend.reshape(input(0), &[self.rows.len() * tokens, features])?;
+                let means = backend.gather_mean(&x, &members, &ends)?;
+                backend.reshape(&means, &[self.rows.len(), made, features])
             }
             (Operation::RotateRows { .. }, _) => {
                 let x = input(0);

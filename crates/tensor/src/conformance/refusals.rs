@@ -47,6 +47,16 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
                 .conv2d(&picture, &conv, Conv2dArgs { row_bias: Some(&x), ..Conv2dArgs::default() })
                 .is_ok(),
         ),
+        ("gather from a sequence of rows", backend.gather_mean(&x, &[0], &[1]).is_ok()),
+        (
+            "gather of a token beyond the last",
+            backend.gather_mean(&tensor(&[3, 8])?, &[0, 3], &[1, 2]).is_ok(),
+        ),
+        ("gather of nothing", backend.gather_mean(&tensor(&[3, 8])?, &[], &[]).is_ok()),
+        ("a token without members", backend.gather_mean(&tensor(&[3, 8])?, &[0], &[0, 1]).is_ok()),
+        ("an end that goes back", backend.gather_mean(&tensor(&[3, 8])?, &[0, 1], &[2, 1]).is_ok()),
+        ("members after the last end", backend.gather_mean(&tensor(&[3, 8])?, &[0, 1], &[1]).is_ok()),
+        ("an end beyond the members", backend.gather_mean(&tensor(&[3, 8])?, &[0, 1], &[1, 3]).is_ok()),
         ("no groups", backend.group_norm(&x, &norm, 0, 1e-5, Activation::Silu).is_ok()),
         ("uneven groups", backend.group_norm(&x, &norm, 3, 1e-5, Activation::Silu).is_ok()),
         ("group norm of other features", backend.group_norm(&y, &norm, 2, 1e-5, Activation::Silu).is_ok()),

@@ -340,6 +340,27 @@ impl Backend for ReferenceBackend {
         Ok(tensor(shape, out))
     }
 
+    fn gather_mean(
+        &self,
+        x: &Self::Tensor,
+        members: &[u32],
+        ends: &[u32],
+    ) -> Result<Self::Tensor, TensorError> {
+        let shape @ [_, features] = shapes::gather_mean(&x.shape, members, ends)?;
+        let mut out = room(&shape)?;
+        let mut start = 0;
+        for &end in ends {
+            let own = &members[start..end as usize];
+            out.extend((0..features).map(|feature| {
+                let sum: f64 =
+                    own.iter().map(|&id| f64::from(x.data[id as usize * features + feature])).sum();
+                (sum / own.len() as f64) as f32
+            }));
+            start = end as usize;
+        }
+        Ok(tensor(shape.to_vec(), out))
+    }
+
     fn resample(&self, x: &Self::Tensor, how: Resample) -> Result<Self::Tensor, TensorError> {
         let shape = shapes::resample(&x.shape, how)?;
         let Resample::Nearest { factor } = how;

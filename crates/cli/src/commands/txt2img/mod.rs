@@ -8,7 +8,7 @@ use crate::output;
 use crate::resolve::Settings;
 use crate::setup;
 use files::Destination;
-use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule};
+use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule, Shortcuts};
 use impasto_engine::{Engine, EngineError, JobState, JobStatus, Stop, SubmitOptions};
 use progress::Progress;
 use serde_json::json;
@@ -172,6 +172,7 @@ impl Txt2imgArguments {
             noise_source: self.rng,
             eta: self.eta,
             eta_noise_seed_delta: self.eta_noise_seed_delta,
+            shortcuts: Shortcuts::default(),
         }
     }
 }
@@ -179,6 +180,7 @@ impl Txt2imgArguments {
 pub(crate) fn run(arguments: &Txt2imgArguments, settings: &Settings) -> anyhow::Result<()> {
     let mut request = arguments.request();
     request.model = request.model.or_else(|| settings.options.sd_model_checkpoint.clone());
+    request.shortcuts = impasto_api::shortcuts(&settings.options);
     // A size that is not given is the model's own, which is checked with it.
     request.validate(&setup::limits(settings), (8, 8)).map_err(|error| advise(error.into()))?;
     let destination = Destination::plan(
@@ -353,6 +355,7 @@ mod tests {
             noise_source: NoiseSource::Cpu,
             eta: Some(0.5),
             eta_noise_seed_delta: -7,
+            ..GenerationRequest::default()
         };
         assert_eq!(parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap(), wanted);
     }
