@@ -23,7 +23,7 @@ pub struct Shortcuts {
     pub deepcache_depth: u32,
     /// Share of the finest level's pixels that attend as one with similar ones (token merging); 0 is off.
     pub token_merging_ratio: f64,
-    /// Whether pixels attend within tiles only (HyperTile).
+    /// Whether pixels attend within tiles only (`HyperTile`).
     pub hypertile_enable_unet: bool,
     /// Deepest level with tiles, from the finest as 0.
     pub hypertile_max_depth_unet: u32,

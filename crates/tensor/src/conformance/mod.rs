@@ -271,6 +271,7 @@ impl fmt::Display for Operation {
                 write!(f, "embedding {tokens} of {rows} x {features}")
             }
             Self::TimestepEmbedding { features } => write!(f, "timestep embedding {features}"),
+            Self::GatherMean { tokens, features } => write!(f, "gather mean {tokens} x {features}"),
             Self::RotateRows { features } => write!(f, "rotate rows {features}"),
         }
     }
