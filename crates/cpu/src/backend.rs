@@ -6,12 +6,14 @@ use crate::gemm::{Epilogue, Machine, MatrixRows, MatrixSizes, Order, PackedMatri
 use crate::isa::{Isa, IsaName};
 use crate::norm::{self, Affine};
 use crate::pool::ThreadPool;
-use crate::tensor::{ConvolutionMethod, CpuConv2d, CpuEmbedding, CpuLinear, CpuNorm, CpuTensor};
-use crate::{attention, conv, peak, winograd};
+use crate::tensor::{
+    Conv2dMatrix, ConvolutionMethod, CpuConv2d, CpuEmbedding, CpuLinear, CpuNorm, CpuTensor, LinearMatrix,
+};
+use crate::{attention, conv, int8, peak, winograd};
 use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::{
-    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Resample, TensorError,
-    WeightView, shapes, timestep,
+    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Precision, Resample,
+    TensorError, WeightView, shapes, timestep,
 };
 use std::num::NonZero;
 
@@ -130,11 +132,16 @@ impl Backend for CpuBackend {
         &self,
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
+        precision: Precision,
     ) -> Result<CpuLinear, TensorError> {
-        let [columns, inner] = shapes::linear_weight(weight, bias)?;
-        let sizes = MatrixSizes { inner, taps: 1, columns };
-        let matrix = PackedMatrix::new(self.tools(), sizes, weight, bias, Order::AsStored)?;
-        Ok(CpuLinear { matrix })
+        let sizes @ [columns, inner] = shapes::linear_weight(weight, bias)?;
+        let matrix = if precision == Precision::Int8 && int8::suits_linear(sizes) {
+            LinearMatrix::Int8(int8::prepare_linear(self.tools(), sizes, weight, bias)?)
+        } else {
+            let sizes = MatrixSizes { inner, taps: 1, columns };
+            LinearMatrix::Wide(PackedMatrix::new(self.tools(), sizes, weight, bias, Order::AsStored)?)
+        };
+        Ok(CpuLinear { matrix, sizes })
     }
 
     fn prepare_conv2d(
@@ -142,12 +149,18 @@ impl Backend for CpuBackend {
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
         config: Conv2dConfig,
+        precision: Precision,
     ) -> Result<CpuConv2d, TensorError> {
         let sizes = shapes::conv2d_weight(weight, bias, config)?;
-        let filtered = self.convolution == ConvolutionMethod::Winograd && winograd::suits(sizes, config);
-        let prepare = if filtered { winograd::prepare } else { conv::prepare };
-        let matrix = prepare(self.tools(), sizes, weight, bias)?;
-        Ok(CpuConv2d { matrix, sizes, config, filtered })
+        let tools = self.tools();
+        let matrix = if precision == Precision::Int8 && int8::suits_conv2d(sizes) {
+            Conv2dMatrix::Int8(int8::prepare_conv2d(tools, sizes, weight, bias)?)
+        } else if self.convolution == ConvolutionMethod::Winograd && winograd::suits(sizes, config) {
+            Conv2dMatrix::Filtered(winograd::prepare(tools, sizes, weight, bias)?)
+        } else {
+            Conv2dMatrix::Direct(conv::prepare(tools, sizes, weight, bias)?)
+        };
+        Ok(CpuConv2d { matrix, sizes, config })
     }
 
     fn prepare_norm(&self, scale: &WeightView<'_>, shift: &WeightView<'_>) -> Result<CpuNorm, TensorError> {
@@ -196,17 +209,21 @@ impl Backend for CpuBackend {
         weights: &CpuLinear,
         args: LinearArgs<'_, CpuTensor>,
     ) -> Result<CpuTensor, TensorError> {
-        let MatrixSizes { inner, columns, .. } = weights.matrix.sizes;
-        let shape = shapes::linear(&x.shape, [columns, inner], shape_of(args.residual))?;
+        let [_, inner] = weights.sizes;
+        let shape = shapes::linear(&x.shape, weights.sizes, shape_of(args.residual))?;
         let epilogue = Epilogue {
             bias: weights.matrix.bias(),
             row_bias: None,
             activation: args.activation,
             residual: args.residual.map(CpuTensor::elements),
         };
-        let left = MatrixRows { elements: x.elements(), inner };
-        let rows = x.elements().len() / inner;
-        self.tensor(shape, |out| multiply(self.machine(), &left, rows, &weights.matrix, epilogue, out))
+        let (machine, x) = (self.machine(), x.elements());
+        self.tensor(shape, |out| match &weights.matrix {
+            LinearMatrix::Wide(matrix) => {
+                multiply(machine, &MatrixRows { elements: x, inner }, x.len() / inner, matrix, epilogue, out)
+            }
+            LinearMatrix::Int8(matrix) => int8::linear(machine, x, matrix, epilogue, out),
+        })
     }
 
     fn conv2d(
@@ -224,9 +241,14 @@ impl Backend for CpuBackend {
             residual: args.residual.map(CpuTensor::elements),
         };
         let how = (weights.config, args.padding_mode);
-        let (machine, x, matrix) = (self.machine(), x.elements(), &weights.matrix);
-        let compute = if weights.filtered { winograd::conv2d } else { conv::conv2d };
-        self.tensor(sizes.shape(), |out| compute(machine, x, matrix, &sizes, how, epilogue, out))
+        let (machine, x) = (self.machine(), x.elements());
+        self.tensor(sizes.shape(), |out| match &weights.matrix {
+            Conv2dMatrix::Direct(matrix) => conv::conv2d(machine, x, matrix, &sizes, how, epilogue, out),
+            Conv2dMatrix::Filtered(matrix) => {
+                winograd::conv2d(machine, x, matrix, &sizes, how, epilogue, out)
+            }
+            Conv2dMatrix::Int8(matrix) => int8::conv2d(machine, x, matrix, &sizes, how, epilogue, out),
+        })
     }
 
     fn group_norm(

@@ -27,6 +27,17 @@ pub(crate) fn prepare(
     PackedMatrix::new(tools, sizes, weight, bias, Order::TapsFirst(taps))
 }
 
+/// Puts an output channel's weights, stored `[inputs, taps]`, in the order `[taps, inputs]`.
+pub(crate) fn tap_by_tap(taps: usize, inputs: usize) -> impl Fn(&[f32], &mut [f32]) + Sync {
+    move |stored, row| {
+        for (tap, row) in row.chunks_exact_mut(inputs).enumerate() {
+            for (element, stored) in row.iter_mut().zip(stored.chunks_exact(taps)) {
+                *element = stored[tap];
+            }
+        }
+    }
+}
+
 /// `out = epilogue(conv(x))`, with `weights` from [`prepare`].
 pub(crate) fn conv2d(
     machine: Machine<'_>,

@@ -16,6 +16,7 @@ mod buffer;
 mod conv;
 mod elementwise;
 mod gemm;
+mod int8;
 mod isa;
 mod math;
 mod norm;

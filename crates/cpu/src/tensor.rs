@@ -2,6 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::gemm::PackedMatrix;
+use crate::int8::QuantisedMatrix;
 use impasto_tensor::Conv2dConfig;
 use impasto_tensor::meter::CountedBytes;
 use std::fmt;
@@ -47,18 +48,54 @@ impl fmt::Debug for CpuTensor {
 /// Prepared weights of a linear layer.
 #[derive(Debug)]
 pub struct CpuLinear {
-    pub(crate) matrix: PackedMatrix,
+    pub(crate) matrix: LinearMatrix,
+    /// `[out, in]`.
+    pub(crate) sizes: [usize; 2],
+}
+
+/// The weights of a linear layer.
+#[derive(Debug)]
+pub(crate) enum LinearMatrix {
+    Wide(PackedMatrix),
+    Int8(QuantisedMatrix),
+}
+
+impl LinearMatrix {
+    /// The bias of each column.
+    pub(crate) fn bias(&self) -> Option<&[f32]> {
+        match self {
+            Self::Wide(matrix) => matrix.bias(),
+            Self::Int8(matrix) => matrix.bias(),
+        }
+    }
 }
 
 /// Prepared weights of a convolution.
 #[derive(Debug)]
 pub struct CpuConv2d {
-    pub(crate) matrix: PackedMatrix,
+    pub(crate) matrix: Conv2dMatrix,
     /// `[out, in, kernel height, kernel width]`.
     pub(crate) sizes: [usize; 4],
     pub(crate) config: Conv2dConfig,
-    /// Whether the weights are packed for minimal filtering.
-    pub(crate) filtered: bool,
+}
+
+/// The weights of a convolution.
+#[derive(Debug)]
+pub(crate) enum Conv2dMatrix {
+    Direct(PackedMatrix),
+    /// Packed for minimal filtering.
+    Filtered(PackedMatrix),
+    Int8(QuantisedMatrix),
+}
+
+impl Conv2dMatrix {
+    /// The bias of each channel.
+    pub(crate) fn bias(&self) -> Option<&[f32]> {
+        match self {
+            Self::Direct(matrix) | Self::Filtered(matrix) => matrix.bias(),
+            Self::Int8(matrix) => matrix.bias(),
+        }
+    }
 }
 
 /// How a convolution is computed.

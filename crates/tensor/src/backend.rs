@@ -36,6 +36,18 @@ pub enum PaddingMode {
     Circular,
 }
 
+/// How a layer's weights are held and multiplied.
+///
+/// A backend that lacks a precision, or has it not for layers of a shape, takes the next wider one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Weights and activations as bytes with scales, sums in 32 bits (W8A8). A quarter of the memory, and less exact.
+    Int8,
+}
+
 /// What is fixed about a convolution when its weights are prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Conv2dConfig {
@@ -133,6 +145,7 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
+        precision: Precision,
     ) -> Result<Self::Linear, TensorError>;
 
     /// Prepares `weight` `[out, in, kernel height, kernel width]` and `bias` `[out]`.
@@ -141,6 +154,7 @@ pub trait Backend: Send + Sync + 'static {
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
         config: Conv2dConfig,
+        precision: Precision,
     ) -> Result<Self::Conv2d, TensorError>;
 
     /// Prepares `scale` and `shift`, both `[features]`.

@@ -19,7 +19,8 @@ pub mod timestep;
 
 pub use array::Array;
 pub use backend::{
-    Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Resample,
+    Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Precision,
+    Resample,
 };
 pub use dtype::{DType, WeightView};
 pub use error::TensorError;

@@ -5,8 +5,8 @@
 
 use crate::shapes;
 use crate::{
-    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Resample, TensorError,
-    WeightView,
+    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Precision, Resample,
+    TensorError, WeightView,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,9 +156,10 @@ impl<B: Backend> Backend for Profiled<B> {
         &self,
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
+        precision: Precision,
     ) -> Result<Self::Linear, TensorError> {
         let [_, products] = shapes::linear_weight(weight, bias)?;
-        let inner = self.inner.prepare_linear(weight, bias)?;
+        let inner = self.inner.prepare_linear(weight, bias, precision)?;
         Ok(ProfiledWeight { inner, products: products as f64, about: String::new() })
     }
 
@@ -167,9 +168,10 @@ impl<B: Backend> Backend for Profiled<B> {
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
         config: Conv2dConfig,
+        precision: Precision,
     ) -> Result<Self::Conv2d, TensorError> {
         let [_, inputs, height, width] = shapes::conv2d_weight(weight, bias, config)?;
-        let inner = self.inner.prepare_conv2d(weight, bias, config)?;
+        let inner = self.inner.prepare_conv2d(weight, bias, config, precision)?;
         let about = match config.stride {
             1 => format!(" {height}x{width}"),
             stride => format!(" {height}x{width} stride {stride}"),
@@ -341,7 +343,7 @@ mod tests {
         let backend = Profiled::new(ReferenceBackend::default());
         let bytes: Vec<u8> = (0..12).flat_map(|i| (i as f32).to_le_bytes()).collect();
         let weight = WeightView::new(DType::F32, vec![4, 3], bytes).unwrap();
-        let weights = backend.prepare_linear(&weight, None).unwrap();
+        let weights = backend.prepare_linear(&weight, None, Precision::F32).unwrap();
         let x = backend.upload(&Array::new([2, 3], vec![1.0; 6]).unwrap()).unwrap();
         for _ in 0..2 {
             backend.linear(&x, &weights, LinearArgs::default()).unwrap();

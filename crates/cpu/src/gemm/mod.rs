@@ -53,7 +53,12 @@ pub(crate) fn multiply(
         return Ok(());
     }
     let tile = tile_rows(machine.isa);
-    let cut = Cut::new(rows.div_ceil(tile), weights, tile, MOST_TILES, machine.threads.threads());
+    let cut = Cut::new(
+        (rows.div_ceil(tile), tile),
+        (weights.sizes, weights.panel_width()),
+        MOST_TILES,
+        machine.threads.threads(),
+    );
     let inner_block = weights.sizes.block();
     let (left_size, right_size) =
         (cut.most_tiles() * tile * inner_block, inner_block * weights.panel_width());
@@ -82,17 +87,15 @@ pub(crate) struct Cut {
 
 impl Cut {
     /// Chooses the cut that streams and packs the least, among those of enough tasks: of `tiles` tiles of `tile` rows, of
-    /// which a task may have `most`.
+    /// which a task may have `most`, for weights of `sizes` in panels of `width` columns.
     pub(crate) fn new(
-        tiles: usize,
-        weights: &PackedMatrix,
-        tile: usize,
+        (tiles, tile): (usize, usize),
+        (sizes, width): (MatrixSizes, usize),
         most: usize,
         threads: usize,
     ) -> Self {
-        let panels = weights.panels();
-        let products =
-            (tiles * tile).saturating_mul(weights.sizes.inner).saturating_mul(weights.sizes.columns);
+        let panels = sizes.columns.div_ceil(width);
+        let products = (tiles * tile * sizes.taps).saturating_mul(sizes.inner).saturating_mul(sizes.columns);
         let fewest = tiles.div_ceil(most);
         let wanted = if products < SMALL || threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
         let most_panel_parts = (panels / FEWEST_PANELS).max(1);
@@ -103,8 +106,8 @@ impl Cut {
         // Elements read: the weights once for each part of the rows, from memory; the rows once for each part of the
         // panels, from a cache, which is taken to be four times as fast.
         let cost = |cut: &Self| {
-            let missing = wanted.saturating_sub(cut.tasks()) * panels * weights.panel_width();
-            4 * cut.tile_parts * panels * weights.panel_width() + cut.panel_parts * tiles * tile + missing
+            let missing = wanted.saturating_sub(cut.tasks()) * panels * width;
+            4 * cut.tile_parts * panels * width + cut.panel_parts * tiles * tile + missing
         };
         choices.min_by_key(cost).unwrap_or(Self { tiles, panels, tile_parts: fewest, panel_parts: 1 })
     }

@@ -42,6 +42,16 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// They must be writable, and nobody else's.
     unsafe fn store(self, to: *mut f32, x: Self::F);
+    /// The `LANES` integers at `from`, rounded to `f32`, at any alignment.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load_integers(self, from: *const i32) -> Self::F;
+    /// Writes the low byte of each lane's representation at `to`.
+    ///
+    /// # Safety
+    /// `LANES` bytes must be writable, and nobody else's.
+    unsafe fn store_low_bytes(self, to: *mut u8, x: Self::F);
     /// Asks the first-level cache for the line at `from`, which may be any address.
     fn prefetch(self, from: *const f32);
     /// Asks the second-level cache for the line at `from`, which may be any address.
@@ -105,16 +115,27 @@ pub(crate) trait Simd: Copy {
     /// The sum of the lanes, halves first.
     #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
-        let mut lanes = self.lanes(x);
-        let mut half = Self::LANES / 2;
-        while half > 0 {
-            for i in 0..half {
-                lanes[i] += lanes[i + half];
-            }
-            half /= 2;
-        }
-        lanes[0]
+        fold(self.lanes(x), Self::LANES, |a, b| a + b)
     }
+
+    /// The largest lane.
+    #[inline(always)]
+    fn largest(self, x: Self::F) -> f32 {
+        fold(self.lanes(x), Self::LANES, |a, b| if a > b { a } else { b })
+    }
+}
+
+/// Folds the upper half of the lanes onto the lower until one is left.
+#[inline(always)]
+fn fold(mut lanes: [f32; MAX_LANES], count: usize, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = count / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = join(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// Work that can be done with any instruction set.
@@ -142,6 +163,7 @@ mod tests {
             let x = s.read(&ramp);
             let last = S::LANES - 1;
             assert_eq!(s.sum(x), (0..S::LANES).map(|i| i as f32 - 2.0).sum::<f32>());
+            assert_eq!(s.largest(x), last as f32 - 2.0);
             assert_eq!(s.lanes(s.fma(x, x, s.splat(1.0)))[last], ramp[last] * ramp[last] + 1.0);
             assert_eq!(s.lanes(s.div(s.sub(x, s.splat(1.0)), s.splat(2.0)))[0], -1.5);
             assert_eq!(s.lanes(s.add(s.mul(x, x), x))[0], 2.0);
@@ -163,6 +185,14 @@ mod tests {
             s.prefetch_far(ramp.as_ptr());
 
             assert_eq!(s.lanes(s.read(&ramp[..3]))[1..4], [-1.0, 0.0, 0.0]);
+            let integers: Vec<i32> = (0..MAX_LANES as i32).map(|i| 100_000 * i - 7).collect();
+            // SAFETY: no instruction set has more than MAX_LANES lanes.
+            assert_eq!(s.lanes(unsafe { s.load_integers(integers.as_ptr()) })[..2], [-7.0, 99_993.0]);
+            let mut bytes = [9_u8; MAX_LANES];
+            // SAFETY: as above.
+            unsafe { s.store_low_bytes(bytes.as_mut_ptr(), s.splat(f32::from_bits(0x1234_56ab))) };
+            assert!(bytes.iter().enumerate().all(|(i, &b)| b == if i < S::LANES { 0xab } else { 9 }));
+
             let mut out = [9.0; 3];
             s.write(&mut out[..2], x);
             assert_eq!(out, [-2.0, -1.0, 9.0]);

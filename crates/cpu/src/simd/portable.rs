@@ -52,6 +52,18 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_integers(self, from: *const i32) -> Lanes {
+        // SAFETY: the caller vouches for the address.
+        Lanes(unsafe { from.cast::<[i32; 4]>().read_unaligned() }.map(|x| x as f32))
+    }
+
+    #[inline(always)]
+    unsafe fn store_low_bytes(self, to: *mut u8, x: Lanes) {
+        // SAFETY: the caller vouches for the address.
+        unsafe { to.cast::<[u8; 4]>().write_unaligned(x.0.map(|x| x.to_bits() as u8)) }
+    }
+
+    #[inline(always)]
     fn prefetch(self, _from: *const f32) {}
 
     #[inline(always)]

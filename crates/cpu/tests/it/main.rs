@@ -1,9 +1,11 @@
 //! The CPU backend against the reference and against itself, for every instruction set of this machine.
 
+mod int8;
+
 use impasto_cpu::{ConvolutionMethod, CpuBackend, CpuOptions, IsaName};
 use impasto_tensor::conformance::{Operation, accepted_nonsense, conformance_cases};
 use impasto_tensor::{
-    Array, Backend, Conv2dArgs, Conv2dConfig, DType, LinearArgs, Resample, TensorError, WeightView,
+    Array, Backend, Conv2dArgs, Conv2dConfig, DType, LinearArgs, Precision, Resample, TensorError, WeightView,
 };
 use std::num::NonZero;
 
@@ -104,7 +106,7 @@ fn half_precision_weights_are_widened() {
     // 1.5 and -0.5.
     for (dtype, bytes) in [(DType::F16, [0x00, 0x3e, 0x00, 0xb8]), (DType::BF16, [0xc0, 0x3f, 0x00, 0xbf])] {
         let weight = WeightView::new(dtype, vec![1, 2], &bytes).unwrap();
-        let layer = backend.prepare_linear(&weight, None).unwrap();
+        let layer = backend.prepare_linear(&weight, None, Precision::F32).unwrap();
         let out = backend.linear(&x, &layer, LinearArgs::default()).unwrap();
         assert_eq!(backend.download(&out).unwrap().data(), [1.5], "{dtype:?}");
     }
@@ -117,7 +119,7 @@ fn weight_bytes_follow_the_weights() {
     let view = |shape: &[usize]| {
         WeightView::new(DType::F32, shape.to_vec(), &bytes[..4 * shape.iter().product::<usize>()]).unwrap()
     };
-    let linear = backend.prepare_linear(&view(&[64, 64]), Some(&view(&[64]))).unwrap();
+    let linear = backend.prepare_linear(&view(&[64, 64]), Some(&view(&[64])), Precision::F32).unwrap();
     let norm = backend.prepare_norm(&view(&[64]), &view(&[64])).unwrap();
     let table = backend.prepare_embedding(&view(&[64, 64])).unwrap();
     assert_eq!(backend.weight_bytes(), 4 * (64 * 64 + 64 + 64 + 64 + 64 * 64));
@@ -154,11 +156,12 @@ fn half_weights_are_widened_exactly() {
         let results = |dtype: DType| {
             let bytes = bytes(dtype);
             let view = |shape| WeightView::new(dtype, shape, &bytes[..]).unwrap();
-            let linear = backend.prepare_linear(&view(vec![48 * 9, 32]), None).unwrap();
+            let linear = backend.prepare_linear(&view(vec![48 * 9, 32]), None, Precision::F32).unwrap();
             let kernels = view(vec![48, 32, 3, 3]);
-            let filtered = backend.prepare_conv2d(&kernels, None, Conv2dConfig::padded(1)).unwrap();
+            let filtered =
+                backend.prepare_conv2d(&kernels, None, Conv2dConfig::padded(1), Precision::F32).unwrap();
             let halving = Conv2dConfig { stride: 2, padding: [1; 4] };
-            let direct = backend.prepare_conv2d(&kernels, None, halving).unwrap();
+            let direct = backend.prepare_conv2d(&kernels, None, halving, Precision::F32).unwrap();
             [
                 backend.linear(&x, &linear, LinearArgs::default()),
                 backend.conv2d(&x, &filtered, Conv2dArgs::default()),
@@ -177,6 +180,6 @@ fn half_weights_are_widened_exactly() {
 fn half_weights_take_half_the_memory() {
     let backend = backend(IsaName::Portable, 1);
     let weight = WeightView::new(DType::F16, vec![512, 256], vec![0; 512 * 256 * 2]).unwrap();
-    let _kept = backend.prepare_linear(&weight, None).unwrap();
+    let _kept = backend.prepare_linear(&weight, None, Precision::F32).unwrap();
     assert_eq!(backend.weight_bytes(), 512 * 256 * 2);
 }

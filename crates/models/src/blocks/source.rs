@@ -1,7 +1,7 @@
 //! Where a block finds its tensors: a place in a checkpoint, with the shapes checked before the backend packs them.
 
 use crate::ModelError;
-use impasto_tensor::{Backend, Conv2dConfig, WeightView};
+use impasto_tensor::{Backend, Conv2dConfig, Precision, WeightView};
 use impasto_weights::Checkpoint;
 
 /// A prefix of tensor names in a checkpoint, and the backend that will hold the tensors.
@@ -10,25 +10,34 @@ pub struct Source<'a, B> {
     backend: &'a B,
     checkpoint: &'a Checkpoint,
     prefix: String,
+    /// Of linear layers and convolutions.
+    precision: Precision,
 }
 
 impl<'a, B: Backend> Source<'a, B> {
-    /// The checkpoint as a whole.
+    /// The checkpoint as a whole, its layers in single precision.
     pub fn new(backend: &'a B, checkpoint: &'a Checkpoint) -> Self {
-        Self { backend, checkpoint, prefix: String::new() }
+        Self { backend, checkpoint, prefix: String::new(), precision: Precision::F32 }
+    }
+
+    /// The same place, its linear layers and convolutions held at a precision.
+    #[must_use]
+    pub fn with_precision(&self, precision: Precision) -> Self {
+        Self { precision, prefix: self.prefix.clone(), ..*self }
     }
 
     /// The place `name` inside this one.
     #[must_use]
     pub fn at(&self, name: impl AsRef<str>) -> Self {
-        Self { backend: self.backend, checkpoint: self.checkpoint, prefix: self.path(name.as_ref()) }
+        let prefix = self.path(name.as_ref());
+        Self { backend: self.backend, checkpoint: self.checkpoint, prefix, precision: self.precision }
     }
 
     /// A linear layer `inputs -> outputs` with a bias. A 1x1 convolution is one, too.
     pub fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<B::Linear, ModelError> {
         let weight = self.matrix(name, inputs, outputs)?;
         let bias = self.tensor(name, Part::Bias, &[outputs])?;
-        Ok(self.backend.prepare_linear(&weight, Some(&bias))?)
+        Ok(self.backend.prepare_linear(&weight, Some(&bias), self.precision)?)
     }
 
     /// A linear layer `inputs -> outputs` without a bias.
@@ -38,7 +47,7 @@ impl<'a, B: Backend> Source<'a, B> {
         inputs: usize,
         outputs: usize,
     ) -> Result<B::Linear, ModelError> {
-        Ok(self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, None)?)
+        Ok(self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, None, self.precision)?)
     }
 
     /// A convolution `inputs -> outputs` with a 3x3 kernel and a bias.
@@ -51,7 +60,7 @@ impl<'a, B: Backend> Source<'a, B> {
     ) -> Result<B::Conv2d, ModelError> {
         let weight = self.tensor(name, Part::Weight, &[outputs, inputs, 3, 3])?;
         let bias = self.tensor(name, Part::Bias, &[outputs])?;
-        Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config)?)
+        Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?)
     }
 
     /// Scale and shift of a normalisation.

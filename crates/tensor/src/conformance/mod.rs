@@ -14,7 +14,7 @@ pub use timing::{TimedNetworks, TimingCase, timing_cases};
 use crate::reference::ReferenceBackend;
 use crate::{
     Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, DType, LinearArgs, PaddingMode,
-    Resample, TensorError, WeightView,
+    Precision, Resample, TensorError, WeightView,
 };
 use std::fmt;
 use std::ops::Range;
@@ -146,6 +146,16 @@ impl Operation {
 
     /// Uploads the data of batch rows `rows` and prepares the weights.
     pub fn prepare<B: Backend>(self, backend: &B, rows: Range<usize>) -> Result<Prepared<B>, TensorError> {
+        self.prepare_at(backend, rows, Precision::F32)
+    }
+
+    /// As [`Self::prepare`], with the weights at a precision.
+    pub fn prepare_at<B: Backend>(
+        self,
+        backend: &B,
+        rows: Range<usize>,
+        precision: Precision,
+    ) -> Result<Prepared<B>, TensorError> {
         let upload = |slot, shape: &[usize]| backend.upload(&rows_of_noise(slot, rows.clone(), shape));
         let norm = |features| {
             let (scale, shift) = (weight(91, &[features]), weight(92, &[features]));
@@ -161,7 +171,8 @@ impl Operation {
                 }
                 let (matrix, shift) = (weight(90, &[outputs, from]), weight(91, &[outputs]));
                 let shift = if bias { Some(shift.view()?) } else { None };
-                weights = Weights::Linear(backend.prepare_linear(&matrix.view()?, shift.as_ref())?);
+                weights =
+                    Weights::Linear(backend.prepare_linear(&matrix.view()?, shift.as_ref(), precision)?);
             }
             Self::Conv2d {
                 size: [height, width],
@@ -176,7 +187,8 @@ impl Operation {
                 inputs.push(upload(0, &[height, width, from])?);
                 let (matrix, shift) =
                     (weight(90, &[outputs, from, kernel[0], kernel[1]]), weight(91, &[outputs]));
-                let layer = backend.prepare_conv2d(&matrix.view()?, Some(&shift.view()?), config)?;
+                let layer =
+                    backend.prepare_conv2d(&matrix.view()?, Some(&shift.view()?), config, precision)?;
                 if row_bias {
                     inputs.push(upload(1, &[outputs])?);
                 }
@@ -227,6 +239,16 @@ impl Operation {
     /// Runs the operation for batch rows `rows` and downloads the result.
     pub fn run<B: Backend>(self, backend: &B, rows: Range<usize>) -> Result<Array, TensorError> {
         backend.download(&self.prepare(backend, rows)?.run(backend)?)
+    }
+
+    /// As [`Self::run`], with the weights at a precision.
+    pub fn run_at<B: Backend>(
+        self,
+        backend: &B,
+        rows: Range<usize>,
+        precision: Precision,
+    ) -> Result<Array, TensorError> {
+        backend.download(&self.prepare_at(backend, rows, precision)?.run(backend)?)
     }
 
     /// How far a backend is from the reference, relative to the reference, in the Euclidean norm.

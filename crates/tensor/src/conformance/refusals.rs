@@ -2,8 +2,8 @@
 
 use super::{rows_of_noise, weight};
 use crate::{
-    Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Resample,
-    TensorError,
+    Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Precision,
+    Resample, TensorError,
 };
 
 /// Names of the calls that `backend` should have refused and did not. An error if even the sound arguments are refused.
@@ -13,8 +13,8 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
     let (matrix, kernel, eight, six) =
         (weight(0, &[6, 8]), weight(1, &[6, 8, 3, 3]), weight(2, &[8]), weight(3, &[6]));
     let (matrix, kernel, eight, six) = (matrix.view()?, kernel.view()?, eight.view()?, six.view()?);
-    let linear = backend.prepare_linear(&matrix, Some(&six))?;
-    let conv = backend.prepare_conv2d(&kernel, None, Conv2dConfig::padded(0))?;
+    let linear = backend.prepare_linear(&matrix, Some(&six), Precision::F32)?;
+    let conv = backend.prepare_conv2d(&kernel, None, Conv2dConfig::padded(0), Precision::F32)?;
     let norm = backend.prepare_norm(&eight, &eight)?;
     let table = backend.prepare_embedding(&matrix)?;
     let attend = |q, k, v, heads, key_lengths: Option<&[usize]>| {
@@ -22,12 +22,17 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
     };
     let circular = || Conv2dArgs { padding_mode: PaddingMode::Circular, ..Conv2dArgs::default() };
     let calls = [
-        ("bias of another length", backend.prepare_linear(&matrix, Some(&eight)).is_ok()),
-        ("linear weight of rank 4", backend.prepare_linear(&kernel, None).is_ok()),
-        ("kernel of rank 2", backend.prepare_conv2d(&matrix, None, Conv2dConfig::padded(1)).is_ok()),
+        ("bias of another length", backend.prepare_linear(&matrix, Some(&eight), Precision::F32).is_ok()),
+        ("linear weight of rank 4", backend.prepare_linear(&kernel, None, Precision::F32).is_ok()),
+        (
+            "kernel of rank 2",
+            backend.prepare_conv2d(&matrix, None, Conv2dConfig::padded(1), Precision::F32).is_ok(),
+        ),
         (
             "stride 0",
-            backend.prepare_conv2d(&kernel, None, Conv2dConfig { stride: 0, padding: [1; 4] }).is_ok(),
+            backend
+                .prepare_conv2d(&kernel, None, Conv2dConfig { stride: 0, padding: [1; 4] }, Precision::F32)
+                .is_ok(),
         ),
         ("norm of two lengths", backend.prepare_norm(&eight, &six).is_ok()),
         ("table of rank 1", backend.prepare_embedding(&eight).is_ok()),

@@ -7,8 +7,8 @@ mod loops;
 
 use crate::meter::{ByteMeter, CountedBytes};
 use crate::{
-    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Resample, TensorError,
-    WeightView, shapes, timestep,
+    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Precision, Resample,
+    TensorError, WeightView, shapes, timestep,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -108,6 +108,7 @@ impl Backend for ReferenceBackend {
         &self,
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
+        _precision: Precision,
     ) -> Result<Self::Linear, TensorError> {
         let sizes = shapes::linear_weight(weight, bias)?;
         Ok(self.weights(sizes, None, transposed(weight, sizes[0]), bias_or_zeros(bias, sizes[0])))
@@ -118,6 +119,7 @@ impl Backend for ReferenceBackend {
         weight: &WeightView<'_>,
         bias: Option<&WeightView<'_>>,
         config: Conv2dConfig,
+        _precision: Precision,
     ) -> Result<Self::Conv2d, TensorError> {
         let sizes @ [out, inputs, height, width] = shapes::conv2d_weight(weight, bias, config)?;
         let source = weight.to_f32();

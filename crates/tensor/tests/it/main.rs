@@ -35,7 +35,7 @@ fn convolution_correlates() {
     let kernel = bytes(&[1.0, 10.0, 100.0]);
     let kernel = WeightView::new(DType::F32, vec![1, 1, 1, 3], &kernel).unwrap();
     let config = Conv2dConfig { stride: 1, padding: [0, 0, 1, 1] };
-    let layer = backend.prepare_conv2d(&kernel, None, config).unwrap();
+    let layer = backend.prepare_conv2d(&kernel, None, config, Precision::F32).unwrap();
     for (padding_mode, wanted) in [
         (PaddingMode::Zeros, [210.0, 321.0, 32.0, 540.0, 654.0, 65.0]),
         (PaddingMode::Circular, [213.0, 321.0, 132.0, 546.0, 654.0, 465.0]),
@@ -92,8 +92,9 @@ fn group_norm_takes_neighbouring_features() {
 fn weight_bytes_fall_when_weights_are_dropped() {
     let backend = ReferenceBackend::new();
     let data = bytes(&[0.0; 6]);
-    let layer =
-        backend.prepare_linear(&WeightView::new(DType::F32, vec![2, 3], &data).unwrap(), None).unwrap();
+    let layer = backend
+        .prepare_linear(&WeightView::new(DType::F32, vec![2, 3], &data).unwrap(), None, Precision::F32)
+        .unwrap();
     assert_eq!(backend.weight_bytes(), 32);
     drop(layer);
     assert_eq!(backend.weight_bytes(), 0);

@@ -1,0 +1,258 @@
+//! Products of records with rounded weights.
+//!
+//! As in the products of `f32`, the result is cut into tasks of some rows and some panels, a task packs its rows for one
+//! chunk of inputs at a time, and the weights stream past them once.
+
+use super::dot::{Dot, PANEL, STEP, Sums, TILE_ROWS, Tile};
+use super::records::Records;
+use super::weights::QuantisedMatrix;
+use super::{LINE, bytes};
+use crate::conv::Windows;
+use crate::gemm::{Cut, Epilogue, Machine};
+use crate::isa::Isa;
+use crate::pool::Disjoint;
+use crate::simd::{Kernel, Simd};
+use impasto_tensor::TensorError;
+use std::ops::Range;
+
+/// The most tile rows of a task.
+const MOST_TILES: usize = 20;
+
+/// The left side of a product: a record for each row and each part of the weights.
+pub(crate) trait LeftRecords: Sync {
+    /// Calls `visit` with the number of each of `rows`, counted from the first, and its record for `part`.
+    fn visit(&self, rows: Range<usize>, part: usize, visit: impl FnMut(usize, &[f32]));
+}
+
+/// The records of a matrix's rows.
+pub(crate) struct MatrixRecords<'a> {
+    pub(crate) records: &'a [f32],
+    pub(crate) length: usize,
+}
+
+impl LeftRecords for MatrixRecords<'_> {
+    fn visit(&self, rows: Range<usize>, _part: usize, mut visit: impl FnMut(usize, &[f32])) {
+        for (row, i) in rows.enumerate() {
+            visit(row, &self.records[i * self.length..(i + 1) * self.length]);
+        }
+    }
+}
+
+/// The records of the pixels that output pixels see; each tap is a part.
+pub(crate) struct WindowRecords<'a>(pub(crate) Windows<'a>);
+
+impl LeftRecords for WindowRecords<'_> {
+    fn visit(&self, rows: Range<usize>, part: usize, mut visit: impl FnMut(usize, &[f32])) {
+        for (row, at) in self.0.positions(rows).enumerate() {
+            visit(row, self.0.pixel(at, part));
+        }
+    }
+}
+
+/// `out = epilogue(left * weights)`, `[rows, columns]`.
+pub(crate) fn multiply(
+    machine: Machine<'_>,
+    left: &impl LeftRecords,
+    rows: usize,
+    weights: &QuantisedMatrix,
+    epilogue: Epilogue<'_>,
+    out: &mut [f32],
+) -> Result<(), TensorError> {
+    debug_assert_eq!(out.len(), rows * weights.sizes.columns);
+    if rows == 0 {
+        return Ok(());
+    }
+    let threads = machine.threads.threads();
+    let cut = Cut::new((rows.div_ceil(TILE_ROWS), TILE_ROWS), (weights.sizes, PANEL), MOST_TILES, threads);
+    let chunks: Vec<Range<usize>> = weights.groups.chunks().collect();
+    let (lines, groups) = chunks
+        .first()
+        .map_or((0, 0), |chunk| (weights.groups.elements(chunk).len().div_ceil(LINE), chunk.len()));
+    let packing = Packing { lines, groups };
+    let scratch_size = cut.most_tiles() * packing.size();
+    let mut scratch = machine.buffers.take(threads * scratch_size)?;
+    let (scratch, out) = (Disjoint::new(&mut scratch), Disjoint::new(out));
+    let dot = Dot::new(machine.isa);
+    machine.threads.run(cut.tasks(), &|worker, task| {
+        let (tiles, panels) = cut.task(task);
+        let rows = tiles.start * TILE_ROWS..rows.min(tiles.end * TILE_ROWS);
+        // SAFETY: the scratch is this worker's.
+        let packed = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
+        let block = Block { isa: machine.isa, dot, left, weights, epilogue, rows, panels, packing };
+        for part in 0..weights.sizes.taps {
+            for chunk in &chunks {
+                block.pack(part, chunk, packed);
+                // SAFETY: no other task has these rows and panels.
+                unsafe { block.multiply(part, chunk, packed, &out) };
+            }
+        }
+    })
+}
+
+/// Where things lie in the packed rows of a tile: lines of bytes, then for each group a step and an offset for each row.
+#[derive(Clone, Copy)]
+struct Packing {
+    /// Lines of a row.
+    lines: usize,
+    /// Groups of a row.
+    groups: usize,
+}
+
+impl Packing {
+    /// `f32`s of a tile.
+    fn size(&self) -> usize {
+        (self.bytes() + self.groups * 2 * TILE_ROWS).next_multiple_of(LINE / size_of::<f32>())
+    }
+
+    /// `f32`s that hold a tile's bytes.
+    fn bytes(&self) -> usize {
+        self.lines * TILE_ROWS * LINE / size_of::<f32>()
+    }
+}
+
+/// One task of a product.
+struct Block<'a, L> {
+    isa: Isa,
+    dot: Dot,
+    left: &'a L,
+    weights: &'a QuantisedMatrix,
+    epilogue: Epilogue<'a>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    packing: Packing,
+}
+
+impl<L: LeftRecords> Block<'_, L> {
+    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
+        let end = self.rows.end;
+        self.rows.clone().step_by(TILE_ROWS).map(move |first| first..end.min(first + TILE_ROWS))
+    }
+
+    /// Gathers the block's rows for one chunk of a part.
+    fn pack(&self, part: usize, chunk: &Range<usize>, packed: &mut [f32]) {
+        let groups = self.weights.groups;
+        let records = Records { groups };
+        let elements = groups.elements(chunk);
+        for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(self.packing.size())) {
+            let count = rows.len();
+            let (lines, ranges) = packed.split_at_mut(self.packing.bytes());
+            let lines = bytes::of_mut(lines);
+            self.left.visit(rows, part, |row, record| {
+                let from = records.bytes_of(record)[elements.start..].chunks_exact(LINE);
+                let to = lines[row * LINE..].chunks_mut(count * LINE);
+                for (from, to) in from.zip(to).take(elements.len().div_ceil(LINE)) {
+                    to[..LINE].copy_from_slice(from);
+                }
+                for (group, ranges) in chunk.clone().zip(ranges.chunks_exact_mut(2 * TILE_ROWS)) {
+                    let [step, offset] = records.range_of(record, group);
+                    ranges[row] = step;
+                    ranges[TILE_ROWS + row] = offset;
+                }
+            });
+        }
+    }
+
+    /// Adds the products of a chunk, and finishes the results after the last.
+    ///
+    /// # Safety
+    /// Nobody else may use the block's part of `out`.
+    unsafe fn multiply(&self, part: usize, chunk: &Range<usize>, packed: &[f32], out: &Disjoint<'_>) {
+        let weights = self.weights;
+        let size = weights.groups.size;
+        let mut sums: Sums = [[0; PANEL]; TILE_ROWS];
+        for panel in self.panels.clone() {
+            let right = weights.panel(part, chunk, panel);
+            let columns = panel * PANEL..weights.sizes.columns.min((panel + 1) * PANEL);
+            let tiles = self.tiles().zip(packed.chunks_exact(self.packing.size()));
+            for (index, (rows, packed)) in tiles.enumerate() {
+                let (lines, ranges) = packed.split_at(self.packing.bytes());
+                let steps = right.chunks(size / 4 * STEP).zip(ranges.chunks_exact(2 * TILE_ROWS));
+                for (group, (right, ranges)) in chunk.clone().zip(steps) {
+                    let first = (group - chunk.start) * size * rows.len();
+                    let left = &bytes::of(lines)[first..];
+                    let place = rows.start * weights.sizes.columns + columns.start;
+                    let tile = Tile {
+                        left,
+                        rows: rows.len(),
+                        right,
+                        ahead: ahead(right, index),
+                        out: (out.pointer(place..place), weights.sizes.columns),
+                    };
+                    self.dot.tile(tile, &mut sums);
+                    let last = part + 1 == weights.sizes.taps && group + 1 == weights.groups.count();
+                    self.isa.run(Finish {
+                        sums: &sums,
+                        ranges,
+                        scales: weights.scales(part, group, panel),
+                        accumulate: part > 0 || group > 0,
+                        epilogue: last.then_some(self.epilogue),
+                        rows: rows.clone(),
+                        tile: columns.clone(),
+                        columns: weights.sizes.columns,
+                        out,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What the `i`th tile that uses some weights asks for: those behind them, shared out among the first tiles.
+fn ahead(right: &[u8], i: usize) -> *const u8 {
+    let half = right.len() / 2;
+    if i < 2 { right.as_ptr().wrapping_add(right.len() + i * half) } else { right.as_ptr() }
+}
+
+/// Turns a group's sums into numbers, adds them to a tile, and finishes it after the last group.
+struct Finish<'a> {
+    sums: &'a Sums,
+    /// A step for each row, then an offset.
+    ranges: &'a [f32],
+    /// A scale for each column, and a sum of weights.
+    scales: [&'a [f32]; 2],
+    /// Whether there have been groups before.
+    accumulate: bool,
+    /// What follows the last group.
+    epilogue: Option<Epilogue<'a>>,
+    rows: Range<usize>,
+    tile: Range<usize>,
+    /// Columns of a whole row.
+    columns: usize,
+    /// The tile's part is this caller's.
+    out: &'a Disjoint<'a>,
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { sums, ranges, scales: [scales, weights], accumulate, epilogue, rows, tile, columns, out } =
+            self;
+        assert!(scales.len() == PANEL && weights.len() == PANEL);
+        for (i, row) in rows.enumerate() {
+            let (step, offset) = (s.splat(ranges[i]), s.splat(ranges[TILE_ROWS + i]));
+            let epilogue = epilogue.map(|epilogue| epilogue.of_row(row, &tile, columns));
+            // SAFETY: the piece is part of the tile, and pieces of two rows do not overlap.
+            let piece = unsafe { out.part(row * columns + tile.start..row * columns + tile.end) };
+            for at in (0..piece.len()).step_by(S::LANES) {
+                // SAFETY: sums, scales and weights have PANEL elements, a multiple of every vector's.
+                let (sum, scale, weight) = unsafe {
+                    (
+                        s.load_integers(sums[i].as_ptr().add(at)),
+                        s.load(scales.as_ptr().add(at)),
+                        s.load(weights.as_ptr().add(at)),
+                    )
+                };
+                let mut x = s.fma(s.mul(sum, step), scale, s.mul(weight, offset));
+                if accumulate {
+                    x = s.add(x, s.read(&piece[at..]));
+                }
+                if let Some(epilogue) = &epilogue {
+                    x = epilogue.apply(s, x, at);
+                }
+                s.write(&mut piece[at..], x);
+            }
+        }
+    }
+}
