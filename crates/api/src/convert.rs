@@ -286,6 +286,7 @@ mod tests {
             model_name: "x",
             model_hash: None,
             version: PROGRAM_VERSION,
+            precision: None,
         });
         assert_eq!(convert(json!({ "infotext": infotext })).unwrap().shortcuts, wanted);
         let field = json!({ "s_min_uncond": 1, "override_settings": { "s_min_uncond": 2 } });

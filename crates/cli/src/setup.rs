@@ -6,6 +6,7 @@ use crate::resolve::Settings;
 use impasto_cpu::{CpuBackend, CpuOptions};
 use impasto_domain::RequestLimits;
 use impasto_engine::{Engine, EngineConfig, ModelEntry};
+use impasto_tensor::Precision;
 use impasto_weights::{Checkpoint, WeightsError};
 use std::num::NonZero;
 use std::path::Path;
@@ -31,6 +32,12 @@ pub(crate) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
     Ok(CpuBackend::new(cpu_options(settings))?)
 }
 
+/// How models are held.
+pub(crate) fn precision(settings: &Settings) -> Precision {
+    // The table admits names of precisions alone.
+    Precision::from_name(&settings.serve.precision).unwrap_or_default()
+}
+
 /// What requests may ask for.
 pub(crate) fn limits(settings: &Settings) -> RequestLimits {
     let serve = &settings.serve;
@@ -51,6 +58,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
         cache_dir: Some(settings.data_dir().join("cache")),
         builtin: builtin::models(),
         limits: limits(settings),
+        precision: precision(settings),
         model_bytes: serve.model_memory_bytes,
         queue_limit: serve.max_queue as usize,
     }

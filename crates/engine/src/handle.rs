@@ -9,7 +9,7 @@ use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
 use impasto_diffusion::{chunks_of, surely_fits};
 use impasto_domain::{GenerationRequest, RequestError, RequestLimits};
 use impasto_models::Tokenizer;
-use impasto_tensor::Backend;
+use impasto_tensor::{Backend, Precision};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -39,6 +39,8 @@ pub struct EngineConfig {
     pub builtin: Vec<BuiltinModel>,
     /// What a request may ask for.
     pub limits: RequestLimits,
+    /// How models are held.
+    pub precision: Precision,
     /// Bytes of prepared weights to keep in memory.
     pub model_bytes: u64,
     /// Most jobs that may wait.
@@ -52,6 +54,7 @@ impl Default for EngineConfig {
             cache_dir: None,
             builtin: Vec::new(),
             limits: RequestLimits::default(),
+            precision: Precision::F32,
             model_bytes: 8 << 30,
             queue_limit: 256,
         }
@@ -221,7 +224,7 @@ impl Engine {
         let shared = Arc::new(Shared::default());
         let (commands, received) = channel();
         let worker = Worker::new(
-            Residents::new(backend, catalog.clone(), config.model_bytes),
+            Residents::new(backend, catalog.clone(), config.precision, config.model_bytes),
             shared.clone(),
             received,
         );

@@ -5,6 +5,7 @@ use crate::{
 };
 use impasto_diffusion::{ImageSpec, ModelFacts, Trajectory};
 use impasto_domain::{GenerationRequest, InfotextFacts, PROGRAM_VERSION, compose_infotext};
+use impasto_tensor::Precision;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -147,7 +148,13 @@ impl Job {
     }
 
     /// Keeps a finished picture.
-    pub(crate) fn keep(&mut self, index: u32, picture: Picture, model: &Arc<ModelEntry>) {
+    pub(crate) fn keep(
+        &mut self,
+        index: u32,
+        picture: Picture,
+        model: &Arc<ModelEntry>,
+        precision: Precision,
+    ) {
         let size =
             (self.request.width.unwrap_or(picture.width), self.request.height.unwrap_or(picture.height));
         let infotext = compose_infotext(&InfotextFacts {
@@ -156,6 +163,7 @@ impl Job {
             size,
             model_name: base_name(model),
             model_hash: model.short_hash(),
+            precision: (precision != Precision::F32).then(|| precision.name()),
             version: PROGRAM_VERSION,
         });
         let seeds = self.request.seeds(index);

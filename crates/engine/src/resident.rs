@@ -7,7 +7,7 @@ use crate::recent::Recent;
 use crate::{EngineError, ModelEntry};
 use impasto_diffusion::{CHUNK_TOKENS, ModelFacts, TextQuery};
 use impasto_models::{ModelError, StableDiffusion, UNetContext, UNetTime};
-use impasto_tensor::{Array, Backend};
+use impasto_tensor::{Array, Backend, Precision};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(crate) struct Resident<B: Backend> {
     /// What the UNet makes of diffusion times.
     times: Recent<f32, UNetTime<B>>,
     entry: Arc<ModelEntry>,
+    pub(crate) precision: Precision,
     /// Computes the file's hash beside the first steps.
     hashing: Option<JoinHandle<Result<Arc<ModelEntry>, EngineError>>>,
     bytes: u64,
@@ -92,6 +93,8 @@ type Loading<B> = JoinHandle<Result<Resident<B>, EngineError>>;
 pub(crate) struct Residents<B: Backend> {
     backend: Arc<B>,
     catalog: Arc<Catalog>,
+    /// How models are held.
+    precision: Precision,
     models: HashMap<String, Resident<B>>,
     /// The file being loaded, by a thread of its own so that jobs of other models go on.
     loading: Option<(String, Loading<B>)>,
@@ -101,8 +104,8 @@ pub(crate) struct Residents<B: Backend> {
 
 impl<B: Backend> Residents<B> {
     /// No models yet, and at most `limit` bytes of them unless one alone is larger.
-    pub(crate) fn new(backend: Arc<B>, catalog: Arc<Catalog>, limit: u64) -> Self {
-        Self { backend, catalog, models: HashMap::new(), loading: None, limit, clock: 0 }
+    pub(crate) fn new(backend: Arc<B>, catalog: Arc<Catalog>, precision: Precision, limit: u64) -> Self {
+        Self { backend, catalog, precision, models: HashMap::new(), loading: None, limit, clock: 0 }
     }
 
     /// Number and bytes of the models in memory.
@@ -175,9 +178,10 @@ impl<B: Backend> Residents<B> {
 
     fn start_loading(&self, entry: &ModelEntry) -> Result<Loading<B>, EngineError> {
         let (backend, catalog, entry) = (self.backend.clone(), self.catalog.clone(), entry.clone());
+        let precision = self.precision;
         std::thread::Builder::new()
             .name("load".into())
-            .spawn(move || load(&backend, &catalog, &entry))
+            .spawn(move || load(&backend, &catalog, &entry, precision))
             .map_err(|error| EngineError::Failed(format!("no thread to load the model with: {error}")))
     }
 }
@@ -186,13 +190,14 @@ fn load<B: Backend>(
     backend: &Arc<B>,
     catalog: &Arc<Catalog>,
     entry: &ModelEntry,
+    precision: Precision,
 ) -> Result<Resident<B>, EngineError> {
     let began = Instant::now();
     let checkpoint = catalog.open(entry)?;
     let problem = |problem: String| EngineError::BadModel { name: entry.title.clone(), problem };
     let before = backend.weight_bytes();
-    let networks =
-        StableDiffusion::load(backend.clone(), &checkpoint).map_err(|error| problem(error.to_string()))?;
+    let networks = StableDiffusion::load(backend.clone(), &checkpoint, precision)
+        .map_err(|error| problem(error.to_string()))?;
     let bytes = backend.weight_bytes().saturating_sub(before) as u64;
     let latent_to_rgb = checkpoint
         .metadata()
@@ -209,6 +214,7 @@ fn load<B: Backend>(
         contexts: Recent::new(CONTEXT_TOKENS),
         times: Recent::new(TIMES),
         entry: Arc::new(entry.clone()),
+        precision,
         hashing: start_hashing(catalog, entry),
         bytes,
         used: 0,

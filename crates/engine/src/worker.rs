@@ -309,7 +309,7 @@ impl<B: Backend> Turn<'_, B> {
         };
         let index = job.batch.remove(at).index;
         let entry = self.model.entry();
-        job.keep(index, picture, &entry);
+        job.keep(index, picture, &entry, self.model.precision);
         Ok(())
     }
 

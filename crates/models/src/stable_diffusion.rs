@@ -2,7 +2,7 @@
 
 use crate::blocks::Source;
 use crate::{ClipText, ModelError, Tokenizer, UNet, VaeDecoder, VaeEncoder};
-use impasto_tensor::Backend;
+use impasto_tensor::{Backend, Precision};
 use impasto_weights::{Checkpoint, StableDiffusionConfig};
 use std::sync::Arc;
 
@@ -23,16 +23,19 @@ pub struct StableDiffusion<B: Backend> {
 
 impl<B: Backend> StableDiffusion<B> {
     /// Loads all networks but the autoencoder's encoder onto `backend`. The checkpoint may be dropped afterwards.
+    ///
+    /// `precision` is the UNet's, where nearly all of the work and the weights are; the others stay in single precision, since
+    /// their errors would go straight into every picture and there is little to gain.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "each network keeps the backend, so a share of it is what is wanted"
     )]
-    pub fn load(backend: Arc<B>, checkpoint: &Checkpoint) -> Result<Self, ModelError> {
+    pub fn load(backend: Arc<B>, checkpoint: &Checkpoint, precision: Precision) -> Result<Self, ModelError> {
         let config = checkpoint.config()?;
         Ok(Self {
             tokenizer: Arc::new(Tokenizer::for_vocabulary(config.text.vocabulary)?),
             text: Self::load_text(&backend, checkpoint)?,
-            unet: Self::load_unet(&backend, checkpoint)?,
+            unet: Self::load_unet(&backend, checkpoint, precision)?,
             decoder: Self::load_decoder(&backend, checkpoint)?,
             config,
         })
@@ -45,8 +48,13 @@ impl<B: Backend> StableDiffusion<B> {
     }
 
     /// Loads the denoising network alone.
-    pub fn load_unet(backend: &Arc<B>, checkpoint: &Checkpoint) -> Result<UNet<B>, ModelError> {
-        let source = Source::new(&**backend, checkpoint).at("model.diffusion_model");
+    pub fn load_unet(
+        backend: &Arc<B>,
+        checkpoint: &Checkpoint,
+        precision: Precision,
+    ) -> Result<UNet<B>, ModelError> {
+        let source =
+            Source::new(&**backend, checkpoint).at("model.diffusion_model").with_precision(precision);
         UNet::load(Arc::clone(backend), &source, &checkpoint.config()?.unet)
     }
 

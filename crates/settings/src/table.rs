@@ -82,6 +82,7 @@ macro_rules! settings {
 const ANY: Bound = Bound::Any;
 const SHARE: Bound = Bound::Range(0.0, 1.0);
 const COUNT: Bound = Bound::Range(1.0, 1e15);
+const PRECISION: Bound = Bound::OneOf(&["f32", "int8"]);
 const ISA: Bound = Bound::OneOf(&["auto", "avx512", "avx2", "portable"]);
 
 settings! {
@@ -127,6 +128,8 @@ settings! {
         threads ("threads"): u32 = 0, Bound::Range(0.0, 1024.0);
         /// Processor instructions to compute with.
         isa ("isa"): String = "auto".to_owned(), ISA;
+        /// How the denoising network is held: `int8` takes a quarter of the memory and less time, and changes pictures a little.
+        precision ("precision"): String = "f32".to_owned(), PRECISION;
     }
 }
 

@@ -48,6 +48,24 @@ pub enum Precision {
     Int8,
 }
 
+impl Precision {
+    /// Every precision, the widest first.
+    pub const ALL: [Self; 2] = [Self::F32, Self::Int8];
+
+    /// Its name, as settings and infotexts have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// The precision of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|precision| precision.name() == name)
+    }
+}
+
 /// What is fixed about a convolution when its weights are prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Conv2dConfig {

@@ -177,7 +177,7 @@ fn what_makes_no_sense_is_told_with_what_to_do() {
         (&["kernels", "--runs=many"], 2, "runs from 1 to 1000"),
         (&["unet", "--batch=0"], 2, "1 to 64 rows"),
         (&["unet", "--arch=sd9"], 2, "[possible values: sd15, sdxl]"),
-        (&["unet", "--precision=f8"], 2, "[possible values: f32]"),
+        (&["unet", "--precision=f8"], 2, "[possible values: f32, int8]"),
         (&["unet", "--arch=sd15", "--model=tiny"], 2, "cannot be used with"),
         (&["unet", "--turns", "--runs=3"], 2, "cannot be used with"),
         (&["unet", "--model=none"], 1, "model \"none\" not found"),

@@ -6,7 +6,7 @@ use impasto_tensor::conformance::{Operation, conformance_cases, relative_error};
 use impasto_tensor::reference::ReferenceBackend;
 use impasto_tensor::{
     Activation, Array, Backend, Conv2dArgs, Conv2dConfig, DType, LinearArgs, PaddingMode, Precision,
-    WeightView,
+    TensorError, WeightView,
 };
 
 const fn linear(tokens: usize, inputs: usize, outputs: usize) -> Operation {
@@ -89,12 +89,21 @@ fn ramp(count: usize) -> Vec<f32> {
 
 /// A layer of `inputs` by `outputs` on rows `x`.
 fn run_linear(backend: &CpuBackend, [outputs, inputs]: [usize; 2], weight: &[f32], x: Vec<f32>) -> Vec<f32> {
+    try_linear(backend, [outputs, inputs], weight, x).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn try_linear(
+    backend: &CpuBackend,
+    [outputs, inputs]: [usize; 2],
+    weight: &[f32],
+    x: Vec<f32>,
+) -> Result<Vec<f32>, TensorError> {
     let bytes = stored(weight);
-    let view = WeightView::new(DType::F32, vec![outputs, inputs], &bytes).unwrap();
-    let layer = backend.prepare_linear(&view, None, Precision::Int8).unwrap();
-    let x = backend.upload(&Array::new([x.len() / inputs, inputs], x).unwrap()).unwrap();
-    let out = backend.linear(&x, &layer, LinearArgs::default()).unwrap();
-    backend.download(&out).unwrap().data().to_vec()
+    let view = WeightView::new(DType::F32, vec![outputs, inputs], &bytes)?;
+    let layer = backend.prepare_linear(&view, None, Precision::Int8)?;
+    let x = backend.upload(&Array::new([x.len() / inputs, inputs], x)?)?;
+    let out = backend.linear(&x, &layer, LinearArgs::default())?;
+    Ok(backend.download(&out)?.data().to_vec())
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use impasto_diffusion::{Denoiser, ImageNoise, NoiseLevels, SamplerState, classifier_free};
 use impasto_domain::{NoiseSource, Sampler, Schedule, Seeds};
 use impasto_models::StableDiffusion;
-use impasto_tensor::Array;
 use impasto_tensor::reference::ReferenceBackend;
+use impasto_tensor::{Array, Precision};
 use impasto_testkit::{assert_close, golden, tiny_checkpoint};
 use impasto_weights::Prediction;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ fn sample(name: &str, sampler: Sampler) -> (Array, Array) {
     let (context, uncond) = (first("context"), first("uncond"));
     let (steps, scale) = (array("steps").data()[0] as u32, f64::from(array("cfg_scale").data()[0]));
 
-    let model = StableDiffusion::load(Arc::new(ReferenceBackend::new()), &tiny_checkpoint()).unwrap();
+    let model =
+        StableDiffusion::load(Arc::new(ReferenceBackend::new()), &tiny_checkpoint(), Precision::F32).unwrap();
     let levels = NoiseLevels::scaled_linear((0.00085, 0.012));
     let denoiser = Denoiser::new(levels.clone(), Prediction::Epsilon);
     let mut noise = ImageNoise::new(NoiseSource::Cpu, [4, 8, 6], Seeds { seed: 0, subseed: 0 }, 0.0, 0);

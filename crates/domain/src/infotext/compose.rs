@@ -19,6 +19,8 @@ pub struct InfotextFacts<'a> {
     pub model_name: &'a str,
     /// First ten hexadecimal digits of the SHA-256 of the model's file.
     pub model_hash: Option<&'a str>,
+    /// Name of the precision, if it is not single. A key of our own: A1111 has none for it.
+    pub precision: Option<&'a str>,
     /// Program and version; normally [`PROGRAM_VERSION`].
     pub version: &'a str,
 }
@@ -68,6 +70,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     settings.extend(request.shortcuts.infotext_tiles());
     settings.push((eta_key, eta.map(python_float)));
     settings.extend(request.shortcuts.infotext_end());
+    settings.push(("Precision", facts.precision.map(str::to_owned)));
     settings.push(("Version", Some(facts.version.to_owned())));
     settings
 }
@@ -127,6 +130,7 @@ mod tests {
             size: (512, 512),
             model_name: "v1-5-pruned-emaonly",
             model_hash: Some("6ce0161689"),
+            precision: None,
             version: "v1.10.1",
         })
     }

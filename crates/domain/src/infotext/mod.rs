@@ -107,6 +107,7 @@ mod tests {
                 size: (request.width.unwrap(), request.height.unwrap()),
                 model_name: &model_name,
                 model_hash: Some("0123456789"),
+                precision: Some("int8"),
                 version: PROGRAM_VERSION,
             };
             let parsed = parse_infotext(&compose_infotext(&facts));

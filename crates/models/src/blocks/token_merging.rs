@@ -3,7 +3,7 @@
 //! The upper left pixel of every 2 x 2 stays; of the others, those most like one that stays (by the cosine) are merged
 //! into it, by the mean. A1111 draws no pixel at random either.
 
-use impasto_tensor::{Backend, DType, LinearArgs, TensorError, WeightView};
+use impasto_tensor::{Backend, DType, LinearArgs, Precision, TensorError, WeightView};
 
 /// Most similarities that are in memory at once.
 const SIMILARITIES: usize = 1 << 24;
@@ -83,8 +83,8 @@ fn most_similar<B: Backend>(
         let scale = inverse_norm(target);
         weight.extend(row(target).iter().flat_map(|x| (x * scale).to_le_bytes()));
     }
-    let layer =
-        backend.prepare_linear(&WeightView::new(DType::F32, vec![targets.len(), features], weight)?, None)?;
+    let weight = WeightView::new(DType::F32, vec![targets.len(), features], weight)?;
+    let layer = backend.prepare_linear(&weight, None, Precision::F32)?;
     let mut matches = Vec::with_capacity(sources.len());
     for part in sources.chunks((SIMILARITIES / targets.len()).max(1)) {
         let ids: Vec<u32> = part.iter().map(|&source| source as u32).collect();

@@ -5,7 +5,7 @@ use impasto_cpu::{CpuBackend, CpuOptions};
 use impasto_models::{
     ModelError, SelfAttention, StableDiffusion, Tiles, UNetContext, UNetDepth, UNetRow, UNetTime,
 };
-use impasto_tensor::{Array, Backend};
+use impasto_tensor::{Array, Backend, Precision};
 use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ on_each_backend!(
 );
 
 fn tiny<B: Backend>(backend: Arc<B>) -> StableDiffusion<B> {
-    StableDiffusion::load(backend, &tiny_checkpoint()).unwrap()
+    StableDiffusion::load(backend, &tiny_checkpoint(), Precision::F32).unwrap()
 }
 
 /// Row `row` of an array, as a batch of one.

@@ -3,7 +3,8 @@
 use impasto_tensor::conformance::{accepted_nonsense, conformance_cases};
 use impasto_tensor::reference::ReferenceBackend;
 use impasto_tensor::{
-    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, DType, PaddingMode, WeightView,
+    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, DType, PaddingMode, Precision,
+    WeightView,
 };
 
 fn bytes(elements: &[f32]) -> Vec<u8> {

@@ -4,7 +4,7 @@ use crate::failure::usage;
 use crate::resolve::Settings;
 use crate::setup;
 use clap::ValueEnum;
-use impasto_cpu::{CpuBackend, CpuOptions};
+use impasto_cpu::CpuBackend;
 use impasto_weights::{Checkpoint, StableDiffusionConfig};
 use std::fmt;
 use std::path::Path;
@@ -33,32 +33,9 @@ impl Arch {
     }
 }
 
-/// In what numbers the networks compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Precision {
-    /// Single precision.
-    F32,
-}
-
-impl Precision {
-    /// The name at the command line.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-        }
-    }
-
-    /// The backend's options for it.
-    fn options(self, options: CpuOptions) -> CpuOptions {
-        match self {
-            Self::F32 => options,
-        }
-    }
-
-    /// The backend that computes so.
-    pub(super) fn backend(self, settings: &Settings) -> anyhow::Result<CpuBackend> {
-        Ok(CpuBackend::new(self.options(setup::cpu_options(settings)))?)
-    }
+/// The backend that the settings ask for.
+pub(super) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
+    Ok(CpuBackend::new(setup::cpu_options(settings))?)
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,10 +47,6 @@ pub(super) struct ModelArguments {
     /// A checkpoint to measure instead: a file, or the name of a model.
     #[arg(long, value_name = "NAME_OR_FILE", conflicts_with = "arch")]
     pub(super) model: Option<String>,
-
-    /// What is computed in.
-    #[arg(long, value_enum, default_value = "f32")]
-    pub(super) precision: Precision,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! `impasto bench kernels`: single operations at the sizes of the networks.
 
-use super::arguments::{Arch, Precision, parse_batch, parse_runs};
+use super::arguments::{Arch, parse_batch, parse_runs};
 use super::conduct::print_line;
 use super::machine::Clock;
 use super::measure::{Meter, Run, Summary};
@@ -8,7 +8,9 @@ use super::report::{About, joined, memory_json, memory_words, summary_words};
 use crate::failure::usage;
 use crate::output;
 use crate::resolve::Settings;
+use crate::setup;
 use impasto_cpu::CpuBackend;
+use impasto_tensor::Precision;
 use impasto_tensor::conformance::{TimedNetworks, TimingCase, timing_cases};
 use serde_json::{Value, json};
 
@@ -24,10 +26,6 @@ pub(crate) struct KernelsArguments {
     #[arg(long, value_enum, default_value = "sd15")]
     arch: Arch,
 
-    /// What is computed in.
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: Precision,
-
     /// Rows of the batch.
     #[arg(long, value_name = "ROWS", default_value = "1", value_parser = parse_batch, allow_negative_numbers = true)]
     batch: usize,
@@ -42,7 +40,7 @@ pub(crate) struct KernelsArguments {
 }
 
 pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyhow::Result<()> {
-    let KernelsArguments { filter, arch, precision, batch, runs, json } = arguments;
+    let KernelsArguments { filter, arch, batch, runs, json } = arguments;
     let cases = timing_cases(match arch {
         Arch::Sd15 => TimedNetworks::StableDiffusion15,
         Arch::Sdxl => TimedNetworks::StableDiffusionXl,
@@ -55,9 +53,9 @@ pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyh
             "names are such as `unet conv 3x3 320 to 320 at 64x64`; without a filter all of them are timed",
         ));
     }
-    let backend = precision.backend(settings)?;
+    let backend = super::arguments::backend(settings)?;
     let meter = Meter { backend: &backend, clock: Clock::of(&backend) };
-    let about = About::new("kernels", *precision, &backend).arch(arch.name()).batch(*batch);
+    let about = About::new("kernels", settings, &backend).arch(arch.name()).batch(*batch);
     if !json {
         output::print(&about.words())?;
         output::print(&format!(
@@ -67,7 +65,7 @@ pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyh
     }
     let mut rows = Vec::new();
     for case in cases {
-        let summary = time(&case, meter, *batch, *runs)?;
+        let summary = time(&case, meter, setup::precision(settings), *batch, *runs)?;
         if !json {
             output::print(&line(&case, &summary))?;
         }
@@ -90,9 +88,15 @@ fn name(case: &TimingCase) -> String {
     format!("{} {}", case.network, case.operation)
 }
 
-fn time(case: &TimingCase, meter: Meter<'_>, batch: usize, runs: usize) -> anyhow::Result<Summary> {
+fn time(
+    case: &TimingCase,
+    meter: Meter<'_>,
+    precision: Precision,
+    batch: usize,
+    runs: usize,
+) -> anyhow::Result<Summary> {
     let backend: &CpuBackend = meter.backend;
-    let prepared = case.operation.prepare(backend, 0..batch)?;
+    let prepared = case.operation.prepare_at(backend, 0..batch, precision)?;
     drop(prepared.run(backend)?);
     let runs = (0..runs)
         .map(|_| Ok(meter.run(|| Ok(prepared.run(backend)?))?.0))

@@ -6,6 +6,7 @@ use super::measure::{Run, Summary};
 use super::report::{About, joined, memory_json, memory_words, seconds_words, summary_words};
 use crate::output;
 use crate::resolve::Settings;
+use crate::setup;
 use impasto_models::StableDiffusion;
 use impasto_tensor::Backend as _;
 use serde_json::json;
@@ -29,14 +30,14 @@ pub(crate) struct LoadArguments {
 /// `started` is when the program began.
 pub(super) fn load(arguments: &LoadArguments, settings: &Settings, started: Instant) -> anyhow::Result<()> {
     let LoadArguments { model, runs, json } = arguments;
-    let backend = Arc::new(model.precision.backend(settings)?);
+    let backend = Arc::new(super::arguments::backend(settings)?);
     let mut measured = Vec::new();
     let mut ready = None;
     let mut weight_bytes = 0;
     for _ in 0..*runs {
         let began = Instant::now();
         let checkpoint = model.open(settings, Part::Everything)?;
-        let networks = StableDiffusion::load(Arc::clone(&backend), &checkpoint)?;
+        let networks = StableDiffusion::load(Arc::clone(&backend), &checkpoint, setup::precision(settings))?;
         // Loading is bound by memory: the peak of arithmetic says nothing of it.
         measured.push(Run { seconds: began.elapsed().as_secs_f64(), peak: 0.0 });
         ready.get_or_insert_with(|| started.elapsed().as_secs_f64());
@@ -45,7 +46,7 @@ pub(super) fn load(arguments: &LoadArguments, settings: &Settings, started: Inst
     }
     let ready = ready.unwrap_or_default();
     let summary = Summary::new(&measured, 0.0);
-    let about = About::new("load", model.precision, &backend).of(model);
+    let about = About::new("load", settings, &backend).of(model);
     if *json {
         let seconds: Vec<f64> = measured.iter().map(|run| run.seconds).collect();
         let figures = json!({ "ready_s": ready, "weight_bytes": weight_bytes, "seconds": seconds });

@@ -6,6 +6,7 @@ use super::machine::Clock;
 use super::measure::Meter;
 use super::report::About;
 use crate::resolve::Settings;
+use crate::setup;
 use impasto_cpu::CpuBackend;
 use impasto_models::StableDiffusion;
 use impasto_tensor::Array;
@@ -42,11 +43,11 @@ type Networks = StableDiffusion<Profiled<CpuBackend>>;
 
 pub(super) fn unet(arguments: &PictureArguments, settings: &Settings) -> anyhow::Result<()> {
     let PictureArguments { model, size, run } = arguments;
-    let backend = Arc::new(Profiled::new(model.precision.backend(settings)?));
+    let backend = Arc::new(Profiled::new(super::arguments::backend(settings)?));
     let began = Instant::now();
     let checkpoint = model.open(settings, Part::UNet)?;
     let config = checkpoint.config()?;
-    let unet = Networks::load_unet(&backend, &checkpoint)?;
+    let unet = Networks::load_unet(&backend, &checkpoint, setup::precision(settings))?;
     drop(checkpoint);
     let load_seconds = began.elapsed().as_secs_f64();
 
@@ -58,13 +59,13 @@ pub(super) fn unet(arguments: &PictureArguments, settings: &Settings) -> anyhow:
         unet.forward(&latent, &vec![TIMESTEP; run.batch], &vec![&context; run.batch])?;
         Ok(Parts::new())
     };
-    let about = About::new("unet", model.precision, backend.inner()).of(model).size(size).batch(run.batch);
+    let about = About::new("unet", settings, backend.inner()).of(model).size(size).batch(run.batch);
     subject(about, &backend, load_seconds, call).conduct(run)
 }
 
 pub(super) fn vae(arguments: &PictureArguments, settings: &Settings) -> anyhow::Result<()> {
     let PictureArguments { model, size, run } = arguments;
-    let backend = Arc::new(Profiled::new(model.precision.backend(settings)?));
+    let backend = Arc::new(Profiled::new(super::arguments::backend(settings)?));
     let began = Instant::now();
     let checkpoint = model.open(settings, Part::Decoder)?;
     let config = checkpoint.config()?;
@@ -79,13 +80,13 @@ pub(super) fn vae(arguments: &PictureArguments, settings: &Settings) -> anyhow::
         decoder.decode(&latent)?;
         Ok(Parts::new())
     };
-    let about = About::new("vae", model.precision, backend.inner()).of(model).size(size).batch(run.batch);
+    let about = About::new("vae", settings, backend.inner()).of(model).size(size).batch(run.batch);
     subject(about, &backend, load_seconds, call).conduct(run)
 }
 
 pub(super) fn clip(arguments: &TextArguments, settings: &Settings) -> anyhow::Result<()> {
     let TextArguments { model, run } = arguments;
-    let backend = Arc::new(Profiled::new(model.precision.backend(settings)?));
+    let backend = Arc::new(Profiled::new(super::arguments::backend(settings)?));
     let began = Instant::now();
     let checkpoint = model.open(settings, Part::Text)?;
     let config = checkpoint.config()?;
@@ -101,7 +102,7 @@ pub(super) fn clip(arguments: &TextArguments, settings: &Settings) -> anyhow::Re
         text.encode(&rows, 1)?;
         Ok(Parts::new())
     };
-    let about = About::new("clip", model.precision, backend.inner()).of(model).batch(run.batch);
+    let about = About::new("clip", settings, backend.inner()).of(model).batch(run.batch);
     subject(about, &backend, load_seconds, call).conduct(run)
 }
 

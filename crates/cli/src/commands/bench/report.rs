@@ -1,8 +1,10 @@
 //! What ran, in words and as JSON.
 
-use super::arguments::{ModelArguments, Precision};
+use super::arguments::ModelArguments;
 use super::machine::{Resident, processor};
 use super::measure::Summary;
+use crate::resolve::Settings;
+use crate::setup;
 use impasto_cpu::CpuBackend;
 use serde_json::{Value, json};
 
@@ -22,14 +24,14 @@ pub(super) struct About {
 }
 
 impl About {
-    pub(super) fn new(bench: &'static str, precision: Precision, backend: &CpuBackend) -> Self {
+    pub(super) fn new(bench: &'static str, settings: &Settings, backend: &CpuBackend) -> Self {
         Self {
             bench,
             arch: None,
             model: None,
             size: None,
             batch: 1,
-            precision: precision.name(),
+            precision: setup::precision(settings).name(),
             isa: backend.isa().to_string(),
             threads: backend.threads(),
             cpu: processor(),

@@ -39,8 +39,8 @@ pub(super) fn txt2img(arguments: &Txt2imgArguments, settings: &Settings) -> anyh
     let Txt2imgArguments { model, size, steps, run } = arguments;
     let (config, name) = engine_config(model, settings)?;
     // The engine takes its backend, so the peak is measured on another of the same kind.
-    let meter_backend = model.precision.backend(settings)?;
-    let backend = Profiled::new(model.precision.backend(settings)?);
+    let meter_backend = super::arguments::backend(settings)?;
+    let backend = Profiled::new(super::arguments::backend(settings)?);
     let log = backend.log().clone();
     let engine = Engine::start(backend, config)?;
     let entry = setup::find_model(&engine, &name)?;
@@ -62,7 +62,7 @@ pub(super) fn txt2img(arguments: &Txt2imgArguments, settings: &Settings) -> anyh
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let first = runtime.block_on(make(&engine, request(1), false))?;
     let outcome = Subject {
-        about: About::new("txt2img", model.precision, &meter_backend).of(model).size(size).batch(run.batch),
+        about: About::new("txt2img", settings, &meter_backend).of(model).size(size).batch(run.batch),
         meter: Meter { backend: &meter_backend, clock: Clock::Wall },
         log,
         load_seconds: first.load,

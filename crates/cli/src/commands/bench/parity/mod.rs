@@ -135,7 +135,7 @@ pub(crate) fn run(arguments: &ParityArguments, settings: &Settings) -> anyhow::R
     let checkpoint = setup::checkpoint(settings, &arguments.model)?;
     let backend = Arc::new(setup::backend(settings)?);
     let networks = Networks {
-        model: StableDiffusion::load(Arc::clone(&backend), &checkpoint)?,
+        model: StableDiffusion::load(Arc::clone(&backend), &checkpoint, setup::precision(settings))?,
         encoder: StableDiffusion::load_encoder(&backend, &checkpoint)?,
     };
     // The networks have their own copies of the weights.
