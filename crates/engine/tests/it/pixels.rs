@@ -3,6 +3,7 @@
 use crate::setup::{PLAIN, engine, finish, folder, request};
 use impasto_domain::{GenerationRequest, Shortcuts};
 use impasto_engine::{Engine, SubmitOptions};
+use impasto_tensor::Precision;
 
 fn pixels(engine: &Engine, request: GenerationRequest) -> Vec<Vec<u8>> {
     let status = finish(engine.submit(request, PLAIN).unwrap());
@@ -47,6 +48,18 @@ fn a_picture_made_with_shortcuts_is_the_same_alone_and_in_a_batch() {
         let alone = pixels(&engine, GenerationRequest { shortcuts, seed, batch_size: 1, ..exact.clone() });
         assert_eq!(alone[0], batch[2], "{shortcuts:?}");
         assert_ne!(plain[2], batch[2], "{shortcuts:?}");
+    }
+}
+
+#[test]
+fn infotexts_tell_a_precision_that_is_not_single() {
+    let folder = folder(&["tiny.safetensors"]);
+    for (precision, told) in [(Precision::F32, false), (Precision::Int8, true)] {
+        let engine = engine(&folder, |config| config.precision = precision);
+        let status = finish(engine.submit(request(), PLAIN).unwrap());
+        let infotext = &status.images[0].infotext;
+        assert_eq!(infotext.contains(", Precision: int8, Version: "), told, "{infotext}");
+        assert!(told || !infotext.contains("Precision"), "{infotext}");
     }
 }
 
