@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 
 from networks import FULL, inputs, module
-from works import WORKS
+from works import WORKS, Work
 
-# One graph serves all sizes of a network: sizes are set when it is loaded.
+# One graph serves all sizes of a network, which are set when it is loaded; the size here is that of the examples.
 GRAPHS = {
     "unet": WORKS["unet-256-b1"],
-    "vae": WORKS["vae-512"],
+    "vae": Work("vae", "VAE decoder", size=128),
     "attention": WORKS["attention"],
     "linear": WORKS["linear"],
 }

@@ -17,7 +17,7 @@ class Work:
     """One thing to time, at the sizes of Stable Diffusion 1.5."""
 
     kind: str  # unet, vae, attention, linear or job
-    title: str
+    title: str  # of an operation, its name in `impasto bench kernels`
     size: int = 0  # edge of the picture in pixels
     batch: int = 1
     precision: str = "f32"
@@ -35,8 +35,8 @@ WORKS = {
     "unet-256-b1": Work("unet", "UNet, 256x256, batch 1", size=256),
     "unet-512-b1-int8": Work("unet", "UNet, 512x512, batch 1, W8A8", size=512, precision="int8"),
     "vae-512": Work("vae", "VAE decoder, 512x512", size=512),
-    "attention": Work("attention", "attention, 8 heads x 4096 x 40", calls=9),
-    "linear": Work("linear", "linear, 4096 x 320 x 1280", calls=9),
+    "attention": Work("attention", "attention 8 x 4096 x 40", calls=9),
+    "linear": Work("linear", "linear 4096 x 320 x 1280", calls=9),
     "job-512": Work("job", "whole job, 512x512, 20 steps Euler a, CFG 7", size=512),
 }
 HEADS, TOKENS, HEAD_WIDTH = 8, 4096, 40
