@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from works import CFG_SCALE, PROMPT_TOKENS, STEPS, THREADS, WORKS
+from works import CFG_SCALE, PROMPT, PROMPT_TOKENS, STEPS, THREADS, WORKS
 
 
 def load_torch(work, cache, compiled=False):
@@ -119,10 +119,31 @@ def diffusers_job(work, cache):
             num_inference_steps=STEPS,
             guidance_scale=CFG_SCALE,
         ).images[0]
+    save(picture)
+
+
+def sdcpp_job(work, cache):
+    from stable_diffusion_cpp import StableDiffusion
+
+    model = StableDiffusion(model_path=str(cache / "full_width.safetensors"), n_threads=THREADS, vae_decode_only=True)
+    picture = model.generate_image(
+        PROMPT,
+        width=work.size,
+        height=work.size,
+        sample_method="euler_a",
+        sample_steps=STEPS,
+        cfg_scale=CFG_SCALE,
+        seed=1,
+    )[0]
+    save(picture)
+
+
+def save(picture):
     with tempfile.TemporaryDirectory() as folder:
         picture.save(Path(folder) / "picture.png")
 
 
+JOBS = {"diffusers": diffusers_job, "sdcpp": sdcpp_job}
 LOADERS = {
     "torch": load_torch,
     "compile": load_compile,
@@ -133,14 +154,14 @@ LOADERS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peer", choices=[*LOADERS, "diffusers"])
+    parser.add_argument("peer", choices=[*LOADERS, *JOBS])
     parser.add_argument("work", choices=list(WORKS))
     parser.add_argument("cache", type=Path)
     arguments = parser.parse_args()
     work = WORKS[arguments.work]
     answers, sys.stdout = sys.stdout, sys.stderr  # libraries may print; the answers stay clean
     if work.kind == "job":
-        return diffusers_job(work, arguments.cache)
+        return JOBS[arguments.peer](work, arguments.cache)
     call = LOADERS[arguments.peer](work, arguments.cache)
     call()  # compiles what is compiled at the first call
     print("ready", file=answers, flush=True)

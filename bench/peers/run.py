@@ -11,6 +11,7 @@ row of the table that says why.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -23,12 +24,11 @@ import threading
 import time
 from pathlib import Path
 
-from works import CFG_SCALE, PEERS, STEPS, THREADS, WORKS
+from works import CFG_SCALE, PEERS, PROMPT, STEPS, THREADS, WORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 1800  # seconds until a child that does not answer is given up
 SETTLE = 0.1  # seconds between two turns, in which a thread pool that waits by spinning goes to sleep
-PROMPT = "a harbour at dawn, fishing boats, mist, oil painting"
 
 
 def our_command(ours, work, home):
@@ -37,9 +37,9 @@ def our_command(ours, work, home):
         size = ["--width", str(work.size), "--height", str(work.size), "--steps", str(STEPS), "--cfg-scale", str(CFG_SCALE)]
         asked = ["--model", "full_width", "--sampler", "Euler a", "--seed", "1", "--output", os.devnull]
         return [ours, "--data-dir", home / "data", "--threads", THREADS, "txt2img", PROMPT, *size, *asked]
-    common = ["--threads", THREADS, "--turns", "--json"]
+    common = ["--threads", THREADS, "--turns"]
     if work.kind in ("attention", "linear"):
-        return [ours, "bench", "kernels", work.title, *common]
+        return [ours, "bench", "kernels", f"unet {work.title}", *common]
     size = ["--width", work.size, "--height", work.size, "--batch", work.batch, "--precision", work.precision]
     return [ours, "bench", work.kind, "--arch", "sd15", *size, *common]
 
@@ -84,18 +84,14 @@ class Child:
         except OSError as error:
             raise Failed(str(error)) from error
 
+    @contextlib.contextmanager
     def time_limit(self):
         timer = threading.Timer(PATIENCE, self.process.kill)
         timer.start()
-
-        class Limit:
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *_):
-                timer.cancel()
-
-        return Limit()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def read(self):
         line = self.process.stdout.readline()
@@ -107,7 +103,7 @@ class Child:
         status = self.process.wait()
         self.errors.seek(0)
         words = [line.strip() for line in self.errors if line.strip()] or ["no message"]
-        raise Failed(f"{words[-1][:200]} (exit status {status})")
+        raise Failed(f"{words[-1][:200].replace('|', '/')} (exit status {status})")
 
     def turn(self, calls):
         """Seconds of a turn: the median of its calls."""
@@ -192,12 +188,12 @@ def compare(name, home, ours, peers, rounds, rows):
                 except Failed as failure:
                     if not once and mine.process.poll() is not None:
                         raise
-                    rows.append(f"| {work.title} | {peer.title} | did not run: {failure} | | | | | | |")
+                    rows.append(f"| {work.title} | {peer.title} | did not run: {failure}" + " |" * 7)
                 del left[key]
                 yield
     except Failed as failure:
         for peer in left.values():
-            rows.append(f"| {work.title} | {peer.title} | ours did not run: {failure} | | | | | | |")
+            rows.append(f"| {work.title} | {peer.title} | ours did not run: {failure}" + " |" * 7)
         yield
 
 
@@ -216,7 +212,11 @@ def processor():
 
 def heading(arguments, peers):
     packages = sorted({package for key in peers for package in PEERS[key].packages})
-    script = "import importlib.metadata as m, sys; print(', '.join(f'{p} {m.version(p)}' for p in sys.argv[1:]))"
+    script = (
+        "import importlib.metadata as m, sys\n"
+        "known = {d.name.lower(): d.version for d in m.distributions()}\n"
+        "print(', '.join(f'{p} {known.get(p, \"not installed\")}' for p in sys.argv[1:]))"
+    )
     versions = output_of(arguments.home / "venv/bin/python", "-c", script, *packages)
     changed = " with changes" if output_of("git", "status", "--porcelain", "--", "crates") else ""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -232,9 +232,11 @@ def heading(arguments, peers):
     ]
 
 
-COLUMNS = (
-    "work | peer | ratio, median (range) | ours | theirs | ours, GFLOP/s | theirs, GFLOP/s | our peak | their peak".split(" | ")
-)
+COLUMNS = "work | peer | ratio, median (range) | ours | theirs | ours, GFLOP/s | theirs, GFLOP/s | our peak | their peak"
+
+
+def loads(averages):
+    return ", ".join(f"{value:.1f}" for value in averages)
 
 
 def main():
@@ -253,17 +255,13 @@ def main():
     head, rows, before = heading(arguments, peers), [], os.getloadavg()
     for work in works:
         for _ in compare(work, arguments.home.resolve(), arguments.ours.resolve(), peers, arguments.rounds, rows):
-            load = f"- Load of the machine (1, 5 and 15 minutes): {text(before)} before, {text(os.getloadavg())} after"
-            table = [" | ".join(("", *COLUMNS, "")).strip(), "|---" * len(COLUMNS) + "|", *rows]
+            load = f"- Load of the machine (1, 5 and 15 minutes): {loads(before)} before, {loads(os.getloadavg())} after"
+            table = [f"| {COLUMNS} |", "|---" * len(COLUMNS.split("|")) + "|", *rows]
             if arguments.out:  # after each row, so that a broken run leaves what it has
                 arguments.out.write_text("\n".join([*head, load, "", *table]) + "\n")
             print(rows[-1], flush=True)
     if not arguments.out:
         print("\n".join([*head, load, "", *table]))
-
-
-def text(loads):
-    return ", ".join(f"{value:.1f}" for value in loads)
 
 
 if __name__ == "__main__":

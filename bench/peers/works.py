@@ -35,13 +35,14 @@ WORKS = {
     "unet-256-b1": Work("unet", "UNet, 256x256, batch 1", size=256),
     "unet-512-b1-int8": Work("unet", "UNet, 512x512, batch 1, W8A8", size=512, precision="int8"),
     "vae-512": Work("vae", "VAE decoder, 512x512", size=512),
-    "attention": Work("attention", "attention 8 x 4096 x 40", calls=9),
-    "linear": Work("linear", "linear 4096 x 320 x 1280", calls=9),
+    "attention": Work("attention", "attention 8 x 40, 4096 by 4096", calls=9),
+    "linear": Work("linear", "linear 4096 x 1280 to 320", calls=9),
     "job-512": Work("job", "whole job, 512x512, 20 steps Euler a, CFG 7", size=512),
 }
 HEADS, TOKENS, HEAD_WIDTH = 8, 4096, 40
-LINEAR_ROWS, LINEAR_IN, LINEAR_OUT = 4096, 320, 1280
+LINEAR_ROWS, LINEAR_IN, LINEAR_OUT = 4096, 1280, 320
 STEPS, CFG_SCALE = 20, 7.0
+PROMPT = "a harbour at dawn, fishing boats, mist, oil painting"
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,5 @@ PEERS = {
     "diffusers": Peer(
         "diffusers", ("diffusers", "torch", "transformers"), kinds=("job",), environment=tuple(HUGE_PAGES.items())
     ),
+    "sdcpp": Peer("stable-diffusion.cpp", ("stable-diffusion-cpp-python",), kinds=("job",)),
 }
