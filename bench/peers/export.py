@@ -1,5 +1,5 @@
-"""Draws the weights and makes each peer's form of the networks in a folder outside the repository. What is there already is
-left alone, so that a broken run can be started again.
+"""Draws the weights and makes each peer's form of the networks in a folder outside the repository. What is there already
+is left alone, so that a broken run can be started again.
 
     python bench/peers/export.py CACHE [weights flops openvino onnx int8]
 
@@ -75,10 +75,10 @@ def openvino(cache):
 
     for name, work in GRAPHS.items():
 
-        def make(folder):
+        def make(folder, work=work):
             example = inputs(work)
             model = ov.convert_model(module(work, cache, written_out=True), example_input=example)
-            for port, key in zip(model.inputs, example):
+            for port, key in zip(model.inputs, example, strict=True):
                 port.get_tensor().set_names({key})
             ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
 
@@ -86,10 +86,10 @@ def openvino(cache):
 
 
 def onnx(cache):
+    axes = {"latent": {0: "batch", 2: "height", 3: "width"}, "context": {0: "batch"}}
     for name, work in GRAPHS.items():
-        axes = {"latent": {0: "batch", 2: "height", 3: "width"}, "context": {0: "batch"}}
 
-        def make(folder):
+        def make(folder, work=work):
             example = inputs(work)
             torch.onnx.export(
                 module(work, cache, written_out=True),
@@ -112,7 +112,12 @@ def int8(cache):
         samples = []
         for seed in range(CALIBRATION_SAMPLES):
             torch.manual_seed(seed)
-            samples.append({key: torch.randn_like(value) if key != "step" else value for key, value in inputs(GRAPHS["unet"]).items()})
+            samples.append(
+                {
+                    key: torch.randn_like(value) if key != "step" else value
+                    for key, value in inputs(GRAPHS["unet"]).items()
+                }
+            )
         model = ov.Core().read_model(cache / "openvino/unet/model.xml")
         quantised = nncf.quantize(
             model,

@@ -36,8 +36,8 @@ class Decoder(torch.nn.Module):
 
 
 class Attention(torch.nn.Module):
-    """Attention of all heads, [batch, heads, tokens, head width]. PyTorch has a kernel for it; `written_out` is the three
-    operations it stands for, which OpenVINO and ONNX Runtime run faster than their own kernel."""
+    """Attention of all heads, [batch, heads, tokens, head width]. PyTorch has a kernel for it; `written_out` is the
+    three operations it stands for, which is what OpenVINO and ONNX Runtime are given."""
 
     def __init__(self, written_out):
         super().__init__()

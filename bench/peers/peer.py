@@ -1,9 +1,9 @@
-"""One peer with one work, as a child of run.py: writes a line when it is ready, then makes one call for each line it reads
-and writes the seconds it took.
+"""One peer with one work, as a child of run.py: writes a line when it is ready, then makes one call for each line it
+reads and writes the seconds it took.
 
     python bench/peers/peer.py torch unet-512-b2 CACHE
 
-The work `job` is over with the process: one picture, from loading the networks to writing the file; run.py takes its time.
+A whole job is over with the process: one picture, from loading the networks to writing the file; run.py takes the time.
 """
 
 import argparse
@@ -24,7 +24,11 @@ def load_torch(work, cache, compiled=False):
     torch.set_num_threads(THREADS)
 
     def channels_last(tensor):
-        return tensor.to(memory_format=torch.channels_last) if work.kind in ("unet", "vae") and tensor.ndim == 4 else tensor
+        return (
+            tensor.to(memory_format=torch.channels_last)
+            if work.kind in ("unet", "vae") and tensor.ndim == 4
+            else tensor
+        )
 
     made = module(work, cache)
     if work.kind in ("unet", "vae"):
@@ -95,9 +99,12 @@ def diffusers_job(work, cache):
     torch.set_num_threads(THREADS)
     kinds = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
     parts = {
-        name: kind.from_pretrained(cache / "diffusers" / name, torch_dtype=torch.float32) for name, kind in kinds.items()
+        name: kind.from_pretrained(cache / "diffusers" / name, torch_dtype=torch.float32)
+        for name, kind in kinds.items()
     }
-    scheduler = EulerAncestralDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    scheduler = EulerAncestralDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+    )
     pipeline = StableDiffusionPipeline(
         **parts,
         tokenizer=None,
@@ -110,7 +117,9 @@ def diffusers_job(work, cache):
     pipeline.vae.to(memory_format=torch.channels_last)
     pipeline.set_progress_bar_config(disable=True)
     with torch.inference_mode():
-        prompt, negative = (parts["text_encoder"](tokens)[0] for tokens in torch.randint(0, 49000, (2, 1, PROMPT_TOKENS)))
+        prompt, negative = (
+            parts["text_encoder"](tokens)[0] for tokens in torch.randint(0, 49000, (2, 1, PROMPT_TOKENS))
+        )
         picture = pipeline(
             prompt_embeds=prompt,
             negative_prompt_embeds=negative,

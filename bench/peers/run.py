@@ -5,9 +5,9 @@ setup.sh made.
     python3 bench/peers/run.py WORK... --home HOME [--ours target/release/impasto] [--peers torch,openvino] [--rounds 5]
         [--out bench/results/NAME.md]
 
-WORK is a row of works.py, or `all`. Each program is a child that computes when it is told to, so that only one of them
-computes at a time; ours and theirs take turns, round by round, so that both meet the same machine. A peer that cannot run is a
-row of the table that says why.
+WORK is a row of works.py, or `all`. Each program is a child that computes when it is told to, so that only one of
+them computes at a time; ours and theirs take turns, round by round, so that both meet the same machine. A peer that
+cannot run is a row of the table that says why.
 """
 
 import argparse
@@ -34,7 +34,16 @@ SETTLE = 0.1  # seconds between two turns, in which a thread pool that waits by 
 def our_command(ours, work, home):
     """How Impasto is told to do a work. The one place that knows its command line."""
     if work.kind == "job":
-        size = ["--width", str(work.size), "--height", str(work.size), "--steps", str(STEPS), "--cfg-scale", str(CFG_SCALE)]
+        size = [
+            "--width",
+            str(work.size),
+            "--height",
+            str(work.size),
+            "--steps",
+            str(STEPS),
+            "--cfg-scale",
+            str(CFG_SCALE),
+        ]
         asked = ["--model", "full_width", "--sampler", "Euler a", "--seed", "1", "--output", os.devnull]
         return [ours, "--data-dir", home / "data", "--threads", THREADS, "txt2img", PROMPT, *size, *asked]
     common = ["--threads", THREADS, "--turns"]
@@ -49,7 +58,7 @@ class Failed(Exception):
 
 
 class Child:
-    """A program to time: one that answers each line with its seconds or, where `once`, one that is a turn from start to end."""
+    """A program to time: it answers each line with its seconds or, where `once`, is itself a turn from start to end."""
 
     def __init__(self, command, environment, once):
         self.command, self.environment, self.once = [str(word) for word in command], environment, once
@@ -158,7 +167,7 @@ def duration(seconds):
 
 def row(work, gigaflop, peer, ours, theirs, pairs):
     ratios = [a / b for a, b in pairs]
-    mine, other = (statistics.median(side) for side in zip(*pairs))
+    mine, other = (statistics.median(side) for side in zip(*pairs, strict=True))
     cells = [
         f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         duration(mine),
@@ -198,7 +207,9 @@ def compare(name, home, ours, peers, rounds, rows):
 
 
 def output_of(*command):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.strip()
 
 
 def processor():
@@ -232,7 +243,9 @@ def heading(arguments, peers):
     ]
 
 
-COLUMNS = "work | peer | ratio, median (range) | ours | theirs | ours, GFLOP/s | theirs, GFLOP/s | our peak | their peak"
+COLUMNS = (
+    "work | peer | ratio, median (range) | ours | theirs | ours, GFLOP/s | theirs, GFLOP/s | our peak | their peak"
+)
 
 
 def loads(averages):
@@ -255,7 +268,9 @@ def main():
     head, rows, before = heading(arguments, peers), [], os.getloadavg()
     for work in works:
         for _ in compare(work, arguments.home.resolve(), arguments.ours.resolve(), peers, arguments.rounds, rows):
-            load = f"- Load of the machine (1, 5 and 15 minutes): {loads(before)} before, {loads(os.getloadavg())} after"
+            load = (
+                f"- Load of the machine (1, 5 and 15 minutes): {loads(before)} before, {loads(os.getloadavg())} after"
+            )
             table = [f"| {COLUMNS} |", "|---" * len(COLUMNS.split("|")) + "|", *rows]
             if arguments.out:  # after each row, so that a broken run leaves what it has
                 arguments.out.write_text("\n".join([*head, load, "", *table]) + "\n")
