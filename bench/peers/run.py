@@ -3,7 +3,7 @@
 setup.sh made.
 
     python3 bench/peers/run.py WORK... --home HOME [--ours target/release/impasto] [--peers torch,openvino] [--rounds 5]
-        [--out bench/results/NAME.md]
+        [--out bench/results/NAME.md] [--note TEXT]
 
 WORK is a row of works.py, or `all`. Each program is a child that computes when it is told to, so that only one of
 them computes at a time; ours and theirs take turns, round by round, so that both meet the same machine. A peer that
@@ -238,6 +238,7 @@ def heading(arguments, peers):
         f"- Machine: {processor()}, {memory:.0f} GiB",
         f"- Commit: {output_of('git', 'rev-parse', '--short', 'HEAD')}{changed}",
         f"- Peers: {versions}",
+        *([f"- Note: {arguments.note}"] if arguments.note else []),
         f"- Threads: {THREADS} each; rounds: {arguments.rounds}",
         f"- Command: `{shlex.join([Path(word).name if word.startswith('/') else word for word in sys.argv])}`",
     ]
@@ -260,6 +261,7 @@ def main():
     parser.add_argument("--peers", default=",".join(PEERS), help="names of works.py with commas between")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="the table, in Markdown; without it, standard output")
+    parser.add_argument("--note", help="a line for the heading, such as what else the machine did")
     arguments = parser.parse_args()
     peers = arguments.peers.split(",")
     if unknown := set(peers) - set(PEERS):

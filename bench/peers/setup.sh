@@ -8,11 +8,9 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
-home=${1:?which folder? setup.sh HOME [PYTHON]}
+home=$(realpath -m "${1:?which folder? setup.sh HOME [PYTHON]}")
 python=${2:-python3}
 
-mkdir -p "$home"
-home=$(cd "$home" && pwd)
 case "$home/" in
     "$repository"/*)
         echo "$home is inside the repository; choose a folder outside" >&2
@@ -20,6 +18,7 @@ case "$home/" in
         ;;
 esac
 
+mkdir -p "$home"
 [ -x "$home/venv/bin/python" ] || "$python" -m venv "$home/venv"
 "$home/venv/bin/pip" install --quiet -r "$here/requirements.txt"
 "$home/venv/bin/python" "$here/export.py" "$home/cache"
