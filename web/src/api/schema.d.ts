@@ -901,7 +901,7 @@ export interface components {
             denoising_strength?: number | null;
             /**
              * Format: double
-             * @description Must be 0 or null: not supported.
+             * @description No negative prompt on every other step below this sigma; null means the option.
              * @default null
              */
             s_min_uncond?: number | null;
