@@ -3,7 +3,7 @@
 use crate::catalog::{BuiltinModel, Catalog, Inspected};
 use crate::job::Job;
 use crate::memory::{available_bytes, working_bytes};
-use crate::resident::{Residents, f32_bytes};
+use crate::resident::Residents;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
 use impasto_diffusion::{chunks_of, surely_fits};
@@ -304,7 +304,7 @@ impl Engine {
         // Models in memory make room for this one, and if it is among them, its weights are there already.
         let resident = self.inner.shared.resident_bytes.load(Ordering::Relaxed);
         let working = working_bytes(config, (width, height), request);
-        let needed = working + f32_bytes(entry);
+        let needed = working.saturating_add(entry.bytes);
         if needed <= free + resident {
             return Ok(());
         }

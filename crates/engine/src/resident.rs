@@ -119,7 +119,7 @@ impl<B: Backend> Residents<B> {
             .iter()
             .map(|entry| {
                 let resident = self.models.get(&entry.filename).map(|model| model.bytes);
-                (entry.filename.as_str(), resident.unwrap_or_else(|| f32_bytes(entry)))
+                (entry.filename.as_str(), resident.unwrap_or(entry.bytes))
             })
             .collect();
         wanted.sort_unstable();
@@ -151,7 +151,8 @@ impl<B: Backend> Residents<B> {
             }
         }
         if !self.models.contains_key(&entry.filename) && self.loading.is_none() {
-            self.make_room(f32_bytes(entry), in_use);
+            // Weights are kept about as wide as the file has them.
+            self.make_room(entry.bytes, in_use);
             self.loading = Some((entry.filename.clone(), self.start_loading(entry)?));
         }
         let clock = self.clock;
@@ -230,11 +231,6 @@ fn start_hashing(
     }
     let (catalog, entry) = (catalog.clone(), entry.clone());
     std::thread::Builder::new().name("hash".into()).spawn(move || catalog.hashed(&entry)).ok()
-}
-
-/// What the weights of a file take once they are widened to `f32`: twice its size, as most files are `f16`.
-pub(crate) fn f32_bytes(entry: &ModelEntry) -> u64 {
-    entry.bytes.saturating_mul(2)
 }
 
 fn facts<B: Backend>(config: &StableDiffusionConfig, networks: &StableDiffusion<B>) -> ModelFacts {
