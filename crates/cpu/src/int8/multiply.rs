@@ -145,8 +145,8 @@ impl<L: LeftRecords> Block<'_, L> {
                 }
                 for (group, ranges) in chunk.clone().zip(ranges.chunks_exact_mut(2 * TILE_ROWS)) {
                     let [step, offset] = records.range_of(record, group);
-                    ranges[row] = step;
-                    ranges[TILE_ROWS + row] = offset;
+                    ranges[2 * row] = step;
+                    ranges[2 * row + 1] = offset;
                 }
             });
         }
@@ -160,6 +160,8 @@ impl<L: LeftRecords> Block<'_, L> {
         let weights = self.weights;
         let size = weights.groups.size;
         let mut sums: Sums = [[0; PANEL]; TILE_ROWS];
+        // What the chunk's groups add up to, before it goes to `out`, whose rows may lie badly for the cache.
+        let mut carried = [[0.0; PANEL]; TILE_ROWS];
         for panel in self.panels.clone() {
             let right = weights.panel(part, chunk, panel);
             let columns = panel * PANEL..weights.sizes.columns.min((panel + 1) * PANEL);
@@ -179,13 +181,27 @@ impl<L: LeftRecords> Block<'_, L> {
                         out: (out.pointer(place..place), weights.sizes.columns),
                     };
                     self.dot.tile(tile, &mut sums);
+                    let ranges = ranges.as_chunks().0;
+                    let scales = weights.scales(part, group, panel);
+                    if group + 1 < chunk.end {
+                        let accumulate = group > chunk.start;
+                        self.isa.run(Carry {
+                            sums: &sums,
+                            ranges,
+                            scales,
+                            accumulate,
+                            carried: &mut carried,
+                        });
+                        continue;
+                    }
                     let last = part + 1 == weights.sizes.taps && group + 1 == weights.groups.count();
                     self.isa.run(Finish {
                         sums: &sums,
                         ranges,
-                        scales: weights.scales(part, group, panel),
-                        accumulate: part > 0 || group > 0,
-                        epilogue: last.then_some(self.epilogue),
+                        scales,
+                        carried: (chunk.len() > 1).then_some(&carried),
+                        accumulate: part > 0 || chunk.start > 0,
+                        epilogue: Some(self.epilogue).filter(|epilogue| last && !epilogue.is_empty()),
                         rows: rows.clone(),
                         tile: columns.clone(),
                         columns: weights.sizes.columns,
@@ -203,14 +219,46 @@ fn ahead(right: &[u8], i: usize) -> *const u8 {
     if i < 2 { right.as_ptr().wrapping_add(right.len() + i * half) } else { right.as_ptr() }
 }
 
-/// Turns a group's sums into numbers, adds them to a tile, and finishes it after the last group.
+/// Numbers of a tile.
+type Numbers = [[f32; PANEL]; TILE_ROWS];
+
+/// Turns a group's sums into numbers, and keeps or adds them.
+struct Carry<'a> {
+    sums: &'a Sums,
+    ranges: &'a [[f32; 2]],
+    scales: [&'a [f32]; 2],
+    accumulate: bool,
+    carried: &'a mut Numbers,
+}
+
+impl Kernel for Carry<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { sums, ranges, scales, accumulate, carried } = self;
+        for at in (0..PANEL).step_by(S::LANES) {
+            let weights = scales.map(|table| s.read(&table[at..]));
+            for ((sums, range), carried) in sums.iter().zip(ranges).zip(&mut *carried) {
+                let x = number(s, &sums[at..at + S::LANES], *range, weights);
+                let carried = &mut carried[at..at + S::LANES];
+                s.write(carried, if accumulate { s.add(s.read(carried), x) } else { x });
+            }
+        }
+    }
+}
+
+/// Turns the sums of a chunk's last group into numbers, adds them and what the groups before have carried to a tile, and
+/// finishes it after the last chunk.
 struct Finish<'a> {
     sums: &'a Sums,
-    /// A step for each row, then an offset.
-    ranges: &'a [f32],
+    /// A step and an offset for each row.
+    ranges: &'a [[f32; 2]],
     /// A scale for each column, and a sum of weights.
     scales: [&'a [f32]; 2],
-    /// Whether there have been groups before.
+    /// What the chunk's groups before add up to.
+    carried: Option<&'a Numbers>,
+    /// Whether there have been chunks before.
     accumulate: bool,
     /// What follows the last group.
     epilogue: Option<Epilogue<'a>>,
@@ -227,26 +275,35 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { sums, ranges, scales: [scales, weights], accumulate, epilogue, rows, tile, columns, out } =
-            self;
-        assert!(scales.len() == PANEL && weights.len() == PANEL);
-        for (i, row) in rows.enumerate() {
-            let (step, offset) = (s.splat(ranges[i]), s.splat(ranges[TILE_ROWS + i]));
-            let epilogue = epilogue.map(|epilogue| epilogue.of_row(row, &tile, columns));
+        let Self { sums, ranges, carried, accumulate, epilogue, ref rows, ref tile, columns, out, .. } = self;
+        let carried = |row: usize, at: usize, x| match carried {
+            Some(carried) => s.add(s.read(&carried[row][at..]), x),
+            None => x,
+        };
+        if tile.len() == PANEL && epilogue.is_none() {
+            let place = rows.start * columns + tile.start;
+            let to = out.pointer(place..place + (rows.len() - 1) * columns + PANEL);
+            for at in (0..PANEL).step_by(S::LANES) {
+                let weights = self.weights(s, at);
+                for (row, (sums, range)) in sums.iter().zip(ranges).enumerate().take(rows.len()) {
+                    // SAFETY: the place is within the tile's rows, which are this caller's.
+                    unsafe {
+                        let to = to.add(row * columns + at);
+                        let x = carried(row, at, number(s, &sums[at..at + S::LANES], *range, weights));
+                        s.store(to, if accumulate { s.add(s.load(to), x) } else { x });
+                    }
+                }
+            }
+            return;
+        }
+        for (i, (row, (sums, range))) in rows.clone().zip(sums.iter().zip(ranges)).enumerate() {
+            let epilogue = epilogue.map(|epilogue| epilogue.of_row(row, tile, columns));
             // SAFETY: the piece is part of the tile, and pieces of two rows do not overlap.
             let piece = unsafe { out.part(row * columns + tile.start..row * columns + tile.end) };
             for at in (0..piece.len()).step_by(S::LANES) {
-                // SAFETY: sums, scales and weights have PANEL elements, a multiple of every vector's.
-                let (sum, scale, weight) = unsafe {
-                    (
-                        s.load_integers(sums[i].as_ptr().add(at)),
-                        s.load(scales.as_ptr().add(at)),
-                        s.load(weights.as_ptr().add(at)),
-                    )
-                };
-                let mut x = s.fma(s.mul(sum, step), scale, s.mul(weight, offset));
+                let mut x = carried(i, at, number(s, &sums[at..at + S::LANES], *range, self.weights(s, at)));
                 if accumulate {
-                    x = s.add(x, s.read(&piece[at..]));
+                    x = s.add(s.read(&piece[at..]), x);
                 }
                 if let Some(epilogue) = &epilogue {
                     x = epilogue.apply(s, x, at);
@@ -255,4 +312,21 @@ impl Kernel for Finish<'_> {
             }
         }
     }
+}
+
+impl Finish<'_> {
+    /// Scales, and sums of weights, of the columns from `at` on.
+    #[inline(always)]
+    fn weights<S: Simd>(&self, s: S, at: usize) -> [S::F; 2] {
+        self.scales.map(|table| s.read(&table[at..]))
+    }
+}
+
+/// What sums of products of bytes stand for.
+#[inline(always)]
+fn number<S: Simd>(s: S, sums: &[i32], [step, offset]: [f32; 2], [scale, weight]: [S::F; 2]) -> S::F {
+    assert!(sums.len() == S::LANES);
+    // SAFETY: there are as many as a vector has.
+    let sum = unsafe { s.load_integers(sums.as_ptr()) };
+    s.fma(s.mul(sum, s.splat(step)), scale, s.mul(weight, s.splat(offset)))
 }
