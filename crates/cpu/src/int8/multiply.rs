@@ -201,7 +201,7 @@ impl<L: LeftRecords> Block<'_, L> {
                         scales,
                         carried: (chunk.len() > 1).then_some(&carried),
                         accumulate: part > 0 || chunk.start > 0,
-                        epilogue: Some(self.epilogue).filter(|epilogue| last && !epilogue.is_empty()),
+                        epilogue: Some(self.epilogue).filter(|_| last),
                         rows: rows.clone(),
                         tile: columns.clone(),
                         columns: weights.sizes.columns,

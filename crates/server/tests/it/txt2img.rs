@@ -149,6 +149,33 @@ async fn the_format_is_an_option() {
 }
 
 #[tokio::test]
+async fn shortcuts_change_the_picture_and_stand_in_its_infotext() {
+    let app = TestApp::new();
+    let pixels = |answer: &Value| decode(&file(answer, 0), 4096).unwrap().rgb;
+    let exact = app.post("/sdapi/v1/txt2img", small(json!({ "steps": 4 }))).await.good();
+    for (overrides, told) in [
+        (json!({ "skip_early_cond": 0.25 }), "Skip Early CFG: 0.25"),
+        (json!({ "skip_late_cond": 0.25 }), "Skip Late CFG: 0.25"),
+        (json!({ "s_min_uncond": 5, "s_min_uncond_all": true }), "NGMS: 5.0, NGMS all steps: True"),
+        (json!({ "deepcache_interval": 2 }), "DeepCache interval: 2, DeepCache depth: 1"),
+        (json!({ "token_merging_ratio": 0.5 }), "Token merging ratio: 0.5"),
+    ] {
+        let body = small(json!({ "steps": 4, "override_settings": overrides }));
+        let answer = app.post("/sdapi/v1/txt2img", body).await.good();
+        let infotext = info(&answer)["infotexts"][0].as_str().unwrap().to_owned();
+        assert!(infotext.contains(told), "{infotext}");
+        assert_ne!(pixels(&answer), pixels(&exact), "{told}");
+        let again = json!({ "infotext": infotext });
+        let again = app.post("/sdapi/v1/txt2img", again).await.good();
+        assert_eq!(pixels(&again), pixels(&answer), "{told}");
+    }
+    // The picture is too small to be cut into tiles: only the infotext tells.
+    let body = small(json!({ "override_settings": { "hypertile_enable_unet": true } }));
+    let answer = app.post("/sdapi/v1/txt2img", body).await.good();
+    assert!(info(&answer)["infotexts"][0].as_str().unwrap().contains("Hypertile U-Net: True"));
+}
+
+#[tokio::test]
 async fn refusals_name_field_and_value() {
     let app = TestApp::new();
     let mut told = String::new();

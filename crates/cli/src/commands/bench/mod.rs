@@ -12,6 +12,7 @@ mod measure;
 mod networks;
 mod parity;
 mod profile;
+mod quality;
 mod report;
 mod txt2img;
 
@@ -20,6 +21,7 @@ use kernels::KernelsArguments;
 use load::LoadArguments;
 use networks::{PictureArguments, TextArguments};
 use parity::ParityArguments;
+use quality::QualityArguments;
 use std::time::Instant;
 use txt2img::Txt2imgArguments;
 
@@ -39,6 +41,8 @@ pub(crate) enum BenchCommand {
     Load(LoadArguments),
     /// Run the networks and samplers on given inputs and compare with given outputs.
     Parity(ParityArguments),
+    /// Make pictures with and without settings and say how alike they are and what time was saved.
+    Quality(QualityArguments),
 }
 
 /// `started` is when the program began.
@@ -51,5 +55,6 @@ pub(crate) fn run(command: &BenchCommand, settings: &Settings, started: Instant)
         BenchCommand::Txt2img(arguments) => txt2img::txt2img(arguments, settings),
         BenchCommand::Load(arguments) => load::load(arguments, settings, started),
         BenchCommand::Parity(arguments) => parity::run(arguments, settings),
+        BenchCommand::Quality(arguments) => quality::run(arguments, settings),
     }
 }
