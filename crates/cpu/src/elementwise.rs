@@ -159,7 +159,9 @@ pub(crate) fn gather_mean(
                 out.iter_mut().zip(row(id)).for_each(|(sum, x)| *sum += x);
             }
             let count = own.len() as f32;
-            out.iter_mut().for_each(|sum| *sum /= count);
+            for sum in out {
+                *sum /= count;
+            }
         }
     })
 }

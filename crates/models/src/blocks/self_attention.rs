@@ -77,8 +77,11 @@ impl SelfAttention {
 /// Into how many equal parts of at least `least` pixels (or one) an edge of `size` is cut: drawn from the `choices` finest.
 fn draw_parts(size: usize, least: usize, choices: usize, seed: u64) -> usize {
     let least = least.clamp(1, size.max(1));
-    let parts: Vec<usize> =
-        (least..=size).filter(|edge| size % edge == 0).take(choices.max(1)).map(|edge| size / edge).collect();
+    let parts: Vec<usize> = (least..=size)
+        .filter(|edge| size.is_multiple_of(*edge))
+        .take(choices.max(1))
+        .map(|edge| size / edge)
+        .collect();
     parts.get(seed as usize % parts.len().max(1)).copied().unwrap_or(1)
 }
 

@@ -53,7 +53,9 @@ impl Merging {
         let tokens: Vec<Vec<u32>> = alone.chain(into).collect();
         let mut token_of = vec![0; others.len() + staying.len()];
         for (token, members) in tokens.iter().enumerate() {
-            members.iter().for_each(|&pixel| token_of[pixel as usize] = token as u32);
+            for &pixel in members {
+                token_of[pixel as usize] = token as u32;
+            }
         }
         let ends = tokens.iter().scan(0, |end, members| {
             *end += members.len() as u32;

@@ -221,7 +221,9 @@ impl Operation {
                     inputs.push(upload(slot as u64, &[tokens, width])?);
                 }
             }
-            Self::Columns { tokens, features, .. } => inputs.push(upload(0, &[tokens, features])?),
+            Self::Columns { tokens, features, .. } | Self::GatherMean { tokens, features } => {
+                inputs.push(upload(0, &[tokens, features])?);
+            }
             Self::Resample { size: [height, width], channels, .. } => {
                 inputs.push(upload(0, &[height, width, channels])?);
             }
@@ -230,7 +232,6 @@ impl Operation {
                     Weights::Embedding(backend.prepare_embedding(&weight(90, &[rows, features]).view()?)?);
             }
             Self::TimestepEmbedding { .. } => {}
-            Self::GatherMean { tokens, features } => inputs.push(upload(0, &[tokens, features])?),
             Self::RotateRows { features } => inputs.push(upload(0, &[features])?),
         }
         Ok(Prepared { operation: self, rows, inputs, weights })

@@ -240,6 +240,7 @@ fn report(rows: &[Row]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impasto_settings::{Options, ServeSettings};
 
     #[test]
     fn decibels_of_the_mean_square() {
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn changes_are_options_or_settings_of_the_program() {
-        let settings = Settings { serve: Default::default(), options: Default::default() };
+        let settings = Settings { serve: ServeSettings::default(), options: Options::default() };
         let set = |change: &str| changed(&settings, &[change.to_owned()]);
         assert_eq!(set("deepcache_interval=3").unwrap().options.deepcache_interval, 3);
         assert_eq!(set("threads=1").unwrap().serve.threads, 1);
