@@ -1,6 +1,6 @@
 //! How a row's pixels attend to each other: all to all, or with less work.
 //!
-//! HyperTile cuts the picture into tiles that are blind to each other, token merging (Bolya and Hoffman 2023) lets similar
+//! `HyperTile` cuts the picture into tiles that are blind to each other, token merging (Bolya and Hoffman 2023) lets similar
 //! pixels attend as one. Both are as AUTOMATIC1111 has them, except where it draws numbers that depend on what ran before:
 //! here a draw depends on a seed, the step, the stage and the block alone.
 

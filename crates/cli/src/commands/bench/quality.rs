@@ -93,13 +93,11 @@ fn prompts(argument: &str) -> anyhow::Result<Vec<String>> {
     let lines = |text: &str, most| -> Vec<String> {
         text.lines().filter(|line| !line.trim().is_empty()).take(most).map(str::to_owned).collect()
     };
-    let prompts = match argument.parse::<usize>() {
-        Ok(count) => lines(PROMPTS, count),
-        Err(_) => {
-            let path = Path::new(argument);
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {argument}"))?;
-            lines(&text, usize::MAX)
-        }
+    let prompts = if let Ok(count) = argument.parse::<usize>() {
+        lines(PROMPTS, count)
+    } else {
+        let text = std::fs::read_to_string(Path::new(argument));
+        lines(&text.with_context(|| format!("cannot read {argument}"))?, usize::MAX)
     };
     if prompts.is_empty() {
         return Err(usage(
