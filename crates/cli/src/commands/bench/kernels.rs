@@ -13,6 +13,7 @@ use impasto_cpu::CpuBackend;
 use impasto_tensor::Precision;
 use impasto_tensor::conformance::{TimedNetworks, TimingCase, timing_cases};
 use serde_json::{Value, json};
+use std::io::BufRead as _;
 
 /// Every operation of Stable Diffusion 1.5 at 512x512 or of SDXL at 1024x1024, each as often as asked for, and what one pass
 /// through the networks comes to. With one thread (--threads 1) times are the thread's own, so that other programs on
@@ -37,10 +38,15 @@ pub(crate) struct KernelsArguments {
     /// Print one line of JSON.
     #[arg(long)]
     json: bool,
+
+    /// Run the operations once for each line on standard input and answer with a line of JSON; the first line says what is
+    /// ready.
+    #[arg(long, conflicts_with_all = ["runs", "json"])]
+    turns: bool,
 }
 
 pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyhow::Result<()> {
-    let KernelsArguments { filter, arch, batch, runs, json } = arguments;
+    let KernelsArguments { filter, arch, batch, runs, json, turns: by_turns } = arguments;
     let cases = timing_cases(match arch {
         Arch::Sd15 => TimedNetworks::StableDiffusion15,
         Arch::Sdxl => TimedNetworks::StableDiffusionXl,
@@ -56,6 +62,9 @@ pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyh
     let backend = super::arguments::backend(settings)?;
     let meter = Meter { backend: &backend, clock: Clock::of(&backend) };
     let about = About::new("kernels", settings, &backend).arch(arch.name()).batch(*batch);
+    if *by_turns {
+        return turns(&cases, meter, setup::precision(settings), *batch, &about);
+    }
     if !json {
         output::print(&about.words())?;
         output::print(&format!(
@@ -80,6 +89,31 @@ pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyh
     output::print("one pass, each operation as often as it is called:")?;
     for line in summary_words(&pass).into_iter().chain(memory_words()) {
         output::print(&line)?;
+    }
+    Ok(())
+}
+
+/// A run of all the operations for each line, until standard input ends.
+fn turns(
+    cases: &[TimingCase],
+    meter: Meter<'_>,
+    precision: Precision,
+    batch: usize,
+    about: &About,
+) -> anyhow::Result<()> {
+    let prepare = |case: &TimingCase| case.operation.prepare_at(meter.backend, 0..batch, precision);
+    let prepared = cases.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+    let flops = cases.iter().map(|case| case.operation.flops() * batch as f64).sum();
+    let run = || {
+        prepared.iter().try_for_each(|operation| operation.run(meter.backend).map(drop)).map_err(Into::into)
+    };
+    run()?;
+    print_line(&joined([about.json(), json!({ "ready": true }), memory_json()]))?;
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        let measured = meter.run(run)?.0;
+        let seconds = json!({ "seconds": measured.seconds });
+        print_line(&joined([seconds, Summary::new(&[measured], flops).json(), memory_json()]))?;
     }
     Ok(())
 }
