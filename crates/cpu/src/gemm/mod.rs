@@ -101,6 +101,9 @@ impl Cut {
         let most_panel_parts = (panels / FEWEST_PANELS).max(1);
         let choices = (1..=most_panel_parts).map(|panel_parts| {
             let tile_parts = wanted.div_ceil(panel_parts).clamp(fewest, tiles.max(fewest));
+            // As many tasks for each thread, as far as can be.
+            let even = (tile_parts..tiles).find(|parts| (parts * panel_parts).is_multiple_of(threads));
+            let tile_parts = even.filter(|parts| parts - tile_parts < threads).unwrap_or(tile_parts);
             Self { tiles, panels, tile_parts, panel_parts }
         });
         // Elements read: the weights once for each part of the rows, from memory; the rows once for each part of the
@@ -148,7 +151,8 @@ impl<L: LeftRows> Block<'_, L> {
     /// Nobody else may use the block's part of `out`.
     unsafe fn multiply(&self, packed: &mut [f32], widened: &mut [f32], out: &Disjoint<'_>) {
         let tiles = self.tiles().count();
-        for inner in self.weights.sizes.blocks() {
+        let mut blocks = self.weights.sizes.blocks().peekable();
+        while let Some(inner) = blocks.next() {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
             for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
                 self.left.pack(self.isa, rows, inner.clone(), packed);
@@ -160,6 +164,13 @@ impl<L: LeftRows> Block<'_, L> {
                     let operands = (packed, right, stored.ahead(i, tiles));
                     // SAFETY: the tile is part of the block.
                     unsafe { self.tile(rows, &inner, panel, operands, out) };
+                }
+                // The rows' next elements are asked for evenly, too.
+                if let Some(next) = blocks.peek() {
+                    let (rows, panels) = (&self.rows, self.panels.len());
+                    let part = |i: usize| rows.start + i * rows.len() / panels;
+                    let i = panel - self.panels.start;
+                    self.left.ask(self.isa, part(i)..part(i + 1), next.clone());
                 }
             }
         }

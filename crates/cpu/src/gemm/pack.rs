@@ -315,6 +315,9 @@ pub(crate) trait LeftRows: Sync {
     /// the range's start, goes to `k / L * rows * L + r * L + k % L` for vectors of `L` lanes. What pads the last group
     /// of `L` may have any value.
     fn pack(&self, isa: Isa, rows: Range<usize>, inner: Range<usize>, packed: &mut [f32]);
+
+    /// Asks the second-level cache for what [`pack`](Self::pack) will read.
+    fn ask(&self, _isa: Isa, _rows: Range<usize>, _inner: Range<usize>) {}
 }
 
 /// The rows of a matrix `[.., inner]`.
@@ -329,6 +332,31 @@ impl LeftRows for MatrixRows<'_> {
         for (row, i) in rows.enumerate() {
             let elements = &self.elements[i * self.inner + inner.start..i * self.inner + inner.end];
             isa.run(Spread { elements, packed: &mut *packed, row, rows: count });
+        }
+    }
+
+    fn ask(&self, isa: Isa, rows: Range<usize>, inner: Range<usize>) {
+        isa.run(Ask { matrix: self, rows, inner });
+    }
+}
+
+/// Asks for some columns of some rows.
+struct Ask<'a> {
+    matrix: &'a MatrixRows<'a>,
+    rows: Range<usize>,
+    inner: Range<usize>,
+}
+
+impl Kernel for Ask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for row in self.rows {
+            let row = self.matrix.elements.as_ptr().wrapping_add(row * self.matrix.inner);
+            for line in self.inner.clone().step_by(MAX_LANES) {
+                s.prefetch_far(row.wrapping_add(line));
+            }
         }
     }
 }
