@@ -28,6 +28,8 @@ const MOST_TILES: usize = 20;
 const FEWEST_PANELS: usize = 4;
 /// Tasks for each thread that a product is cut into, if it is large enough, so that threads of uneven speed end together.
 const TASKS_PER_THREAD: usize = 6;
+/// Tiles between packing rows and asking for them.
+const ASKED: usize = 2;
 /// Below this many products, waking the other threads costs more than they do.
 const SMALL: usize = 1 << 17;
 
@@ -150,27 +152,27 @@ impl<L: LeftRows> Block<'_, L> {
     /// # Safety
     /// Nobody else may use the block's part of `out`.
     unsafe fn multiply(&self, packed: &mut [f32], widened: &mut [f32], out: &Disjoint<'_>) {
-        let tiles = self.tiles().count();
+        let tiles: Vec<Range<usize>> = self.tiles().collect();
         let mut blocks = self.weights.sizes.blocks().peekable();
         while let Some(inner) = blocks.next() {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
-            for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
-                self.left.pack(self.isa, rows, inner.clone(), packed);
-            }
             for panel in self.panels.clone() {
                 let stored = self.weights.panel(&inner, panel);
                 let right = stored.widened(self.isa, widened);
-                for (i, (rows, packed)) in self.tiles().zip(packed.chunks_exact(tile_size)).enumerate() {
-                    let operands = (packed, right, stored.ahead(i, tiles));
+                for (i, packed) in packed.chunks_exact_mut(tile_size).enumerate().take(tiles.len()) {
+                    // Rows are packed when they are first needed, and asked for some tiles before.
+                    if panel == self.panels.start {
+                        self.left.pack(self.isa, tiles[i].clone(), inner.clone(), packed);
+                        if let Some(later) = tiles.get(i + ASKED) {
+                            self.left.ask(self.isa, later.clone(), inner.clone());
+                        }
+                    }
+                    if let Some(next) = blocks.peek().filter(|_| panel + 1 == self.panels.end && i < ASKED) {
+                        self.left.ask(self.isa, tiles[i].clone(), next.clone());
+                    }
+                    let operands = (&*packed, right, stored.ahead(i, tiles.len()));
                     // SAFETY: the tile is part of the block.
-                    unsafe { self.tile(rows, &inner, panel, operands, out) };
-                }
-                // The rows' next elements are asked for evenly, too.
-                if let Some(next) = blocks.peek() {
-                    let (rows, panels) = (&self.rows, self.panels.len());
-                    let part = |i: usize| rows.start + i * rows.len() / panels;
-                    let i = panel - self.panels.start;
-                    self.left.ask(self.isa, part(i)..part(i + 1), next.clone());
+                    unsafe { self.tile(tiles[i].clone(), &inner, panel, operands, out) };
                 }
             }
         }
