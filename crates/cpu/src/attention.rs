@@ -12,6 +12,7 @@ use crate::isa::Isa;
 use crate::math;
 use crate::pool::Disjoint;
 use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::transpose::Transpose;
 use impasto_tensor::shapes::AttentionSizes;
 use impasto_tensor::{AttentionArgs, TensorError};
 use std::ops::Range;
@@ -169,11 +170,12 @@ fn pack(
         let rows = HeadRows::new(value, sizes, sizes.keys, head);
         for tile in layout.tiles(layout.head_size) {
             let (count, values) = (tile.len(), &mut values[tile.start * BLOCK..]);
-            for (k, token) in block.clone().enumerate() {
-                let to = &mut values[k / lanes * count * lanes + k % lanes..];
-                for (to, &from) in to.iter_mut().step_by(lanes).zip(&rows.token(token)[tile.clone()]) {
-                    *to = from;
-                }
+            let groups = values.chunks_exact_mut(count * lanes);
+            for (first, to) in block.clone().step_by(lanes).zip(groups) {
+                let from = &value[rows.place(first).start + tile.start..];
+                let rows = lanes.min(block.end - first);
+                let from_stride = sizes.features();
+                layout.isa.run(Transpose { from, from_stride, rows, columns: count, to, to_stride: lanes });
             }
         }
     })?;
@@ -231,14 +233,24 @@ impl HeadTask<'_> {
                 self.block(&panel, block, queries, running, [scores, sums]);
             }
         }
-        for ((panel, running), sums) in self.panels().zip(&running).zip(sums.chunks_exact(size)) {
-            for (lane, query) in panel.enumerate() {
-                let inverse = 1.0 / running.total[lane];
+        let done = self.panels().zip(&running).zip(sums.chunks_exact(size));
+        for (((panel, running), sums), rows) in done.zip(queries.chunks_exact_mut(size)) {
+            let Layout { isa, panel: to_queries, head_size, .. } = self.layout;
+            let (rows_of, columns) = (head_size, panel.len());
+            // The queries have served; their memory takes the results, a row for each.
+            isa.run(Transpose {
+                from: sums,
+                from_stride: to_queries,
+                rows: rows_of,
+                columns,
+                to: &mut *rows,
+                to_stride: head_size,
+            });
+            for ((query, row), total) in panel.zip(rows.chunks_exact(head_size)).zip(running.total) {
+                let inverse = 1.0 / total;
                 // SAFETY: this head of this query is this task's.
                 let out = unsafe { out.part(self.query.place(query)) };
-                for (out, sum) in out.iter_mut().zip(sums[lane..].iter().step_by(self.layout.panel)) {
-                    *out = sum * inverse;
-                }
+                out.iter_mut().zip(row).for_each(|(out, sum)| *out = sum * inverse);
             }
         }
     }
@@ -248,9 +260,16 @@ impl HeadTask<'_> {
         let scale = std::f32::consts::LOG2_E / (self.layout.head_size as f32).sqrt();
         // What pads the last panel is computed as if it were queries, and not looked at.
         packed.fill(0.0);
-        for (lane, query) in panel.enumerate() {
-            let to = packed[lane..].iter_mut().step_by(self.layout.panel);
-            to.zip(self.query.token(query)).for_each(|(to, from)| *to = from * scale);
+        self.layout.isa.run(Transpose {
+            from: &self.query.elements[self.query.place(panel.start).start..],
+            from_stride: self.query.features,
+            rows: panel.len(),
+            columns: self.layout.head_size,
+            to: &mut *packed,
+            to_stride: self.layout.panel,
+        });
+        for element in packed {
+            *element *= scale;
         }
     }
 

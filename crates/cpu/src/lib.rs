@@ -24,6 +24,7 @@ mod peak;
 mod pool;
 mod simd;
 mod tensor;
+mod transpose;
 mod winograd;
 
 pub use backend::{CpuBackend, CpuOptions};

@@ -3,11 +3,13 @@
 use super::Simd;
 use std::arch::x86_64::{
     __m512, _CMP_LT_OQ, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm_storeu_si128,
-    _mm256_loadu_si256, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
-    _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_div_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
-    _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
+    _mm256_loadu_si256, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps_si512,
+    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtph_ps, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_blend_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps,
+    _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_pd,
+    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 /// The proof that the CPU has AVX-512F.
@@ -139,5 +141,41 @@ impl Simd for Avx512 {
     fn times_power(self, x: __m512, n: __m512) -> __m512 {
         // SAFETY: `self` proves that the CPU has the instruction.
         unsafe { _mm512_scalef_ps(x, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32) {
+        // SAFETY: the caller vouches for the addresses, `self` for the instructions.
+        unsafe {
+            // Of four rows each: column 4 l + j of all four in quarter l of vector j.
+            let mut fours = [[_mm512_setzero_ps(); 4]; 4];
+            for (i, four) in fours.iter_mut().enumerate() {
+                let row = |r: usize| _mm512_loadu_ps(from.add((4 * i + r) * stride));
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                let low = [_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d)].map(|x| _mm512_castps_pd(x));
+                let high = [_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d)].map(|x| _mm512_castps_pd(x));
+                *four = [
+                    _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1])),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1])),
+                    _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1])),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1])),
+                ];
+            }
+            for (j, [a, b, c, d]) in crate::transpose::transposed(fours).into_iter().enumerate() {
+                // Even and odd quarters of two vectors each.
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (even_2, odd_2) =
+                    (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                let columns = [
+                    _mm512_shuffle_f32x4::<0x88>(even, even_2),
+                    _mm512_shuffle_f32x4::<0x88>(odd, odd_2),
+                    _mm512_shuffle_f32x4::<0xdd>(even, even_2),
+                    _mm512_shuffle_f32x4::<0xdd>(odd, odd_2),
+                ];
+                for (quarter, column) in columns.into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add((4 * quarter + j) * 16), column);
+                }
+            }
+        }
     }
 }

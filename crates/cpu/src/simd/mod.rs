@@ -77,6 +77,20 @@ pub(crate) trait Simd: Copy {
     /// `x 2^n` for a whole `n` that leaves a normal `x` normal.
     fn times_power(self, x: Self::F, n: Self::F) -> Self::F;
 
+    /// Transposes `LANES` rows of `LANES` elements, at distances of `stride`, into rows that lie behind each other.
+    ///
+    /// # Safety
+    /// The rows must be readable at `from`, and `LANES * LANES` elements writable at `to`, and nobody else's.
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32) {
+        for row in 0..Self::LANES {
+            for column in 0..Self::LANES {
+                // SAFETY: the caller vouches for both places.
+                unsafe { *to.add(column * Self::LANES + row) = *from.add(row * stride + column) };
+            }
+        }
+    }
+
     /// The first `LANES` elements, or those there are, followed by zeros.
     #[inline(always)]
     fn read(self, from: &[f32]) -> Self::F {

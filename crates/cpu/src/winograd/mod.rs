@@ -19,11 +19,12 @@ use crate::gemm::{
 use crate::isa::Isa;
 use crate::pool::{Disjoint, ThreadPool};
 use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::transpose::transposed;
 use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::shapes::Conv2dSizes;
 use impasto_tensor::{Conv2dConfig, PaddingMode, TensorError, WeightView};
 use std::ops::Range;
-use transform::{EDGE, POINTS, TILE, expand, gather, spread, transpose};
+use transform::{EDGE, POINTS, TILE, expand, gather, spread};
 
 /// Elements that the transformed windows of a group of tiles take, roughly: 8 MB.
 const GROUP: usize = 2 << 20;
@@ -314,7 +315,7 @@ impl Kernel for TransformWindows<'_> {
                     }
                     *column = spread(s, d);
                 }
-                for (y, line) in transpose(columns).into_iter().enumerate() {
+                for (y, line) in transposed(columns).into_iter().enumerate() {
                     for (x, element) in spread(s, line).into_iter().enumerate() {
                         let place = (EDGE * y + x) * stride + channel * count + r * S::LANES;
                         s.prefetch(to.wrapping_add(place + AHEAD * count * S::LANES));
@@ -366,7 +367,7 @@ impl TransformKernels<'_> {
                         |y: usize| unsafe { E::load(s, taps.as_ptr().add((3 * y + x) * width + column)) };
                     *out = expand(s, [tap(0), tap(1), tap(2)]);
                 }
-                for (y, line) in transpose(columns).into_iter().enumerate() {
+                for (y, line) in transposed(columns).into_iter().enumerate() {
                     for (x, element) in expand(s, line).into_iter().enumerate() {
                         let place = (EDGE * y + x) * stride + input * width + column;
                         s.prefetch(to.wrapping_add(place + AHEAD * S::LANES));
@@ -424,7 +425,7 @@ impl Kernel for TransformProducts<'_> {
                     *column = gather(s, m);
                 }
                 let there = S::LANES.min(panel.len() - vector);
-                for (places, line) in pixels.iter().zip(transpose(columns)) {
+                for (places, line) in pixels.iter().zip(transposed(columns)) {
                     for (place, sum) in places.iter().zip(gather(s, line)) {
                         let Some((start, epilogue)) = place else { continue };
                         let start = start + panel.start + vector;

@@ -58,20 +58,6 @@ pub(super) fn gather<S: Simd>(s: S, m: [S::F; EDGE]) -> [S::F; TILE] {
     ]
 }
 
-/// `m[y][x]` for each `x`, as `m[x][y]`.
-#[inline(always)]
-pub(super) fn transpose<T: Copy, const ROWS: usize, const COLUMNS: usize>(
-    m: [[T; COLUMNS]; ROWS],
-) -> [[T; ROWS]; COLUMNS] {
-    let mut out = [[m[0][0]; ROWS]; COLUMNS];
-    for (x, column) in out.iter_mut().enumerate() {
-        for (element, row) in column.iter_mut().zip(&m) {
-            *element = row[x];
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,10 +95,5 @@ mod tests {
         for isa in Isa::supported() {
             isa.run(Line);
         }
-    }
-
-    #[test]
-    fn transposes() {
-        assert_eq!(transpose([[1, 2, 3], [4, 5, 6]]), [[1, 4], [2, 5], [3, 6]]);
     }
 }
