@@ -5,12 +5,11 @@
 //! of `A^T m A`. Where the direct sum takes 9 multiplications for a pixel, that takes 2.25.
 //!
 //! Transformed kernels are four times as large as kernels, and would take longer to come from memory than to be made anew:
-//! they are made block by block where they are needed, and used for as many tiles as there are. Only those of small layers,
-//! which the last cache holds, are made once for a whole picture. The transforms themselves are in `transform`.
+//! they are made block by block where they are needed, and used for as many tiles as there are. The transforms themselves
+//! are in `transform`.
 
 mod transform;
 
-use crate::buffer::Buffer;
 use crate::conv::Windows;
 use crate::gemm::{
     Brain, Epilogue, Half, Machine, MatrixSizes, Order, PANEL_VECTORS, PackedMatrix, Panel, Single, Stored,
@@ -31,8 +30,6 @@ const GROUP: usize = 2 << 20;
 /// The most rows of tiles that share a transformed block of kernels. Their products of a panel, and the block, stay in the
 /// second-level cache.
 const SHARING: usize = 9;
-/// The most elements of a layer's transformed kernels that are kept while they are used again: 16 MB.
-const KEPT: usize = 4 << 20;
 /// Channels of a window that a task transforms.
 const CHANNELS: usize = 320;
 /// Vectors between a store and the line that is asked for meanwhile: as many streams as there are points are more than a
@@ -84,11 +81,7 @@ pub(crate) fn conv2d(
     let config = Conv2dConfig { stride: TILE, ..config };
     let windows = Windows { x, sizes: &tiles, config, mode, zeros: &zeros };
     let groups = rows.div_ceil((GROUP / (POINTS * sizes.inputs)).max(1));
-    let mut layer = Layer { machine, windows, weights, epilogue, sizes, kernels: None };
-    let sharing = SHARING * tile_rows(machine.isa);
-    let kept = (rows > sharing && layer.kernels_size() <= KEPT).then(|| layer.transform_kernels());
-    let kept = kept.transpose()?;
-    layer.kernels = kept.as_deref();
+    let layer = Layer { machine, windows, weights, epilogue, sizes };
     let stride = rows.div_ceil(groups) * sizes.inputs + STAGGER;
     let mut transformed = machine.buffers.take(POINTS * stride)?;
     let out = Disjoint::new(out);
@@ -115,46 +108,6 @@ struct Layer<'a> {
     weights: &'a PackedMatrix,
     epilogue: Epilogue<'a>,
     sizes: &'a Conv2dSizes,
-    /// The transformed kernels of all panels and blocks, if they are kept.
-    kernels: Option<&'a [f32]>,
-}
-
-impl Layer<'_> {
-    /// Elements from one point's transformed kernels to the next's, within a block.
-    fn kernels_stride(&self) -> usize {
-        self.weights.sizes.block() * self.weights.panel_width() + STAGGER
-    }
-
-    /// Elements of the transformed kernels of a panel's block.
-    fn block_size(&self) -> usize {
-        POINTS * self.kernels_stride()
-    }
-
-    fn blocks(&self) -> usize {
-        self.weights.sizes.blocks().count()
-    }
-
-    /// Elements of all transformed kernels.
-    fn kernels_size(&self) -> usize {
-        (self.weights.panels() * self.blocks()).saturating_mul(self.block_size())
-    }
-
-    /// Transforms the kernels of all panels and blocks.
-    fn transform_kernels(&self) -> Result<Buffer, TensorError> {
-        let mut kernels = self.machine.buffers.take(self.kernels_size())?;
-        let blocks: Vec<Range<usize>> = self.weights.sizes.blocks().collect();
-        let parts = self.weights.panels() * blocks.len();
-        let bounds: Vec<usize> = (0..=parts).map(|part| part * self.block_size()).collect();
-        self.machine.threads.for_parts(&mut kernels, &bounds, &|part, kernels| {
-            self.transform_block(part / blocks.len(), &blocks[part % blocks.len()], kernels);
-        })?;
-        Ok(kernels)
-    }
-
-    fn transform_block(&self, panel: usize, block: &Range<usize>, kernels: &mut [f32]) {
-        let (stored, width) = (self.weights.panel(block, panel), self.weights.panel_width());
-        self.machine.isa.run(TransformKernels { stored, stride: self.kernels_stride(), width, kernels });
-    }
 }
 
 /// Some tiles of a convolution, whose windows are transformed together.
@@ -201,7 +154,7 @@ impl Group<'_> {
         let parts = self.row_tiles().div_ceil(SHARING);
         let most_rows = self.row_tiles().div_ceil(parts) * self.tile;
         let width = weights.panel_width();
-        let kernels_size = if self.layer.kernels.is_some() { 0 } else { self.layer.block_size() };
+        let kernels_size = POINTS * (weights.sizes.block() * width + STAGGER);
         let scratch_size = kernels_size + POINTS * (most_rows * width + STAGGER);
         let mut scratch = machine.buffers.take(machine.threads.threads() * scratch_size)?;
         let scratch = Disjoint::new(&mut scratch);
@@ -232,17 +185,11 @@ impl Group<'_> {
         let Layer { machine, weights, sizes, .. } = self.layer;
         let width = weights.panel_width();
         let lanes = width / PANEL_VECTORS;
-        let (blocks, block_size) = (self.layer.blocks(), self.layer.block_size());
-        let kernels_stride = self.layer.kernels_stride();
+        let kernels_stride = weights.sizes.block() * width + STAGGER;
         let first_row = self.rows_of(tiles.start).start;
-        for (index, block) in weights.sizes.blocks().enumerate() {
+        for block in weights.sizes.blocks() {
             let stored = weights.panel(&block, panel);
-            let kernels = if let Some(kept) = self.layer.kernels {
-                &kept[(panel * blocks + index) * block_size..][..block_size]
-            } else {
-                self.layer.transform_block(panel, &block, kernels);
-                &*kernels
-            };
+            machine.isa.run(TransformKernels { stored, stride: kernels_stride, width, kernels });
             let left = |point: usize, tile: usize| {
                 let rows = self.rows_of(tile);
                 let start = (rows.start - self.rows.start) * sizes.inputs + block.start * rows.len();
