@@ -28,7 +28,7 @@ from works import CFG_SCALE, PEERS, PROMPT, STEPS, THREADS, WORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 1800  # seconds until a child that does not answer is given up
-SETTLE = 0.1  # seconds between two turns, in which a thread pool that waits by spinning goes to sleep
+SETTLE = 0.5  # seconds between two turns, in which a thread pool that waits by spinning goes to sleep
 
 
 def our_command(ours, work, home):
@@ -44,7 +44,7 @@ def our_command(ours, work, home):
             "--cfg-scale",
             str(CFG_SCALE),
         ]
-        asked = ["--model", "full_width", "--sampler", "Euler a", "--seed", "1", "--output", os.devnull]
+        asked = ["--model", "full_width", "--sampler", "Euler a", "--seed", "1", "--output", "-"]
         return [ours, "--data-dir", home / "data", "--threads", THREADS, "txt2img", PROMPT, *size, *asked]
     common = ["--threads", THREADS, "--turns"]
     if work.kind in ("attention", "linear"):
