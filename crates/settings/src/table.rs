@@ -128,7 +128,7 @@ settings! {
         threads ("threads"): u32 = 0, Bound::Range(0.0, 1024.0);
         /// Processor instructions to compute with.
         isa ("isa"): String = "auto".to_owned(), ISA;
-        /// How the denoising network is held: `int8` takes a quarter of the memory and less time, and changes pictures a little.
+        /// How the denoising network is held: `int8` takes about half the memory of half-precision weights and less time, and changes pictures a little.
         precision ("precision"): String = "f32".to_owned(), PRECISION;
     }
 }

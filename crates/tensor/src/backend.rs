@@ -44,7 +44,7 @@ pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// Weights and activations as bytes with scales, sums in 32 bits (W8A8). A quarter of the memory, and less exact.
+    /// Weights and activations as bytes with scales, sums in 32 bits (W8A8): less memory and time, and less exact.
     Int8,
 }
 
