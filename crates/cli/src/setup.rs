@@ -32,6 +32,12 @@ pub(crate) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
     Ok(CpuBackend::new(cpu_options(settings))?)
 }
 
+/// The bytes that a file of /proc gives in units of 1024, by the name of the line.
+pub(crate) fn proc_bytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// How models are held.
 pub(crate) fn precision(settings: &Settings) -> Precision {
     // The table admits names of precisions alone.

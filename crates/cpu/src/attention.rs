@@ -235,14 +235,13 @@ impl HeadTask<'_> {
         }
         let done = self.panels().zip(&running).zip(sums.chunks_exact(size));
         for (((panel, running), sums), rows) in done.zip(queries.chunks_exact_mut(size)) {
-            let Layout { isa, panel: to_queries, head_size, .. } = self.layout;
-            let (rows_of, columns) = (head_size, panel.len());
+            let Layout { isa, panel: width, head_size, .. } = self.layout;
             // The queries have served; their memory takes the results, a row for each.
             isa.run(Transpose {
                 from: sums,
-                from_stride: to_queries,
-                rows: rows_of,
-                columns,
+                from_stride: width,
+                rows: head_size,
+                columns: panel.len(),
                 to: &mut *rows,
                 to_stride: head_size,
             });
@@ -363,34 +362,22 @@ impl Kernel for Softmax<'_> {
                 (&mut self.running.largest[lanes.clone()], &mut self.running.total[lanes.clone()]);
             let before = s.read(largest);
             let mut most = [before; WIDE];
-            let groups = self.scores.chunks_exact(WIDE * panel);
-            let rest = groups.remainder();
-            for group in groups {
-                for (i, most) in most.iter_mut().enumerate() {
-                    *most = s.max(*most, s.read(&group[i * panel + vector..]));
+            for group in self.scores.chunks(WIDE * panel) {
+                for (score, most) in group.chunks_exact(panel).zip(&mut most) {
+                    *most = s.max(*most, s.read(&score[lanes.clone()]));
                 }
-            }
-            for (most, score) in most.iter_mut().zip(rest.chunks_exact(panel)) {
-                *most = s.max(*most, s.read(&score[vector..]));
             }
             let top = s.max(s.max(most[0], most[1]), s.max(most[2], most[3]));
             s.write(largest, top);
 
             let mut sum = [s.splat(0.0); WIDE];
-            let mut groups = self.scores.chunks_exact_mut(WIDE * panel);
-            for group in &mut groups {
-                for (i, sum) in sum.iter_mut().enumerate() {
-                    let score = &mut group[i * panel + vector..][..S::LANES];
+            for group in self.scores.chunks_mut(WIDE * panel) {
+                for (score, sum) in group.chunks_exact_mut(panel).zip(&mut sum) {
+                    let score = &mut score[lanes.clone()];
                     let weight = math::exp2_of_negative(s, s.sub(s.read(score), top));
                     *sum = s.add(*sum, weight);
                     s.write(score, weight);
                 }
-            }
-            for (sum, score) in sum.iter_mut().zip(groups.into_remainder().chunks_exact_mut(panel)) {
-                let score = &mut score[lanes.clone()];
-                let weight = math::exp2_of_negative(s, s.sub(s.read(score), top));
-                *sum = s.add(*sum, weight);
-                s.write(score, weight);
             }
             let fade = math::exp2_of_negative(s, s.sub(before, top));
             let sum = s.add(s.add(sum[0], sum[1]), s.add(sum[2], sum[3]));

@@ -28,8 +28,6 @@ const MOST_TILES: usize = 20;
 const FEWEST_PANELS: usize = 4;
 /// Tasks for each thread that a product is cut into, if it is large enough, so that threads of uneven speed end together.
 const TASKS_PER_THREAD: usize = 6;
-/// Tiles between packing rows and asking for them.
-const ASKED: usize = 2;
 /// Below this many products, waking the other threads costs more than they do.
 const SMALL: usize = 1 << 17;
 
@@ -104,8 +102,9 @@ impl Cut {
         let choices = (1..=most_panel_parts).map(|panel_parts| {
             let tile_parts = wanted.div_ceil(panel_parts).clamp(fewest, tiles.max(fewest));
             // As many tasks for each thread, as far as can be.
-            let even = (tile_parts..tiles).find(|parts| (parts * panel_parts).is_multiple_of(threads));
-            let tile_parts = even.filter(|parts| parts - tile_parts < threads).unwrap_or(tile_parts);
+            let even = (tile_parts..tiles.min(tile_parts + threads))
+                .find(|parts| (parts * panel_parts).is_multiple_of(threads));
+            let tile_parts = even.unwrap_or(tile_parts);
             Self { tiles, panels, tile_parts, panel_parts }
         });
         // Elements read: the weights once for each part of the rows, from memory; the rows once for each part of the
@@ -152,27 +151,19 @@ impl<L: LeftRows> Block<'_, L> {
     /// # Safety
     /// Nobody else may use the block's part of `out`.
     unsafe fn multiply(&self, packed: &mut [f32], widened: &mut [f32], out: &Disjoint<'_>) {
-        let tiles: Vec<Range<usize>> = self.tiles().collect();
-        let mut blocks = self.weights.sizes.blocks().peekable();
-        while let Some(inner) = blocks.next() {
+        let tiles = self.tiles().count();
+        for inner in self.weights.sizes.blocks() {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
+            for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
+                self.left.pack(self.isa, rows, inner.clone(), packed);
+            }
             for panel in self.panels.clone() {
                 let stored = self.weights.panel(&inner, panel);
                 let right = stored.widened(self.isa, widened);
-                for (i, packed) in packed.chunks_exact_mut(tile_size).enumerate().take(tiles.len()) {
-                    // Rows are packed when they are first needed, and asked for some tiles before.
-                    if panel == self.panels.start {
-                        self.left.pack(self.isa, tiles[i].clone(), inner.clone(), packed);
-                        if let Some(later) = tiles.get(i + ASKED) {
-                            self.left.ask(self.isa, later.clone(), inner.clone());
-                        }
-                    }
-                    if let Some(next) = blocks.peek().filter(|_| panel + 1 == self.panels.end && i < ASKED) {
-                        self.left.ask(self.isa, tiles[i].clone(), next.clone());
-                    }
-                    let operands = (&*packed, right, stored.ahead(i, tiles.len()));
+                for (i, (rows, packed)) in self.tiles().zip(packed.chunks_exact(tile_size)).enumerate() {
+                    let operands = (packed, right, stored.ahead(i, tiles));
                     // SAFETY: the tile is part of the block.
-                    unsafe { self.tile(tiles[i].clone(), &inner, panel, operands, out) };
+                    unsafe { self.tile(rows, &inner, panel, operands, out) };
                 }
             }
         }

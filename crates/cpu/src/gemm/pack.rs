@@ -76,11 +76,8 @@ impl<'a> Panel<'a> {
     pub(crate) fn widened(self, isa: Isa, scratch: &'a mut [f32]) -> &'a [f32] {
         match self {
             Self::F32(elements) => elements,
-            Self::F16(halves) | Self::BF16(halves) => {
-                let wide = &mut scratch[..halves.len()];
-                isa.run(Widen { panel: self, wide });
-                wide
-            }
+            Self::F16(stored) => isa.run(Widen::<Half> { stored, wide: scratch }),
+            Self::BF16(stored) => isa.run(Widen::<Brain> { stored, wide: scratch }),
         }
     }
 
@@ -130,30 +127,23 @@ macro_rules! stored {
 
 stored!(Single: f32 = load, Half: u16 = load_f16, Brain: u16 = load_bf16);
 
-/// Widens halves.
-struct Widen<'a> {
-    panel: Panel<'a>,
+/// Widens elements into the start of `wide`.
+struct Widen<'a, E: Stored> {
+    stored: &'a [E::Bits],
     wide: &'a mut [f32],
 }
 
-impl Kernel for Widen<'_> {
-    type Output = ();
+impl<'a, E: Stored> Kernel for Widen<'a, E> {
+    type Output = &'a [f32];
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        match self.panel {
-            Panel::F32(elements) => self.wide.copy_from_slice(elements),
-            Panel::F16(halves) => widen::<S, Half>(s, halves, self.wide),
-            Panel::BF16(halves) => widen::<S, Brain>(s, halves, self.wide),
+    fn run<S: Simd>(self, s: S) -> &'a [f32] {
+        let wide = &mut self.wide[..self.stored.len()];
+        for (from, to) in self.stored.chunks_exact(S::LANES).zip(wide.chunks_exact_mut(S::LANES)) {
+            // SAFETY: the piece has LANES elements.
+            s.write(to, unsafe { E::load(s, from.as_ptr()) });
         }
-    }
-}
-
-#[inline(always)]
-fn widen<S: Simd, E: Stored>(s: S, stored: &[E::Bits], wide: &mut [f32]) {
-    for (from, to) in stored.chunks_exact(S::LANES).zip(wide.chunks_exact_mut(S::LANES)) {
-        // SAFETY: the piece has LANES elements.
-        s.write(to, unsafe { E::load(s, from.as_ptr()) });
+        wide
     }
 }
 
@@ -315,9 +305,6 @@ pub(crate) trait LeftRows: Sync {
     /// the range's start, goes to `k / L * rows * L + r * L + k % L` for vectors of `L` lanes. What pads the last group
     /// of `L` may have any value.
     fn pack(&self, isa: Isa, rows: Range<usize>, inner: Range<usize>, packed: &mut [f32]);
-
-    /// Asks the second-level cache for what [`pack`](Self::pack) will read.
-    fn ask(&self, _isa: Isa, _rows: Range<usize>, _inner: Range<usize>) {}
 }
 
 /// The rows of a matrix `[.., inner]`.
@@ -332,31 +319,6 @@ impl LeftRows for MatrixRows<'_> {
         for (row, i) in rows.enumerate() {
             let elements = &self.elements[i * self.inner + inner.start..i * self.inner + inner.end];
             isa.run(Spread { elements, packed: &mut *packed, row, rows: count });
-        }
-    }
-
-    fn ask(&self, isa: Isa, rows: Range<usize>, inner: Range<usize>) {
-        isa.run(Ask { matrix: self, rows, inner });
-    }
-}
-
-/// Asks for some columns of some rows.
-struct Ask<'a> {
-    matrix: &'a MatrixRows<'a>,
-    rows: Range<usize>,
-    inner: Range<usize>,
-}
-
-impl Kernel for Ask<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for row in self.rows {
-            let row = self.matrix.elements.as_ptr().wrapping_add(row * self.matrix.inner);
-            for line in self.inner.clone().step_by(MAX_LANES) {
-                s.prefetch_far(row.wrapping_add(line));
-            }
         }
     }
 }

@@ -32,9 +32,6 @@ const GROUP: usize = 2 << 20;
 const SHARING: usize = 9;
 /// Channels of a window that a task transforms.
 const CHANNELS: usize = 320;
-/// Vectors between a store and the line that is asked for meanwhile: as many streams as there are points are more than a
-/// processor foresees.
-const AHEAD: usize = 2;
 /// Taps of a kernel.
 const TAPS: usize = 9;
 /// Keeps the points' parts of the scratch from starting at the same place of a cache.
@@ -265,7 +262,6 @@ impl Kernel for TransformWindows<'_> {
                 for (y, line) in transposed(columns).into_iter().enumerate() {
                     for (x, element) in spread(s, line).into_iter().enumerate() {
                         let place = (EDGE * y + x) * stride + channel * count + r * S::LANES;
-                        s.prefetch(to.wrapping_add(place + AHEAD * count * S::LANES));
                         // SAFETY: the place is one of the rows' and channels', for which `to` has room.
                         unsafe { s.store(to.add(place), element) };
                     }
@@ -317,7 +313,6 @@ impl TransformKernels<'_> {
                 for (y, line) in transposed(columns).into_iter().enumerate() {
                     for (x, element) in expand(s, line).into_iter().enumerate() {
                         let place = (EDGE * y + x) * stride + input * width + column;
-                        s.prefetch(to.wrapping_add(place + AHEAD * S::LANES));
                         // SAFETY: by the assertion, the last point has room for all inputs.
                         unsafe { s.store(to.add(place), element) };
                     }

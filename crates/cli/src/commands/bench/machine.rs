@@ -1,5 +1,6 @@
 //! What a measurement has to say of the machine and of the process.
 
+use crate::setup::proc_bytes;
 use impasto_cpu::CpuBackend;
 
 /// The processor in words, such as `AMD EPYC (family 25 model 17)`.
@@ -35,10 +36,7 @@ impl Resident {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-        };
+        let field = |name| proc_bytes(text, name);
         Some(Self { now: field("VmRSS")?, peak: field("VmHWM")? })
     }
 }

@@ -1,5 +1,6 @@
 //! What the machine has: processor, memory, disk.
 
+use crate::setup::proc_bytes;
 use std::path::Path;
 
 /// Memory in bytes, as Linux tells it.
@@ -16,10 +17,7 @@ impl Memory {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-        };
+        let field = |name| proc_bytes(text, name);
         Some(Self { total: field("MemTotal")?, available: field("MemAvailable")? })
     }
 }
