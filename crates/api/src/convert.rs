@@ -4,7 +4,7 @@ use crate::comments::without_comments;
 use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
-use impasto_domain::{GenerationRequest, NoiseSource, RequestLimits, Sampler, Shortcuts};
+use impasto_domain::{GenerationRequest, NoiseSource, Precision, RequestLimits, Sampler, Shortcuts};
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value, json};
 
@@ -55,6 +55,11 @@ pub fn shortcuts(options: &Options) -> Shortcuts {
     }
 }
 
+/// How the options ask for the denoising network to be held.
+pub fn precision(options: &Options) -> Option<Precision> {
+    options.precision.as_deref().and_then(Precision::from_exact_name)
+}
+
 impl Txt2ImgRequest {
     /// What the engine is to make, under the options that hold for this request. Whole numbers are within `limits`
     /// then; the rest is checked where the request is accepted.
@@ -98,6 +103,7 @@ impl Txt2ImgRequest {
                 s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
                 ..shortcuts(options)
             },
+            precision: precision(options),
         };
         // Each picture has the next seed, and clients must be able to send every one of them back.
         let pictures = u64::from(generation.batch_size) * u64::from(generation.batch_count);
@@ -259,7 +265,7 @@ mod tests {
         let overrides = json!({
             "skip_early_cond": 0.125, "skip_late_cond": 0.25, "s_min_uncond": 2.5, "s_min_uncond_all": true,
             "deepcache_interval": 3, "deepcache_depth": 2, "token_merging_ratio": 0.5, "hypertile_enable_unet": true,
-            "hypertile_max_depth_unet": 1, "hypertile_max_tile_unet": 128, "hypertile_swap_size_unet": 2
+            "hypertile_max_depth_unet": 1, "hypertile_max_tile_unet": 128, "hypertile_swap_size_unet": 2, "precision": "int8"
         });
         let converted = convert(
             json!({ "override_settings": overrides, "seed": 1, "subseed": 2, "width": 64, "height": 64 }),
@@ -286,9 +292,9 @@ mod tests {
             model_name: "x",
             model_hash: None,
             version: PROGRAM_VERSION,
-            precision: None,
         });
-        assert_eq!(convert(json!({ "infotext": infotext })).unwrap().shortcuts, wanted);
+        let read_back = convert(json!({ "infotext": infotext })).unwrap();
+        assert_eq!((read_back.shortcuts, read_back.precision), (wanted, Some(Precision::Int8)));
         let field = json!({ "s_min_uncond": 1, "override_settings": { "s_min_uncond": 2 } });
         assert_eq!(convert(field).unwrap().shortcuts.s_min_uncond, 1.0);
         let refused = refusal(json!({ "override_settings": { "skip_late_cond": 1.5 } }));

@@ -14,7 +14,7 @@ mod neutral;
 mod progress;
 mod txt2img;
 
-pub use convert::{override_options, shortcuts};
+pub use convert::{override_options, precision, shortcuts};
 pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
 pub use info::{PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
 pub use jobs::{

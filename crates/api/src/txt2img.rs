@@ -196,6 +196,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("NGMS all steps", "s_min_uncond_all"),
     ("DeepCache interval", "deepcache_interval"),
     ("DeepCache depth", "deepcache_depth"),
+    ("Precision", "precision"),
 ];
 
 impl Txt2ImgRequest {

@@ -4,9 +4,8 @@ use crate::builtin;
 use crate::failure::failure;
 use crate::resolve::Settings;
 use impasto_cpu::{CpuBackend, CpuOptions};
-use impasto_domain::RequestLimits;
+use impasto_domain::{Precision, RequestLimits};
 use impasto_engine::{Engine, EngineConfig, ModelEntry};
-use impasto_tensor::Precision;
 use impasto_weights::{Checkpoint, WeightsError};
 use std::num::NonZero;
 use std::path::Path;
@@ -38,10 +37,10 @@ pub(crate) fn proc_bytes(text: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// How models are held.
-pub(crate) fn precision(settings: &Settings) -> Precision {
+/// How models are held where a request does not say.
+fn precision(settings: &Settings) -> Precision {
     // The table admits names of precisions alone.
-    Precision::from_name(&settings.serve.precision).unwrap_or_default()
+    Precision::from_exact_name(&settings.serve.precision).unwrap_or_default()
 }
 
 /// What requests may ask for.

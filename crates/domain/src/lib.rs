@@ -8,6 +8,6 @@ mod shortcuts;
 pub use infotext::{
     InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
 };
-pub use names::{NoiseSource, Sampler, Schedule};
+pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use request::{GenerationRequest, RequestError, RequestLimits, Seeds};
 pub use shortcuts::Shortcuts;

@@ -279,6 +279,33 @@ impl NoiseSource {
     }
 }
 
+/// How the denoising network of a job is held and multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    #[serde(rename = "f32")]
+    F32,
+    /// Weights and activations in 8 bits.
+    #[serde(rename = "int8")]
+    Int8,
+}
+
+impl Precision {
+    /// The name in options and infotexts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// The precision of exactly this name.
+    pub fn from_exact_name(name: &str) -> Option<Self> {
+        [Self::F32, Self::Int8].into_iter().find(|precision| precision.name() == name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! A request for pictures, with every default filled in, and the check that it makes sense.
 
-use crate::{NoiseSource, Sampler, Schedule, Shortcuts};
+use crate::{NoiseSource, Precision, Sampler, Schedule, Shortcuts};
 use serde::{Deserialize, Serialize};
 
 /// Fewest pixels along an edge: one of the latent.
@@ -50,6 +50,9 @@ pub struct GenerationRequest {
     /// Ways to do less work than the exact run.
     #[serde(default)]
     pub shortcuts: Shortcuts,
+    /// How the denoising network is held; `None` means the way that the program was started with.
+    #[serde(default)]
+    pub precision: Option<Precision>,
 }
 
 impl Default for GenerationRequest {
@@ -74,6 +77,7 @@ impl Default for GenerationRequest {
             eta: None,
             eta_noise_seed_delta: 0,
             shortcuts: Shortcuts::default(),
+            precision: None,
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::resident::Residents;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
 use impasto_diffusion::{chunks_of, surely_fits};
-use impasto_domain::{GenerationRequest, RequestError, RequestLimits};
+use impasto_domain::{GenerationRequest, Precision, RequestError, RequestLimits};
 use impasto_models::Tokenizer;
-use impasto_tensor::{Backend, Precision};
+use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -39,7 +39,7 @@ pub struct EngineConfig {
     pub builtin: Vec<BuiltinModel>,
     /// What a request may ask for.
     pub limits: RequestLimits,
-    /// How models are held.
+    /// How models are held where a request does not say.
     pub precision: Precision,
     /// Bytes of prepared weights to keep in memory.
     pub model_bytes: u64,
@@ -197,6 +197,7 @@ struct Inner {
     catalog: Arc<Catalog>,
     commands: Mutex<Sender<Command>>,
     limits: RequestLimits,
+    precision: Precision,
     queue_limit: usize,
     /// Counts the jobs accepted, so that no two ids are alike.
     accepted: AtomicU64,
@@ -224,7 +225,7 @@ impl Engine {
         let shared = Arc::new(Shared::default());
         let (commands, received) = channel();
         let worker = Worker::new(
-            Residents::new(backend, catalog.clone(), config.precision, config.model_bytes),
+            Residents::new(backend, catalog.clone(), config.model_bytes),
             shared.clone(),
             received,
         );
@@ -241,6 +242,7 @@ impl Engine {
             catalog,
             commands: Mutex::new(commands),
             limits: config.limits,
+            precision: config.precision,
             queue_limit: config.queue_limit,
             accepted: AtomicU64::new(0),
             description,
@@ -248,7 +250,7 @@ impl Engine {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Accepts a request, or says why not. Model, size and seeds are filled in.
+    /// Accepts a request, or says why not. Model, size, precision and seeds are filled in.
     pub fn submit(
         &self,
         mut request: GenerationRequest,
@@ -262,6 +264,7 @@ impl Engine {
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
+        request.precision.get_or_insert(self.inner.precision);
         request.draw_seeds(random);
         self.check_memory(&request, &entry, &config)?;
         let waiting = self.inner.shared.waiting.load(Ordering::Relaxed);

@@ -4,11 +4,24 @@ use crate::{
     EngineError, FinishedImage, JobId, JobState, JobStatus, ModelEntry, Picture, Stop, SubmitOptions,
 };
 use impasto_diffusion::{ImageSpec, ModelFacts, Trajectory};
-use impasto_domain::{GenerationRequest, InfotextFacts, PROGRAM_VERSION, compose_infotext};
-use impasto_tensor::Precision;
+use impasto_domain::{GenerationRequest, InfotextFacts, PROGRAM_VERSION, Precision, compose_infotext};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+
+/// A model as it is held in memory: of which file, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ModelKey {
+    filename: String,
+    pub(crate) precision: Precision,
+}
+
+impl fmt::Display for ModelKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.filename, self.precision.name())
+    }
+}
 
 /// An image of the batch at work.
 #[derive(Debug)]
@@ -23,6 +36,7 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) request: Arc<GenerationRequest>,
     pub(crate) entry: Arc<ModelEntry>,
+    pub(crate) model: ModelKey,
     pub(crate) options: SubmitOptions,
     /// Images at work; all of one batch.
     pub(crate) batch: Vec<Image>,
@@ -38,7 +52,8 @@ pub(crate) struct Job {
     preview: Option<Arc<Picture>>,
     preview_number: u64,
     position: usize,
-    model: Option<Arc<ModelEntry>>,
+    /// The entry, with its hash once that is known; nothing until the model is in memory.
+    loaded: Option<Arc<ModelEntry>>,
 }
 
 impl Job {
@@ -51,6 +66,10 @@ impl Job {
     ) -> Self {
         Self {
             id: first.id,
+            model: ModelKey {
+                filename: entry.filename.clone(),
+                precision: first.request.precision.unwrap_or_default(),
+            },
             request: first.request.clone(),
             entry,
             options,
@@ -64,7 +83,7 @@ impl Job {
             preview: None,
             preview_number: 0,
             position: first.position,
-            model: None,
+            loaded: None,
         }
     }
 
@@ -117,8 +136,8 @@ impl Job {
 
     /// Tells watchers, once, that the model is there.
     pub(crate) fn loaded(&mut self) {
-        if self.model.is_none() {
-            self.model = Some(self.entry.clone());
+        if self.loaded.is_none() {
+            self.loaded = Some(self.entry.clone());
             self.publish(JobState::Running, None);
         }
     }
@@ -148,13 +167,7 @@ impl Job {
     }
 
     /// Keeps a finished picture.
-    pub(crate) fn keep(
-        &mut self,
-        index: u32,
-        picture: Picture,
-        model: &Arc<ModelEntry>,
-        precision: Precision,
-    ) {
+    pub(crate) fn keep(&mut self, index: u32, picture: Picture, model: &Arc<ModelEntry>) {
         let size =
             (self.request.width.unwrap_or(picture.width), self.request.height.unwrap_or(picture.height));
         let infotext = compose_infotext(&InfotextFacts {
@@ -163,11 +176,10 @@ impl Job {
             size,
             model_name: base_name(model),
             model_hash: model.short_hash(),
-            precision: (precision != Precision::F32).then(|| precision.name()),
             version: PROGRAM_VERSION,
         });
         let seeds = self.request.seeds(index);
-        self.model = Some(model.clone());
+        self.loaded = Some(model.clone());
         self.images.push(FinishedImage {
             index,
             picture: Arc::new(picture),
@@ -240,7 +252,7 @@ impl Job {
             preview: self.preview.clone(),
             preview_number: self.preview_number,
             images: if state == JobState::Cancelled { Vec::new() } else { self.images.clone() },
-            model: self.model.clone(),
+            model: self.loaded.clone(),
             interrupted: self.interrupted.is_some(),
             error,
         }));

@@ -2,12 +2,14 @@
 //! passed.
 
 use crate::catalog::Catalog;
+use crate::job::{Job, ModelKey};
 use crate::preview::LatentToRgb;
 use crate::recent::Recent;
 use crate::{EngineError, ModelEntry};
 use impasto_diffusion::{CHUNK_TOKENS, ModelFacts, TextQuery};
+use impasto_domain::Precision;
 use impasto_models::{ModelError, StableDiffusion, UNetContext, UNetTime};
-use impasto_tensor::{Array, Backend, Precision};
+use impasto_tensor::{Array, Backend};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +35,6 @@ pub(crate) struct Resident<B: Backend> {
     /// What the UNet makes of diffusion times.
     times: Recent<f32, UNetTime<B>>,
     entry: Arc<ModelEntry>,
-    pub(crate) precision: Precision,
     /// Computes the file's hash beside the first steps.
     hashing: Option<JoinHandle<Result<Arc<ModelEntry>, EngineError>>>,
     bytes: u64,
@@ -93,19 +94,17 @@ type Loading<B> = JoinHandle<Result<Resident<B>, EngineError>>;
 pub(crate) struct Residents<B: Backend> {
     backend: Arc<B>,
     catalog: Arc<Catalog>,
-    /// How models are held.
-    precision: Precision,
-    models: HashMap<String, Resident<B>>,
-    /// The file being loaded, by a thread of its own so that jobs of other models go on.
-    loading: Option<(String, Loading<B>)>,
+    models: HashMap<ModelKey, Resident<B>>,
+    /// The model being loaded, by a thread of its own so that jobs of others go on.
+    loading: Option<(ModelKey, Loading<B>)>,
     limit: u64,
     clock: u64,
 }
 
 impl<B: Backend> Residents<B> {
     /// No models yet, and at most `limit` bytes of them unless one alone is larger.
-    pub(crate) fn new(backend: Arc<B>, catalog: Arc<Catalog>, precision: Precision, limit: u64) -> Self {
-        Self { backend, catalog, precision, models: HashMap::new(), loading: None, limit, clock: 0 }
+    pub(crate) fn new(backend: Arc<B>, catalog: Arc<Catalog>, limit: u64) -> Self {
+        Self { backend, catalog, models: HashMap::new(), loading: None, limit, clock: 0 }
     }
 
     /// Number and bytes of the models in memory.
@@ -113,73 +112,67 @@ impl<B: Backend> Residents<B> {
         (self.models.len(), self.models.values().map(|model| model.bytes).sum())
     }
 
-    /// Whether these models can be in memory together. One alone always can, or else it could never be used.
-    pub(crate) fn fit_together(&self, entries: &[&ModelEntry]) -> bool {
-        let mut wanted: Vec<(&str, u64)> = entries
-            .iter()
-            .map(|entry| {
-                let resident = self.models.get(&entry.filename).map(|model| model.bytes);
-                (entry.filename.as_str(), resident.unwrap_or(entry.bytes))
-            })
-            .collect();
-        wanted.sort_unstable();
-        wanted.dedup_by_key(|(name, _)| *name);
-        wanted.len() <= 1 || wanted.iter().map(|(_, bytes)| bytes).sum::<u64>() <= self.limit
+    /// Whether the models of these jobs can be in memory together. One alone always can, or else it could never be used.
+    pub(crate) fn fit_together<'a>(&self, jobs: impl Iterator<Item = &'a Job>) -> bool {
+        let bytes = |job: &Job| self.models.get(&job.model).map_or(job.entry.bytes, |model| model.bytes);
+        let wanted: HashMap<&ModelKey, u64> = jobs.map(|job| (&job.model, bytes(job))).collect();
+        wanted.len() <= 1 || wanted.values().sum::<u64>() <= self.limit
     }
 
-    /// The model of `entry` if it is in memory; else it is being loaded from now on, or will be when the file before it
-    /// is. Models not in `in_use` may be dropped for it.
+    /// The model `key` of a catalog's `entry` if it is in memory; else it is being loaded from now on, or will be when the one
+    /// before it is. Models not in `in_use` may be dropped for it.
     pub(crate) fn get(
         &mut self,
+        key: &ModelKey,
         entry: &ModelEntry,
-        in_use: &[&str],
+        in_use: &[&ModelKey],
     ) -> Result<Option<&mut Resident<B>>, EngineError> {
         self.clock += 1;
         // What a job at work waits for is left to its own question, so that it learns why loading failed.
-        let mine = |name: &str| name == entry.filename || !in_use.contains(&name);
-        let finished = self.loading.take_if(|(name, loading)| mine(name) && loading.is_finished());
-        if let Some((name, loading)) = finished {
+        let mine = |other: &ModelKey| other == key || !in_use.contains(&other);
+        let finished = self.loading.take_if(|(other, loading)| mine(other) && loading.is_finished());
+        if let Some((loaded, loading)) = finished {
             let outcome = loading.join();
             match outcome.unwrap_or_else(|_| Err(EngineError::Failed("loading panicked".to_owned()))) {
                 Ok(model) => {
-                    self.models.insert(name, model);
+                    self.models.insert(loaded, model);
                 }
-                Err(error) if name == entry.filename => return Err(error),
+                Err(error) if loaded == *key => return Err(error),
                 Err(error) => {
-                    tracing::warn!(model = name, %error, "a model that nobody waits for failed to load");
+                    tracing::warn!(model = %loaded, %error, "a model that nobody waits for failed to load");
                 }
             }
         }
-        if !self.models.contains_key(&entry.filename) && self.loading.is_none() {
+        if !self.models.contains_key(key) && self.loading.is_none() {
             // Weights are kept about as wide as the file has them.
             self.make_room(entry.bytes, in_use);
-            self.loading = Some((entry.filename.clone(), self.start_loading(entry)?));
+            self.loading = Some((key.clone(), self.start_loading(key, entry)?));
         }
         let clock = self.clock;
-        let mut model = self.models.get_mut(&entry.filename);
+        let mut model = self.models.get_mut(key);
         if let Some(model) = &mut model {
             model.used = clock;
         }
         Ok(model)
     }
 
-    fn make_room(&mut self, bytes: u64, in_use: &[&str]) {
+    fn make_room(&mut self, bytes: u64, in_use: &[&ModelKey]) {
         while self.size().1 + bytes > self.limit {
             let oldest = self
                 .models
                 .iter()
-                .filter(|(name, _)| !in_use.contains(&name.as_str()))
+                .filter(|(key, _)| !in_use.contains(key))
                 .min_by_key(|(_, model)| model.used)
-                .map(|(name, _)| name.clone());
+                .map(|(key, _)| key.clone());
             let Some(oldest) = oldest else { return };
             tracing::info!(model = %oldest, "dropped from memory to make room");
             self.models.remove(&oldest);
         }
     }
 
-    fn start_loading(&self, entry: &ModelEntry) -> Result<Loading<B>, EngineError> {
+    fn start_loading(&self, key: &ModelKey, entry: &ModelEntry) -> Result<Loading<B>, EngineError> {
         let (backend, catalog, entry) = (self.backend.clone(), self.catalog.clone(), entry.clone());
-        let precision = self.precision;
+        let precision = key.precision;
         std::thread::Builder::new()
             .name("load".into())
             .spawn(move || load(&backend, &catalog, &entry, precision))
@@ -197,7 +190,7 @@ fn load<B: Backend>(
     let checkpoint = catalog.open(entry)?;
     let problem = |problem: String| EngineError::BadModel { name: entry.title.clone(), problem };
     let before = backend.weight_bytes();
-    let networks = StableDiffusion::load(backend.clone(), &checkpoint, precision)
+    let networks = StableDiffusion::load(backend.clone(), &checkpoint, tensor_precision(precision))
         .map_err(|error| problem(error.to_string()))?;
     let bytes = backend.weight_bytes().saturating_sub(before) as u64;
     let latent_to_rgb = checkpoint
@@ -206,7 +199,7 @@ fn load<B: Backend>(
         .and_then(|text| LatentToRgb::from_metadata(text, networks.config.vae.latent_channels))
         .unwrap_or_default();
     let seconds = began.elapsed().as_secs_f64();
-    tracing::info!(model = %entry.title, bytes, seconds, "loaded a model");
+    tracing::info!(model = %entry.title, precision = precision.name(), bytes, seconds, "loaded a model");
     Ok(Resident {
         facts: facts(&networks.config, &networks),
         networks,
@@ -215,11 +208,18 @@ fn load<B: Backend>(
         contexts: Recent::new(CONTEXT_TOKENS),
         times: Recent::new(TIMES),
         entry: Arc::new(entry.clone()),
-        precision,
         hashing: start_hashing(catalog, entry),
         bytes,
         used: 0,
     })
+}
+
+/// What the backend calls a precision.
+fn tensor_precision(precision: Precision) -> impasto_tensor::Precision {
+    match precision {
+        Precision::F32 => impasto_tensor::Precision::F32,
+        Precision::Int8 => impasto_tensor::Precision::Int8,
+    }
 }
 
 fn start_hashing(

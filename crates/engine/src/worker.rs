@@ -6,9 +6,9 @@
 
 use crate::denoise::calls;
 use crate::handle::{Command, Shared};
-use crate::job::Job;
+use crate::job::{Job, ModelKey};
 use crate::resident::{Resident, Residents};
-use crate::{EngineError, ModelEntry, Stop};
+use crate::{EngineError, Stop};
 use impasto_diffusion::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, RowOutput, Step};
 use impasto_tensor::{Array, Backend};
 use std::collections::VecDeque;
@@ -146,8 +146,7 @@ impl<B: Backend> Worker<B> {
     fn admit(&mut self) {
         while self.active.len() < ACTIVE_JOBS {
             let Some(next) = self.queued.front() else { break };
-            let models: Vec<&ModelEntry> = self.active.iter().chain([next]).map(|job| &*job.entry).collect();
-            if !self.residents.fit_together(&models) {
+            if !self.residents.fit_together(self.active.iter().chain([next])) {
                 break;
             }
             if let Some(mut job) = self.queued.pop_front() {
@@ -179,13 +178,14 @@ impl<B: Backend> Worker<B> {
         let began = Instant::now();
         let residents = &mut self.residents;
         let decode_seconds = &mut self.decode_seconds;
-        let outcome = catch_unwind(AssertUnwindSafe(|| match residents.get(&job.entry, &in_use)? {
-            Some(model) => {
-                job.loaded();
-                Turn { model, decode_seconds }.take(&mut job)
-            }
-            None => Ok(Progress::Waiting),
-        }));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| match residents.get(&job.model, &job.entry, &in_use)? {
+                Some(model) => {
+                    job.loaded();
+                    Turn { model, decode_seconds }.take(&mut job)
+                }
+                None => Ok(Progress::Waiting),
+            }));
         let outcome = outcome.unwrap_or_else(|panic| {
             tracing::error!(job = %job.id, "a step panicked");
             Err(EngineError::Failed(format!("internal error: {}", panic_message(&*panic))))
@@ -210,8 +210,8 @@ impl<B: Backend> Worker<B> {
     }
 }
 
-fn in_use(active: &VecDeque<Job>) -> Vec<&str> {
-    active.iter().map(|job| job.entry.filename.as_str()).collect()
+fn in_use(active: &VecDeque<Job>) -> Vec<&ModelKey> {
+    active.iter().map(|job| &job.model).collect()
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -309,7 +309,7 @@ impl<B: Backend> Turn<'_, B> {
         };
         let index = job.batch.remove(at).index;
         let entry = self.model.entry();
-        job.keep(index, picture, &entry, self.model.precision);
+        job.keep(index, picture, &entry);
         Ok(())
     }
 

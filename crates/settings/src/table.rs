@@ -128,7 +128,7 @@ settings! {
         threads ("threads"): u32 = 0, Bound::Range(0.0, 1024.0);
         /// Processor instructions to compute with.
         isa ("isa"): String = "auto".to_owned(), ISA;
-        /// How the denoising network is held: `int8` takes about half the memory of half-precision weights and less time, and changes pictures a little.
+        /// How the denoising network is held where neither a request nor the options say: `int8` takes about half the memory of half-precision weights and less time, and changes pictures a little.
         precision ("precision"): String = "f32".to_owned(), PRECISION;
     }
 }
@@ -170,6 +170,8 @@ settings! {
         hypertile_max_tile_unet ("hypertile_max_tile_unet"): u32 = 256, Bound::Range(0.0, 512.0);
         /// How many sizes of tiles to draw from, by the picture's seed.
         hypertile_swap_size_unet ("hypertile_swap_size_unet"): u32 = 3, Bound::Range(0.0, 64.0);
+        /// How the denoising network is held, `f32` or `int8`; null means the way that the program was started with (`--precision`).
+        precision ("precision"): Option<String> = None, PRECISION;
         /// File format of pictures in answers and in `outputs`.
         samples_format ("samples_format"): String = "png".to_owned(), Bound::OneOf(&["png", "jpg", "jpeg", "webp"]);
         /// Quality of JPEG files. WebP files are lossless.

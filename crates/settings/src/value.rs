@@ -58,7 +58,9 @@ impl Row {
             Bound::Range(least, most) => {
                 value.is_null() || value.as_f64().is_some_and(|number| (least..=most).contains(&number))
             }
-            Bound::OneOf(choices) => value.as_str().is_some_and(|text| choices.contains(&text)),
+            Bound::OneOf(choices) => {
+                value.is_null() || value.as_str().is_some_and(|text| choices.contains(&text))
+            }
             Bound::InsideDataRoot => value.as_str().is_some_and(is_inside),
             Bound::UrlPath => value.is_null() || value.as_str().is_some_and(is_url_path),
         }

@@ -1,6 +1,6 @@
 //! Writing infotexts: order, spelling and quoting as A1111 v1.10 has them for a request through its API.
 
-use crate::{GenerationRequest, NoiseSource, Schedule};
+use crate::{GenerationRequest, NoiseSource, Precision, Schedule};
 
 /// What pictures made by this build say in their `Version` field. Its form keeps A1111 from taking it for an old
 /// version of its own, for which it would switch on compatibility settings.
@@ -19,8 +19,6 @@ pub struct InfotextFacts<'a> {
     pub model_name: &'a str,
     /// First ten hexadecimal digits of the SHA-256 of the model's file.
     pub model_hash: Option<&'a str>,
-    /// Name of the precision, if it is not single. A key of our own: A1111 has none for it.
-    pub precision: Option<&'a str>,
     /// Program and version; normally [`PROGRAM_VERSION`].
     pub version: &'a str,
 }
@@ -70,7 +68,9 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     settings.extend(request.shortcuts.infotext_tiles());
     settings.push((eta_key, eta.map(python_float)));
     settings.extend(request.shortcuts.infotext_end());
-    settings.push(("Precision", facts.precision.map(str::to_owned)));
+    // A key of our own: A1111 has none for it.
+    let narrow = request.precision.filter(|&precision| precision != Precision::F32);
+    settings.push(("Precision", narrow.map(|precision| precision.name().to_owned())));
     settings.push(("Version", Some(facts.version.to_owned())));
     settings
 }
@@ -121,7 +121,7 @@ pub fn python_float(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Sampler, Shortcuts};
+    use crate::{Precision, Sampler, Shortcuts};
 
     fn composed(request: &GenerationRequest, index: u32) -> String {
         compose_infotext(&InfotextFacts {
@@ -130,7 +130,6 @@ mod tests {
             size: (512, 512),
             model_name: "v1-5-pruned-emaonly",
             model_hash: Some("6ce0161689"),
-            precision: None,
             version: "v1.10.1",
         })
     }
@@ -171,6 +170,7 @@ mod tests {
                 hypertile_max_tile_unet: 128,
                 ..Shortcuts::default()
             },
+            precision: Some(Precision::Int8),
             ..GenerationRequest::default()
         };
         assert_eq!(
@@ -180,7 +180,7 @@ mod tests {
              Variation seed: 8, Variation seed strength: 0.25, Clip skip: 2, ENSD: 31337, Token merging ratio: 0.5, RNG: CPU, \
              Hypertile U-Net: True, Hypertile U-Net max tile size: 128, Eta: 0.5, \
              Skip Early CFG: 0.1, NGMS: 3.0, NGMS all steps: True, Skip Late CFG: 0.25, DeepCache interval: 3, \
-             DeepCache depth: 2, Version: v1.10.1"
+             DeepCache depth: 2, Precision: int8, Version: v1.10.1"
         );
     }
 

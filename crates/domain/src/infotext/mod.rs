@@ -13,7 +13,7 @@ pub use parse::{InfotextValue, parse_infotext};
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GenerationRequest, NoiseSource, Sampler, Schedule};
+    use crate::{GenerationRequest, NoiseSource, Precision, Sampler, Schedule};
     use proptest::prelude::*;
 
     fn find<'a>(parsed: &'a [(String, InfotextValue)], key: &str) -> Option<&'a InfotextValue> {
@@ -45,6 +45,8 @@ mod tests {
             noise_source: NoiseSource::from_exact_name(&text("RNG")).unwrap(),
             eta: number(parsed, "Eta").or_else(|| number(parsed, "Eta DDIM")),
             eta_noise_seed_delta: number(parsed, "ENSD").unwrap_or(0),
+            precision: find(parsed, "Precision")
+                .and_then(|value| Precision::from_exact_name(&value.to_string())),
             ..GenerationRequest::default()
         }
     }
@@ -73,6 +75,7 @@ mod tests {
             (cfg_scale, clip_skip, eta) in (-1e20..1e20f64, 1..=12u32, proptest::option::of(0.0..2.0f64)),
             delta in proptest::option::of(1..100_000i64),
             noise_source in proptest::sample::select(vec![NoiseSource::Gpu, NoiseSource::Cpu, NoiseSource::Nv]),
+            precision in proptest::sample::select(vec![None, Some(Precision::Int8)]),
         ) -> GenerationRequest {
             let takes_eta = sampler.is_ancestral() || sampler.is_timestep_based();
             let eta = eta.filter(|_| takes_eta);
@@ -93,6 +96,7 @@ mod tests {
                 noise_source,
                 eta,
                 eta_noise_seed_delta: delta.filter(|_| sampler.is_ancestral() && eta != Some(0.0)).unwrap_or(0),
+                precision,
                 ..GenerationRequest::default()
             }
         }
@@ -107,7 +111,6 @@ mod tests {
                 size: (request.width.unwrap(), request.height.unwrap()),
                 model_name: &model_name,
                 model_hash: Some("0123456789"),
-                precision: Some("int8"),
                 version: PROGRAM_VERSION,
             };
             let parsed = parse_infotext(&compose_infotext(&facts));

@@ -1,9 +1,8 @@
 //! The same seed gives the same pixels, whatever else the engine is doing.
 
 use crate::setup::{PLAIN, engine, finish, folder, request};
-use impasto_domain::{GenerationRequest, Shortcuts};
+use impasto_domain::{GenerationRequest, Precision, Shortcuts};
 use impasto_engine::{Engine, SubmitOptions};
-use impasto_tensor::Precision;
 
 fn pixels(engine: &Engine, request: GenerationRequest) -> Vec<Vec<u8>> {
     let status = finish(engine.submit(request, PLAIN).unwrap());
@@ -52,14 +51,20 @@ fn a_picture_made_with_shortcuts_is_the_same_alone_and_in_a_batch() {
 }
 
 #[test]
-fn infotexts_tell_a_precision_that_is_not_single() {
+fn a_request_may_ask_for_another_precision_than_the_engines() {
     let folder = folder(&["tiny.safetensors"]);
-    for (precision, told) in [(Precision::F32, false), (Precision::Int8, true)] {
-        let engine = engine(&folder, |config| config.precision = precision);
-        let status = finish(engine.submit(request(), PLAIN).unwrap());
-        let infotext = &status.images[0].infotext;
-        assert_eq!(infotext.contains(", Precision: int8, Version: "), told, "{infotext}");
-        assert!(told || !infotext.contains("Precision"), "{infotext}");
+    for usual in [Precision::F32, Precision::Int8] {
+        let engine = engine(&folder, |config| config.precision = usual);
+        for asked in [None, Some(Precision::F32), Some(Precision::Int8)] {
+            let status =
+                finish(engine.submit(GenerationRequest { precision: asked, ..request() }, PLAIN).unwrap());
+            let infotext = &status.images[0].infotext;
+            let narrow = asked.unwrap_or(usual) == Precision::Int8;
+            assert_eq!(infotext.contains(", Precision: int8, Version: "), narrow, "{infotext}");
+            assert!(narrow || !infotext.contains("Precision"), "{infotext}");
+        }
+        // The same file, held in both ways.
+        assert_eq!(engine.stats().resident_models, 2);
     }
 }
 

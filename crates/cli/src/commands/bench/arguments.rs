@@ -5,6 +5,7 @@ use crate::resolve::Settings;
 use crate::setup;
 use clap::ValueEnum;
 use impasto_cpu::CpuBackend;
+use impasto_tensor::Precision;
 use impasto_weights::{Checkpoint, StableDiffusionConfig};
 use std::fmt;
 use std::path::Path;
@@ -36,6 +37,12 @@ impl Arch {
 /// The backend that the settings ask for.
 pub(super) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
     Ok(CpuBackend::new(setup::cpu_options(settings))?)
+}
+
+/// How the denoising network is held in measurements.
+pub(super) fn precision(settings: &Settings) -> Precision {
+    // The table admits names of precisions alone.
+    Precision::from_name(&settings.serve.precision).unwrap_or_default()
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! `impasto bench kernels`: single operations at the sizes of the networks.
 
-use super::arguments::{Arch, parse_batch, parse_runs};
+use super::arguments::{Arch, parse_batch, parse_runs, precision};
 use super::conduct::print_line;
 use super::machine::Clock;
 use super::measure::{Meter, Run, Summary};
@@ -8,7 +8,6 @@ use super::report::{About, joined, memory_json, memory_words, summary_words};
 use crate::failure::usage;
 use crate::output;
 use crate::resolve::Settings;
-use crate::setup;
 use impasto_cpu::CpuBackend;
 use impasto_tensor::Precision;
 use impasto_tensor::conformance::{TimedNetworks, TimingCase, timing_cases};
@@ -63,7 +62,7 @@ pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyh
     let meter = Meter { backend: &backend, clock: Clock::of(&backend) };
     let about = About::new("kernels", settings, &backend).arch(arch.name()).batch(*batch);
     if *by_turns {
-        return turns(&cases, meter, setup::precision(settings), *batch, &about);
+        return turns(&cases, meter, precision(settings), *batch, &about);
     }
     if !json {
         output::print(&about.words())?;
@@ -74,7 +73,7 @@ pub(super) fn kernels(arguments: &KernelsArguments, settings: &Settings) -> anyh
     }
     let mut rows = Vec::new();
     for case in cases {
-        let summary = time(&case, meter, setup::precision(settings), *batch, *runs)?;
+        let summary = time(&case, meter, precision(settings), *batch, *runs)?;
         if !json {
             output::print(&line(&case, &summary))?;
         }

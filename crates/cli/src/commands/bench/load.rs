@@ -1,12 +1,11 @@
 //! `impasto bench load`: opening a model and packing its weights.
 
-use super::arguments::{ModelArguments, Part, parse_runs};
+use super::arguments::{ModelArguments, Part, parse_runs, precision};
 use super::conduct::print_line;
 use super::measure::{Run, Summary};
 use super::report::{About, joined, memory_json, memory_words, seconds_words, summary_words};
 use crate::output;
 use crate::resolve::Settings;
-use crate::setup;
 use impasto_models::StableDiffusion;
 use impasto_tensor::Backend as _;
 use serde_json::json;
@@ -37,7 +36,7 @@ pub(super) fn load(arguments: &LoadArguments, settings: &Settings, started: Inst
     for _ in 0..*runs {
         let began = Instant::now();
         let checkpoint = model.open(settings, Part::Everything)?;
-        let networks = StableDiffusion::load(Arc::clone(&backend), &checkpoint, setup::precision(settings))?;
+        let networks = StableDiffusion::load(Arc::clone(&backend), &checkpoint, precision(settings))?;
         // Loading is bound by memory: the peak of arithmetic says nothing of it.
         measured.push(Run { seconds: began.elapsed().as_secs_f64(), peak: 0.0 });
         ready.get_or_insert_with(|| started.elapsed().as_secs_f64());

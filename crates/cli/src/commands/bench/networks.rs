@@ -1,12 +1,11 @@
 //! `impasto bench unet`, `vae` and `clip`: one network alone.
 
-use super::arguments::{ModelArguments, Part, RunArguments, SizeArguments};
+use super::arguments::{ModelArguments, Part, RunArguments, SizeArguments, precision};
 use super::conduct::{Parts, Subject};
 use super::machine::Clock;
 use super::measure::Meter;
 use super::report::About;
 use crate::resolve::Settings;
-use crate::setup;
 use impasto_cpu::CpuBackend;
 use impasto_models::StableDiffusion;
 use impasto_tensor::Array;
@@ -47,7 +46,7 @@ pub(super) fn unet(arguments: &PictureArguments, settings: &Settings) -> anyhow:
     let began = Instant::now();
     let checkpoint = model.open(settings, Part::UNet)?;
     let config = checkpoint.config()?;
-    let unet = Networks::load_unet(&backend, &checkpoint, setup::precision(settings))?;
+    let unet = Networks::load_unet(&backend, &checkpoint, precision(settings))?;
     drop(checkpoint);
     let load_seconds = began.elapsed().as_secs_f64();
 

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &QualityArguments, settings: &Settings) -> anyhow::
     let changed = changed(settings, &arguments.set)?;
     let prompts = prompts(&arguments.prompts)?;
     let engine = setup::engine(settings)?;
-    // Another precision or another number of threads takes an engine of its own.
+    // Another number of threads takes an engine of its own.
     let other = if changed.serve == settings.serve { None } else { Some(setup::engine(&changed)?) };
     let rows =
         compare(arguments, [settings, &changed], [&engine, other.as_ref().unwrap_or(&engine)], &prompts);
@@ -157,6 +157,7 @@ fn request(arguments: &QualityArguments, settings: &Settings, engine: &Engine) -
         subseed: Some(0),
         clip_skip: settings.options.clip_stop_at_last_layers,
         shortcuts: impasto_api::shortcuts(&settings.options),
+        precision: impasto_api::precision(&settings.options),
         ..usual
     }
 }

@@ -1,10 +1,9 @@
 //! What ran, in words and as JSON.
 
-use super::arguments::ModelArguments;
+use super::arguments::{ModelArguments, precision};
 use super::machine::{Resident, processor};
 use super::measure::Summary;
 use crate::resolve::Settings;
-use crate::setup;
 use impasto_cpu::CpuBackend;
 use serde_json::{Value, json};
 
@@ -31,7 +30,7 @@ impl About {
             model: None,
             size: None,
             batch: 1,
-            precision: setup::precision(settings).name(),
+            precision: precision(settings).name(),
             isa: backend.isa().to_string(),
             threads: backend.threads(),
             cpu: processor(),

@@ -173,6 +173,7 @@ impl Txt2imgArguments {
             eta: self.eta,
             eta_noise_seed_delta: self.eta_noise_seed_delta,
             shortcuts: Shortcuts::default(),
+            precision: None,
         }
     }
 }
@@ -181,6 +182,7 @@ pub(crate) fn run(arguments: &Txt2imgArguments, settings: &Settings) -> anyhow::
     let mut request = arguments.request();
     request.model = request.model.or_else(|| settings.options.sd_model_checkpoint.clone());
     request.shortcuts = impasto_api::shortcuts(&settings.options);
+    request.precision = impasto_api::precision(&settings.options);
     // A size that is not given is the model's own, which is checked with it.
     request.validate(&setup::limits(settings), (8, 8)).map_err(|error| advise(error.into()))?;
     let destination = Destination::plan(

@@ -7,6 +7,7 @@ mod difference;
 mod reference;
 mod trajectory;
 
+use super::arguments::precision;
 use crate::failure::failure;
 use crate::output;
 use crate::resolve::Settings;
@@ -135,7 +136,7 @@ pub(crate) fn run(arguments: &ParityArguments, settings: &Settings) -> anyhow::R
     let checkpoint = setup::checkpoint(settings, &arguments.model)?;
     let backend = Arc::new(setup::backend(settings)?);
     let networks = Networks {
-        model: StableDiffusion::load(Arc::clone(&backend), &checkpoint, setup::precision(settings))?,
+        model: StableDiffusion::load(Arc::clone(&backend), &checkpoint, precision(settings))?,
         encoder: StableDiffusion::load_encoder(&backend, &checkpoint)?,
     };
     // The networks have their own copies of the weights.
