@@ -59,6 +59,12 @@ pub(crate) enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Prepare models' weights ahead, at the precision that --precision names, so that loading takes next to no time; each takes
+    /// about as much disk again as its file. What was prepared of models that are gone is removed.
+    Prebuild {
+        /// Titles, names, file names or hashes; without one, all models.
+        models: Vec<String>,
+    },
     /// What is to be known of one model: sizes, hash, networks.
     Info {
         /// Title, name, file name or hash, as `models list` shows them.

@@ -17,7 +17,7 @@ mod setup;
 
 use arguments::{Command, LowArguments, ModelsCommand};
 use clap::Parser as _;
-use commands::{bench, doctor, models, openapi, serve, txt2img};
+use commands::{bench, doctor, models, openapi, prebuild, serve, txt2img};
 use resolve::Settings;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -49,6 +49,7 @@ fn run(arguments: LowArguments, started: Instant) -> anyhow::Result<()> {
         Command::Models { command: ModelsCommand::Info { model, json } } => {
             models::info(&settings, &model, json)
         }
+        Command::Models { command: ModelsCommand::Prebuild { models } } => prebuild::run(&settings, &models),
         Command::Doctor { json } => doctor::run(&settings, json),
         Command::Openapi => openapi::run(),
         Command::Bench { command } => bench::run(&command, &settings, started),

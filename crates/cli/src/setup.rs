@@ -8,7 +8,7 @@ use impasto_domain::{Precision, RequestLimits};
 use impasto_engine::{Engine, EngineConfig, ModelEntry};
 use impasto_weights::{Checkpoint, WeightsError};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,10 +37,23 @@ pub(crate) fn proc_bytes(text: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// Every precision, the widest first.
+pub(crate) const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Int8];
+
 /// How models are held where a request does not say.
-fn precision(settings: &Settings) -> Precision {
+pub(crate) fn precision(settings: &Settings) -> Precision {
     // The table admits names of precisions alone.
     Precision::from_exact_name(&settings.serve.precision).unwrap_or_default()
+}
+
+/// The same in the backend's words.
+pub(crate) fn backend_precision(settings: &Settings) -> impasto_tensor::Precision {
+    impasto_tensor::Precision::from_name(&settings.serve.precision).unwrap_or_default()
+}
+
+/// Folder for what may be computed again.
+pub(crate) fn cache_dir(settings: &Settings) -> PathBuf {
+    settings.data_dir().join("cache")
 }
 
 /// What requests may ask for.
@@ -60,7 +73,7 @@ pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
     let serve = &settings.serve;
     EngineConfig {
         models_dir: Some(settings.models_dir()),
-        cache_dir: Some(settings.data_dir().join("cache")),
+        cache_dir: Some(cache_dir(settings)),
         builtin: builtin::models(),
         limits: limits(settings),
         precision: precision(settings),

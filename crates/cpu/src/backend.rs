@@ -99,14 +99,10 @@ impl CpuBackend {
         fill(&mut elements)?;
         Ok(CpuTensor::new(shape, elements))
     }
-
-    /// A small weight as it is.
-    fn widened(weight: &WeightView<'_>) -> Result<Buffer, TensorError> {
-        let mut elements = Buffer::zeros(weight.len())?;
-        weight.copy_to_f32(0, &mut elements);
-        Ok(elements)
-    }
 }
+
+/// Counts the ways in which weights have been packed: to be raised with every change of what is kept.
+const PREPARED_FORM: u32 = 1;
 
 /// The shapes of some tensors.
 fn shapes_of<'a>(parts: &[&'a CpuTensor]) -> Vec<&'a [usize]> {
@@ -126,6 +122,14 @@ impl Backend for CpuBackend {
 
     fn describe(&self) -> String {
         format!("cpu {} {} threads", self.isa.name(), self.threads.threads())
+    }
+
+    fn prepared_form(&self) -> Option<String> {
+        let convolution = match self.convolution {
+            ConvolutionMethod::Direct => "direct",
+            ConvolutionMethod::Winograd => "filtered",
+        };
+        Some(format!("cpu-{PREPARED_FORM}-{}-{convolution}", self.isa.name()))
     }
 
     fn prepare_linear(
@@ -165,14 +169,17 @@ impl Backend for CpuBackend {
 
     fn prepare_norm(&self, scale: &WeightView<'_>, shift: &WeightView<'_>) -> Result<CpuNorm, TensorError> {
         shapes::norm_weight(scale, shift)?;
-        let (scale, shift) = (Self::widened(scale)?, Self::widened(shift)?);
+        let (scale, shift) = (Buffer::widened(scale)?, Buffer::widened(shift)?);
         let counted = self.meter.count(scale.bytes() + shift.bytes());
         Ok(CpuNorm { scale, shift, _counted: counted })
     }
 
     fn prepare_embedding(&self, table: &WeightView<'_>) -> Result<CpuEmbedding, TensorError> {
         let sizes = shapes::embedding_weight(table)?;
-        let table = Self::widened(table)?;
+        let table = Buffer::prepared(table, "table", table.len(), |wide| {
+            table.read()?.copy_to_f32(0, wide);
+            Ok(())
+        })?;
         let counted = self.meter.count(table.bytes());
         Ok(CpuEmbedding { table, sizes, _counted: counted })
     }

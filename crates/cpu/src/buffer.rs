@@ -4,7 +4,8 @@
 //! fills it. Large blocks are mapped with huge pages, come in a few sizes for each power of two, and go back to a list
 //! for the next tensor of the size. What lies idle never exceeds the most that has been in use at once.
 
-use impasto_tensor::TensorError;
+use crate::bytes;
+use impasto_tensor::{SharedBytes, TensorError, WeightView};
 use memmap2::MmapMut;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +24,8 @@ enum Storage {
     Heap(Vec<Line>),
     /// A mapping, and how many bytes into it the first huge page starts.
     Map(MmapMut, usize),
+    /// What was kept in an earlier run: whole lines, at the start of one. Never written to.
+    Kept(SharedBytes),
 }
 
 impl Storage {
@@ -49,13 +52,16 @@ impl Storage {
         match self {
             Self::Heap(lines) => lines.as_ptr().cast(),
             Self::Map(map, skip) => map[*skip..].as_ptr().cast(),
+            Self::Kept(bytes) => bytes.as_ptr().cast(),
         }
     }
 
-    fn pointer_mut(&mut self) -> *mut f32 {
+    /// Where to write; nowhere in what was kept.
+    fn pointer_mut(&mut self) -> Option<*mut f32> {
         match self {
-            Self::Heap(lines) => lines.as_mut_ptr().cast(),
-            Self::Map(map, skip) => map[*skip..].as_mut_ptr().cast(),
+            Self::Heap(lines) => Some(lines.as_mut_ptr().cast()),
+            Self::Map(map, skip) => Some(map[*skip..].as_mut_ptr().cast()),
+            Self::Kept(_) => None,
         }
     }
 }
@@ -78,6 +84,48 @@ impl Buffer {
         Ok(Self { storage: Some(Storage::allocate(lines)?), length, lines, home: None })
     }
 
+    /// A weight as it is, in single precision.
+    pub(crate) fn widened(weight: &WeightView<'_>) -> Result<Self, TensorError> {
+        let mut elements = Self::zeros(weight.len())?;
+        weight.read()?.copy_to_f32(0, &mut elements);
+        Ok(elements)
+    }
+
+    /// What is to be made of `weight` as `part`: as an earlier run kept it, or else zeros that `fill` makes it of.
+    pub(crate) fn prepared(
+        weight: &WeightView<'_>,
+        part: &str,
+        length: usize,
+        fill: impl FnOnce(&mut Self) -> Result<(), TensorError>,
+    ) -> Result<Self, TensorError> {
+        if let Some(kept) = Self::kept(weight, part, length) {
+            return Ok(kept);
+        }
+        let mut made = Self::zeros(length)?;
+        fill(&mut made)?;
+        made.keep(weight, part);
+        Ok(made)
+    }
+
+    /// What an earlier run made of `weight` as `part`, if it was kept.
+    pub(crate) fn kept(weight: &WeightView<'_>, part: &str, length: usize) -> Option<Self> {
+        let lines = length.div_ceil(LINE);
+        let bytes = weight.find_kept(part, lines.checked_mul(size_of::<Line>())?)?;
+        if bytes.as_ptr().align_offset(align_of::<Line>()) != 0 {
+            return None;
+        }
+        Some(Self { storage: Some(Storage::Kept(bytes)), length, lines, home: None })
+    }
+
+    /// Keeps this for later runs, as `part` of what is made of `weight`.
+    pub(crate) fn keep(&self, weight: &WeightView<'_>, part: &str) {
+        let whole = self.storage.as_ref().map_or(&[][..], |storage| {
+            // SAFETY: the storage has all its lines, initialised, and lives as long as `self`.
+            unsafe { std::slice::from_raw_parts(storage.pointer(), self.lines * LINE) }
+        });
+        weight.keep(part, bytes::of(whole));
+    }
+
     /// The same memory as twice as many elements of half the width.
     pub(crate) fn halves(&self) -> &[u16] {
         // SAFETY: every bit pattern is a `u16`, whose alignment is less, and twice as many take the same memory.
@@ -86,8 +134,9 @@ impl Buffer {
 
     /// As [`halves`](Self::halves).
     pub(crate) fn halves_mut(&mut self) -> &mut [u16] {
+        let wide: &mut [f32] = self;
         // SAFETY: as in `halves`; every bit pattern is an `f32`, too, and `self` is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), 2 * self.length) }
+        unsafe { std::slice::from_raw_parts_mut(wide.as_mut_ptr().cast(), 2 * wide.len()) }
     }
 
     /// Bytes occupied.
@@ -110,9 +159,9 @@ impl std::ops::Deref for Buffer {
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         let length = self.length;
-        self.storage.as_mut().map_or(&mut [], |storage| {
+        self.storage.as_mut().and_then(Storage::pointer_mut).map_or(&mut [], |pointer| {
             // SAFETY: as in `deref`, and `self` is borrowed mutably.
-            unsafe { std::slice::from_raw_parts_mut(storage.pointer_mut(), length) }
+            unsafe { std::slice::from_raw_parts_mut(pointer, length) }
         })
     }
 }

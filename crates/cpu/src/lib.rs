@@ -13,6 +13,7 @@
 mod attention;
 mod backend;
 mod buffer;
+mod bytes;
 mod conv;
 mod elementwise;
 mod gemm;

@@ -1,8 +1,10 @@
 //! The handle by which everybody else speaks with the engine's thread.
 
-use crate::catalog::{BuiltinModel, Catalog, Inspected};
+use crate::catalog::{Catalog, Inspected};
+use crate::config::{EngineConfig, EngineStats, SubmitOptions};
 use crate::job::Job;
 use crate::memory::{available_bytes, working_bytes};
+use crate::prepared::PreparedWeights;
 use crate::resident::Residents;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
@@ -13,7 +15,6 @@ use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,67 +28,6 @@ const FINISHED_BYTES: usize = 256 << 20;
 
 /// How much longer than asked a shutdown waits for the step at work.
 const LAST_STEP: Duration = Duration::from_secs(2);
-
-/// How the engine is set up.
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    /// Folder of checkpoints, or one checkpoint.
-    pub models_dir: Option<PathBuf>,
-    /// Folder for the hash cache.
-    pub cache_dir: Option<PathBuf>,
-    /// Models inside the program.
-    pub builtin: Vec<BuiltinModel>,
-    /// What a request may ask for.
-    pub limits: RequestLimits,
-    /// How models are held where a request does not say.
-    pub precision: Precision,
-    /// Bytes of prepared weights to keep in memory.
-    pub model_bytes: u64,
-    /// Most jobs that may wait.
-    pub queue_limit: usize,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        Self {
-            models_dir: None,
-            cache_dir: None,
-            builtin: Vec::new(),
-            limits: RequestLimits::default(),
-            precision: Precision::F32,
-            model_bytes: 8 << 30,
-            queue_limit: 256,
-        }
-    }
-}
-
-/// What is to be known of a job beyond what is asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SubmitOptions {
-    /// Cancel the job when its last [`Watcher`] is dropped.
-    pub cancel_when_unwatched: bool,
-    /// Make previews while somebody watches.
-    pub previews: bool,
-}
-
-/// Figures of the engine.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct EngineStats {
-    /// Jobs that wait.
-    pub queued: usize,
-    /// Jobs that take turns.
-    pub running: usize,
-    /// Sampler steps made, over all images.
-    pub steps_total: u64,
-    /// Pictures decoded.
-    pub images_total: u64,
-    /// Seconds spent in turns.
-    pub busy_seconds_total: f64,
-    /// Models in memory.
-    pub resident_models: usize,
-    /// Bytes of their prepared weights.
-    pub resident_bytes: u64,
-}
 
 /// What the engine's thread is told.
 pub(crate) enum Command {
@@ -221,11 +161,17 @@ impl Engine {
     pub fn start<B: Backend>(backend: B, config: EngineConfig) -> Result<Self, EngineError> {
         let backend = Arc::new(backend);
         let description = backend.describe();
+        let form = backend.prepared_form();
+        let prepared = config
+            .cache_dir
+            .as_deref()
+            .zip(form)
+            .map(|(cache, form)| Arc::new(PreparedWeights::new(cache, form)));
         let catalog = Arc::new(Catalog::new(config.models_dir, config.cache_dir.as_deref(), config.builtin));
         let shared = Arc::new(Shared::default());
         let (commands, received) = channel();
         let worker = Worker::new(
-            Residents::new(backend, catalog.clone(), config.model_bytes),
+            Residents::new(backend, catalog.clone(), prepared, config.model_bytes),
             shared.clone(),
             received,
         );

@@ -5,11 +5,13 @@
 //! a [`Watcher`].
 
 mod catalog;
+mod config;
 mod denoise;
 mod error;
 mod handle;
 mod job;
 mod memory;
+mod prepared;
 mod preview;
 mod recent;
 mod resident;
@@ -17,7 +19,9 @@ mod status;
 mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
+pub use config::{EngineConfig, EngineStats, SubmitOptions};
 pub use error::EngineError;
-pub use handle::{Engine, EngineConfig, EngineStats, SubmitOptions, Watcher};
+pub use handle::{Engine, Watcher};
 pub use impasto_diffusion::Picture;
+pub use prepared::PreparedWeights;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};

@@ -3,6 +3,7 @@
 
 use crate::catalog::Catalog;
 use crate::job::{Job, ModelKey};
+use crate::prepared::PreparedWeights;
 use crate::preview::LatentToRgb;
 use crate::recent::Recent;
 use crate::{EngineError, ModelEntry};
@@ -94,6 +95,8 @@ type Loading<B> = JoinHandle<Result<Resident<B>, EngineError>>;
 pub(crate) struct Residents<B: Backend> {
     backend: Arc<B>,
     catalog: Arc<Catalog>,
+    /// Where weights that were prepared ahead may be.
+    prepared: Option<Arc<PreparedWeights>>,
     models: HashMap<ModelKey, Resident<B>>,
     /// The model being loaded, by a thread of its own so that jobs of others go on.
     loading: Option<(ModelKey, Loading<B>)>,
@@ -103,8 +106,13 @@ pub(crate) struct Residents<B: Backend> {
 
 impl<B: Backend> Residents<B> {
     /// No models yet, and at most `limit` bytes of them unless one alone is larger.
-    pub(crate) fn new(backend: Arc<B>, catalog: Arc<Catalog>, limit: u64) -> Self {
-        Self { backend, catalog, models: HashMap::new(), loading: None, limit, clock: 0 }
+    pub(crate) fn new(
+        backend: Arc<B>,
+        catalog: Arc<Catalog>,
+        prepared: Option<Arc<PreparedWeights>>,
+        limit: u64,
+    ) -> Self {
+        Self { backend, catalog, prepared, models: HashMap::new(), loading: None, limit, clock: 0 }
     }
 
     /// Number and bytes of the models in memory.
@@ -172,10 +180,10 @@ impl<B: Backend> Residents<B> {
 
     fn start_loading(&self, key: &ModelKey, entry: &ModelEntry) -> Result<Loading<B>, EngineError> {
         let (backend, catalog, entry) = (self.backend.clone(), self.catalog.clone(), entry.clone());
-        let precision = key.precision;
+        let (precision, prepared) = (key.precision, self.prepared.clone());
         std::thread::Builder::new()
             .name("load".into())
-            .spawn(move || load(&backend, &catalog, &entry, precision))
+            .spawn(move || load(&backend, &catalog, prepared.as_deref(), &entry, precision))
             .map_err(|error| EngineError::Failed(format!("no thread to load the model with: {error}")))
     }
 }
@@ -183,11 +191,19 @@ impl<B: Backend> Residents<B> {
 fn load<B: Backend>(
     backend: &Arc<B>,
     catalog: &Arc<Catalog>,
+    prepared: Option<&PreparedWeights>,
     entry: &ModelEntry,
     precision: Precision,
 ) -> Result<Resident<B>, EngineError> {
     let began = Instant::now();
-    let checkpoint = catalog.open(entry)?;
+    let mut checkpoint = catalog.open(entry)?;
+    // The hash may have become known since the job was accepted.
+    let known = catalog.find(&entry.filename);
+    let kept = prepared.zip(known).and_then(|(prepared, known)| prepared.open(&known, precision));
+    let was_prepared = kept.is_some();
+    if let Some(kept) = kept {
+        checkpoint.keep_prepared_in(Arc::new(kept));
+    }
     let problem = |problem: String| EngineError::BadModel { name: entry.title.clone(), problem };
     let before = backend.weight_bytes();
     let networks = StableDiffusion::load(backend.clone(), &checkpoint, tensor_precision(precision))
@@ -199,7 +215,7 @@ fn load<B: Backend>(
         .and_then(|text| LatentToRgb::from_metadata(text, networks.config.vae.latent_channels))
         .unwrap_or_default();
     let seconds = began.elapsed().as_secs_f64();
-    tracing::info!(model = %entry.title, precision = precision.name(), bytes, seconds, "loaded a model");
+    tracing::info!(model = %entry.title, precision = precision.name(), was_prepared, bytes, seconds, "loaded a model");
     Ok(Resident {
         facts: facts(&networks.config, &networks),
         networks,

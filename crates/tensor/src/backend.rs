@@ -158,6 +158,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Name, instruction set and threads in a few words, such as `cpu avx512 2 threads`.
     fn describe(&self) -> String;
 
+    /// Names the form in which this backend prepares weights, if that may be kept from one run of the program to the next: what
+    /// was kept under another name cannot be used.
+    fn prepared_form(&self) -> Option<String> {
+        None
+    }
+
     /// Prepares `weight` `[out, in]` and `bias` `[out]`.
     fn prepare_linear(
         &self,

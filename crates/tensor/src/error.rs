@@ -17,6 +17,9 @@ pub enum TensorError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// A weight cannot be read from where it is stored.
+    #[error("{0}")]
+    Weight(String),
     /// The device or its worker threads failed.
     #[error("backend failed: {0}")]
     Device(String),

@@ -16,11 +16,13 @@ pub mod profile;
 pub mod reference;
 pub mod shapes;
 pub mod timestep;
+mod weight;
 
 pub use array::Array;
 pub use backend::{
     Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Precision,
     Resample,
 };
-pub use dtype::{DType, WeightView};
+pub use dtype::DType;
 pub use error::TensorError;
+pub use weight::{PreparedStore, SharedBytes, StoredElements, WeightView};

@@ -152,6 +152,10 @@ impl<B: Backend> Backend for Profiled<B> {
         self.inner.describe()
     }
 
+    fn prepared_form(&self) -> Option<String> {
+        self.inner.prepared_form()
+    }
+
     fn prepare_linear(
         &self,
         weight: &WeightView<'_>,

@@ -68,7 +68,8 @@ impl Golden {
     /// Where there is none of this name.
     pub fn array(&self, name: &str) -> Array {
         let view = self.tensor(name);
-        Array::new(view.shape(), view.to_f32())
+        view.read()
+            .and_then(|elements| Array::new(view.shape(), elements.to_f32()))
             .unwrap_or_else(|error| panic!("{}: {name}: {error}", self.file))
     }
 

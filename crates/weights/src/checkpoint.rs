@@ -4,13 +4,13 @@
 use crate::architecture::StableDiffusionConfig;
 use crate::container::{Container, sniff};
 use crate::detect::detect;
-use crate::entry::{Data, Element, Entries, gather};
+use crate::entry::{Data, Element, Entries, Entry, gather};
 use crate::facts::{Facts, add_sidecars};
 use crate::kind::{ModelKind, kind};
 use crate::names::canonical;
 use crate::source::Source;
 use crate::{WeightsError, pickle, random, safetensors_file};
-use impasto_tensor::{DType, WeightView};
+use impasto_tensor::{DType, PreparedStore, TensorError, WeightView};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// An open model file. A tensor is read when it is asked for.
 pub struct Checkpoint {
@@ -26,6 +27,8 @@ pub struct Checkpoint {
     container: Container,
     entries: Entries,
     metadata: BTreeMap<String, String>,
+    /// Where backends keep what they make of the tensors.
+    prepared: Option<Arc<dyn PreparedStore>>,
 }
 
 impl Checkpoint {
@@ -60,6 +63,7 @@ impl Checkpoint {
             container: Container::Safetensors,
             entries,
             metadata: random::metadata(config),
+            prepared: None,
         }
     }
 
@@ -71,7 +75,7 @@ impl Checkpoint {
             Container::TorchLegacy => pickle::read_legacy(&source).map(|entries| (entries, BTreeMap::new())),
         }
         .map_err(|fault| fault.at(&file, container))?;
-        Ok(Self { file, source, container, entries: canonical(entries), metadata })
+        Ok(Self { file, source, container, entries: canonical(entries), metadata, prepared: None })
     }
 
     /// The file's name without its folder.
@@ -94,11 +98,16 @@ impl Checkpoint {
         self.entries.contains_key(name)
     }
 
-    /// A tensor as it is stored, by canonical name, read from the file now. Pointwise convolutions of the UNet and the autoencoder always have
-    /// four dimensions, [out, in, 1, 1], even where the file has them as matrices.
+    /// From now on backends find in `store` what they made of the tensors, or keep it there.
+    pub fn keep_prepared_in(&mut self, store: Arc<dyn PreparedStore>) {
+        self.prepared = Some(store);
+    }
+
+    /// A tensor as it is stored, by canonical name; it is read from the file when its elements are. Pointwise convolutions of the
+    /// UNet and the autoencoder always have four dimensions, [out, in, 1, 1], even where the file has them as matrices.
     pub fn tensor(&self, name: &str) -> Result<WeightView<'_>, WeightsError> {
         let missing = || WeightsError::Missing { file: self.file.clone(), tensor: name.to_owned() };
-        let entry = self.entries.get(name).ok_or_else(missing)?;
+        let (name, entry) = self.entries.get_key_value(name).ok_or_else(missing)?;
         let dtype = match &entry.element {
             Element::Readable(dtype) => *dtype,
             Element::Other(other) => {
@@ -110,23 +119,37 @@ impl Checkpoint {
                 });
             }
         };
-        let damaged =
-            |problem| WeightsError::Damaged { file: self.file.clone(), container: self.container, problem };
+        let read = move || {
+            self.read_tensor(name, dtype, entry).map_err(|error| TensorError::Weight(error.to_string()))
+        };
+        let view = WeightView::later(dtype, entry.shape.clone(), read)
+            .map_err(|error| self.damaged(format!("`{name}`: {error}")))?;
+        Ok(match &self.prepared {
+            Some(store) => view.kept_in(store.clone(), name),
+            None => view,
+        })
+    }
+
+    fn read_tensor(&self, name: &str, dtype: DType, entry: &Entry) -> Result<Cow<'_, [u8]>, WeightsError> {
         let read = |range: &Range<usize>| {
             self.source.read(range.clone()).map_err(|source| match source.kind() {
                 io::ErrorKind::UnexpectedEof => WeightsError::cut(self.file.clone()),
                 _ => WeightsError::Io { file: self.file.clone(), source },
             })
         };
-        let bytes = match &entry.data {
-            Data::InFile(range) => read(range)?,
+        match &entry.data {
+            Data::InFile(range) => read(range),
             Data::Strided(range, strides) => gather(&read(range)?, &entry.shape, strides, dtype.size())
                 .map(Cow::Owned)
-                .ok_or_else(|| damaged(format!("`{name}` lies outside its storage")))?,
-            Data::Made(distribution) => Cow::Owned(distribution.elements(name, entry.shape.iter().product())),
-        };
-        WeightView::new(dtype, entry.shape.clone(), bytes)
-            .map_err(|error| damaged(format!("`{name}`: {error}")))
+                .ok_or_else(|| self.damaged(format!("`{name}` lies outside its storage"))),
+            Data::Made(distribution) => {
+                Ok(Cow::Owned(distribution.elements(name, entry.shape.iter().product())))
+            }
+        }
+    }
+
+    fn damaged(&self, problem: String) -> WeightsError {
+        WeightsError::Damaged { file: self.file.clone(), container: self.container, problem }
     }
 
     /// The file's own metadata, overridden by what `NAME.json` and `NAME.yaml` beside it say.

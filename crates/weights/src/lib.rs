@@ -3,7 +3,7 @@
 //! A file goes through these modules in turn: `source` reads it; `container` tells its format from its first bytes; `safetensors_file` or
 //! `pickle` finds its tensors without reading them; `names` gives them canonical names; `kind` tells the model; `facts`
 //! and `detect` make its configuration, which `layout` turns back into the list of tensors to compare with; `random` makes a checkpoint of
-//! any configuration without a file. Every file
+//! any configuration without a file. `prepared` keeps what a backend made of them. Every file
 //! is taken for hostile: the worst it can do is to get an error. What the numbers mean is not known here.
 
 mod architecture;
@@ -19,6 +19,7 @@ mod kind;
 mod layout;
 mod names;
 mod pickle;
+mod prepared;
 mod random;
 mod safetensors_file;
 mod source;
@@ -30,3 +31,4 @@ pub use error::WeightsError;
 pub use hash::{FileHash, hash_bytes, hash_file, old_hash};
 pub use hash_cache::HashCache;
 pub use kind::ModelKind;
+pub use prepared::{PreparedFile, PreparedWriter};

@@ -15,6 +15,9 @@ const INNER_BLOCK: usize = 384;
 /// The same where kernels are transformed block by block: the transformed block stays in the second-level cache.
 const KERNEL_BLOCK: usize = 128;
 
+/// What packed elements are kept as.
+const PANELS: &str = "panels";
+
 /// How many of `inner` things are taken in one go, `most` at the most: as evenly as can be, so that the order of a sum is
 /// fixed by its length. A multiple of every vector's length.
 fn even_block(inner: usize, most: usize) -> usize {
@@ -177,28 +180,24 @@ impl PackedMatrix {
         let size = (layout.panels() * width).checked_mul(row).ok_or_else(too_large)?;
         let dtype = weight.dtype();
         let elements = if matches!(dtype, DType::F16 | DType::BF16) {
-            let mut halves = Buffer::zeros(size.div_ceil(2))?;
-            let (stored, _) = weight.bytes().as_chunks();
-            pack(pool, &layout, order, stored, u16::from_le_bytes, halves.halves_mut())?;
+            let halves = Buffer::prepared(weight, PANELS, size.div_ceil(2), |halves| {
+                let stored = weight.read()?;
+                let (stored, _) = stored.bytes().as_chunks();
+                pack(pool, &layout, order, stored, u16::from_le_bytes, halves.halves_mut())
+            })?;
             if dtype == DType::F16 { Elements::F16(halves) } else { Elements::BF16(halves) }
         } else {
-            let mut wide = Buffer::zeros(size)?;
-            if dtype == DType::F32 {
-                let (stored, _) = weight.bytes().as_chunks();
-                pack(pool, &layout, order, stored, f32::from_le_bytes, &mut wide)?;
-            } else {
-                pack(pool, &layout, order, &weight.to_f32(), |element| element, &mut wide)?;
-            }
-            Elements::F32(wide)
+            Elements::F32(Buffer::prepared(weight, PANELS, size, |wide| {
+                let stored = weight.read()?;
+                if dtype == DType::F32 {
+                    let (stored, _) = stored.bytes().as_chunks();
+                    pack(pool, &layout, order, stored, f32::from_le_bytes, wide)
+                } else {
+                    pack(pool, &layout, order, &stored.to_f32(), |element| element, wide)
+                }
+            })?)
         };
-        let bias = match bias {
-            Some(view) => {
-                let mut bias = Buffer::zeros(sizes.columns)?;
-                view.copy_to_f32(0, &mut bias);
-                Some(bias)
-            }
-            None => None,
-        };
+        let bias = bias.map(Buffer::widened).transpose()?;
         let (Elements::F32(buffer) | Elements::F16(buffer) | Elements::BF16(buffer)) = &elements;
         let bytes = buffer.bytes() + bias.as_ref().map_or(0, Buffer::bytes);
         Ok(Self { elements, bias, sizes, width, _counted: meter.count(bytes) })

@@ -12,7 +12,6 @@
 //!
 //! An activation that is not finite makes its row's (for a convolution: its neighbourhood's) results NaN.
 
-mod bytes;
 mod dot;
 mod multiply;
 mod records;

@@ -3,10 +3,11 @@
 //! As in the products of `f32`, the result is cut into tasks of some rows and some panels, a task packs its rows for one
 //! chunk of inputs at a time, and the weights stream past them once.
 
+use super::LINE;
 use super::dot::{Dot, PANEL, STEP, Sums, TILE_ROWS, Tile};
 use super::records::Records;
 use super::weights::QuantisedMatrix;
-use super::{LINE, bytes};
+use crate::bytes;
 use crate::conv::Windows;
 use crate::gemm::{Cut, Epilogue, Machine};
 use crate::isa::Isa;

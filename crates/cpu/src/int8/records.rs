@@ -5,8 +5,8 @@
 
 use super::{Groups, LINE};
 use crate::buffer::Buffer;
+use crate::bytes;
 use crate::gemm::Machine;
-use crate::int8::bytes;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 use impasto_tensor::TensorError;
 

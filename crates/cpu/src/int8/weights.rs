@@ -1,8 +1,9 @@
 //! Weights as signed bytes in the order in which they are multiplied.
 
+use super::Groups;
 use super::dot::{PANEL, STEP};
-use super::{Groups, bytes};
 use crate::buffer::Buffer;
+use crate::bytes;
 use crate::gemm::MatrixSizes;
 use crate::pool::{Disjoint, ThreadPool};
 use impasto_tensor::meter::{ByteMeter, CountedBytes};
@@ -13,6 +14,10 @@ use std::ops::Range;
 const GREATEST: f32 = 127.0;
 /// `f32`s of a panel for four inputs.
 const STEP_ELEMENTS: usize = STEP / size_of::<f32>();
+
+/// What rounded elements and their scales are kept as.
+const BYTES: &str = "bytes";
+const SCALES: &str = "scales";
 
 /// One or more matrices `[inner, columns]` as bytes, with the scale of each column and group, and the bias of the columns.
 ///
@@ -45,38 +50,13 @@ impl QuantisedMatrix {
         let padded = columns.checked_next_multiple_of(PANEL).ok_or_else(too_large)?;
         let steps = taps.checked_mul(inner.div_ceil(4)).and_then(|steps| steps.checked_mul(padded));
         let tables = (2 * taps).checked_mul(layout.groups.count()).and_then(|rows| rows.checked_mul(padded));
-        let mut elements = Buffer::zeros(steps.ok_or_else(too_large)?)?;
-        let mut scales = Buffer::zeros(tables.ok_or_else(too_large)?)?;
-        // A column as it is stored, and arranged.
-        let stored = weight.len() / columns.max(1);
-        let scratch_size = row.checked_add(stored).ok_or_else(too_large)?;
-        let mut scratch = Buffer::zeros(pool.threads().checked_mul(scratch_size).ok_or_else(too_large)?)?;
-        {
-            let (elements, scales) = (Disjoint::new(&mut elements), Disjoint::new(&mut scales));
-            let scratch = Disjoint::new(&mut scratch);
-            pool.run(padded / PANEL, &|worker, panel| {
-                // SAFETY: the scratch is this worker's.
-                let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
-                let (arranged, as_stored) = scratch.split_at_mut(row);
-                for column in panel * PANEL..columns.min((panel + 1) * PANEL) {
-                    weight.copy_to_f32(column * stored, as_stored);
-                    arrange(as_stored, arranged);
-                    let parts = arranged.chunks_exact(inner.max(1)).enumerate();
-                    for (part, arranged) in parts {
-                        // SAFETY: the panel is this task's.
-                        unsafe { layout.round_column(part, column, arranged, &elements, &scales) };
-                    }
-                }
-            })?;
-        }
-        let bias = match bias {
-            Some(view) => {
-                let mut bias = Buffer::zeros(columns)?;
-                view.copy_to_f32(0, &mut bias);
-                Some(bias)
-            }
-            None => None,
+        let (steps, tables) = (steps.ok_or_else(too_large)?, tables.ok_or_else(too_large)?);
+        let kept = Buffer::kept(weight, BYTES, steps).zip(Buffer::kept(weight, SCALES, tables));
+        let (elements, scales) = match kept {
+            Some(kept) => kept,
+            None => layout.round(pool, row, weight, [steps, tables], arrange)?,
         };
+        let bias = bias.map(Buffer::widened).transpose()?;
         let bytes = elements.bytes() + scales.bytes() + bias.as_ref().map_or(0, Buffer::bytes);
         let Layout { sizes, groups } = layout;
         Ok(Self { elements, scales, bias, sizes, groups, _counted: meter.count(bytes) })
@@ -126,6 +106,46 @@ impl Layout {
     fn scale(&self, part: usize, group: usize, table: usize, column: usize) -> usize {
         let padded = self.sizes.columns.next_multiple_of(PANEL);
         ((part * self.groups.count() + group) * 2 + table) * padded + column
+    }
+
+    /// Rounds and packs `weight`, whose columns have `row` elements, into as many elements and scales as are wanted.
+    fn round(
+        &self,
+        pool: &ThreadPool,
+        row: usize,
+        weight: &WeightView<'_>,
+        [steps, tables]: [usize; 2],
+        arrange: &(dyn Fn(&[f32], &mut [f32]) + Sync),
+    ) -> Result<(Buffer, Buffer), TensorError> {
+        let too_large = || TensorError::OutOfMemory { bytes: usize::MAX };
+        let MatrixSizes { inner, columns, .. } = self.sizes;
+        let (mut bytes, mut tables) = (Buffer::zeros(steps)?, Buffer::zeros(tables)?);
+        // A column as it is stored, and arranged.
+        let stored = weight.len() / columns.max(1);
+        let scratch_size = row.checked_add(stored).ok_or_else(too_large)?;
+        let mut scratch = Buffer::zeros(pool.threads().checked_mul(scratch_size).ok_or_else(too_large)?)?;
+        let source = weight.read()?;
+        {
+            let (elements, scales) = (Disjoint::new(&mut bytes), Disjoint::new(&mut tables));
+            let scratch = Disjoint::new(&mut scratch);
+            pool.run(columns.div_ceil(PANEL), &|worker, panel| {
+                // SAFETY: the scratch is this worker's.
+                let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
+                let (arranged, as_stored) = scratch.split_at_mut(row);
+                for column in panel * PANEL..columns.min((panel + 1) * PANEL) {
+                    source.copy_to_f32(column * stored, as_stored);
+                    arrange(as_stored, arranged);
+                    let parts = arranged.chunks_exact(inner.max(1)).enumerate();
+                    for (part, arranged) in parts {
+                        // SAFETY: the panel is this task's.
+                        unsafe { self.round_column(part, column, arranged, &elements, &scales) };
+                    }
+                }
+            })?;
+        }
+        bytes.keep(weight, BYTES);
+        tables.keep(weight, SCALES);
+        Ok((bytes, tables))
     }
 
     /// Rounds a column of a matrix and puts it to its place.

@@ -1,6 +1,9 @@
 //! The CPU backend against the reference and against itself, for every instruction set of this machine.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod int8;
+mod prepared;
 
 use impasto_cpu::{ConvolutionMethod, CpuBackend, CpuOptions, IsaName};
 use impasto_tensor::conformance::{Operation, accepted_nonsense, conformance_cases};

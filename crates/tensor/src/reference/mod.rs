@@ -83,14 +83,14 @@ fn map(x: &ReferenceTensor, function: impl Fn(usize, f64) -> f64) -> Result<Refe
 }
 
 /// `[out, rest]` to `[rest, out]`.
-fn transposed(weight: &WeightView<'_>, out: usize) -> Vec<f32> {
-    let source = weight.to_f32();
+fn transposed(weight: &WeightView<'_>, out: usize) -> Result<Vec<f32>, TensorError> {
+    let source = weight.read()?.to_f32();
     let rest = source.len() / out;
-    (0..source.len()).map(|i| source[i % out * rest + i / out]).collect()
+    Ok((0..source.len()).map(|i| source[i % out * rest + i / out]).collect())
 }
 
-fn bias_or_zeros(bias: Option<&WeightView<'_>>, out: usize) -> Vec<f32> {
-    bias.map_or_else(|| vec![0.0; out], WeightView::to_f32)
+fn bias_or_zeros(bias: Option<&WeightView<'_>>, out: usize) -> Result<Vec<f32>, TensorError> {
+    bias.map_or_else(|| Ok(vec![0.0; out]), |bias| Ok(bias.read()?.to_f32()))
 }
 
 impl Backend for ReferenceBackend {
@@ -111,7 +111,7 @@ impl Backend for ReferenceBackend {
         _precision: Precision,
     ) -> Result<Self::Linear, TensorError> {
         let sizes = shapes::linear_weight(weight, bias)?;
-        Ok(self.weights(sizes, None, transposed(weight, sizes[0]), bias_or_zeros(bias, sizes[0])))
+        Ok(self.weights(sizes, None, transposed(weight, sizes[0])?, bias_or_zeros(bias, sizes[0])?))
     }
 
     fn prepare_conv2d(
@@ -122,14 +122,14 @@ impl Backend for ReferenceBackend {
         _precision: Precision,
     ) -> Result<Self::Conv2d, TensorError> {
         let sizes @ [out, inputs, height, width] = shapes::conv2d_weight(weight, bias, config)?;
-        let source = weight.to_f32();
+        let source = weight.read()?.to_f32();
         let mut ordered = Vec::with_capacity(source.len()); // [kernel height, kernel width, in, out]
         for tap in 0..height * width {
             for input in 0..inputs {
                 ordered.extend((0..out).map(|o| source[(o * inputs + input) * height * width + tap]));
             }
         }
-        Ok(self.weights(sizes, Some(config), ordered, bias_or_zeros(bias, out)))
+        Ok(self.weights(sizes, Some(config), ordered, bias_or_zeros(bias, out)?))
     }
 
     fn prepare_norm(
@@ -138,12 +138,12 @@ impl Backend for ReferenceBackend {
         shift: &WeightView<'_>,
     ) -> Result<Self::Norm, TensorError> {
         let features = shapes::norm_weight(scale, shift)?;
-        Ok(self.weights([features], None, scale.to_f32(), shift.to_f32()))
+        Ok(self.weights([features], None, scale.read()?.to_f32(), shift.read()?.to_f32()))
     }
 
     fn prepare_embedding(&self, table: &WeightView<'_>) -> Result<Self::Embedding, TensorError> {
         let sizes = shapes::embedding_weight(table)?;
-        Ok(self.weights(sizes, None, table.to_f32(), Vec::new()))
+        Ok(self.weights(sizes, None, table.read()?.to_f32(), Vec::new()))
     }
 
     fn weight_bytes(&self) -> usize {

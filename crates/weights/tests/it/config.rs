@@ -239,6 +239,7 @@ fn a_file_cut_while_open_is_an_error() {
     let file = TestFile::new("m.safetensors", &safetensors(&tiny_checkpoint(), Dtype::F16, &[]));
     let checkpoint = file.open().unwrap();
     std::fs::File::options().write(true).open(&file.path).unwrap().set_len(4096).unwrap();
-    let message = checkpoint.tensor("model.diffusion_model.out.2.weight").unwrap_err().to_string();
+    let tensor = checkpoint.tensor("model.diffusion_model.out.2.weight").unwrap();
+    let message = tensor.read().unwrap_err().to_string();
     assert!(message.contains("became shorter"), "{message}");
 }

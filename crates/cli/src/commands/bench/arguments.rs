@@ -41,8 +41,7 @@ pub(super) fn backend(settings: &Settings) -> anyhow::Result<CpuBackend> {
 
 /// How the denoising network is held in measurements.
 pub(super) fn precision(settings: &Settings) -> Precision {
-    // The table admits names of precisions alone.
-    Precision::from_name(&settings.serve.precision).unwrap_or_default()
+    setup::backend_precision(settings)
 }
 
 #[derive(Debug, clap::Args)]
