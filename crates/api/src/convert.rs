@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 const KNOWN_SCRIPTS: &[&str] = &["sampler", "seed", "refiner", "comments"];
 
 /// The options that hold for one request. A model that nobody knows is left out, as clients expect, and so is an option
-/// of A1111's that is not ours and asks for nothing; any other option that nobody knows is an error. `find_model` gives the title of the model that answers to a name.
+/// value that asks for what is done anyway; any other option that nobody knows is an error. `find_model` gives the title of the model that answers to a name.
 pub fn override_options(
     options: &Options,
     overrides: Option<&Map<String, Value>>,
@@ -256,7 +256,7 @@ mod tests {
         for asking in [json!({ "sd_vae": "other.pt" }), json!({ "tiling": true }), json!({ "sd_vae": null })]
         {
             let refused = refusal(json!({ "override_settings": asking }));
-            assert!(refused.starts_with(r#"{"error":"KeyError""#), "{refused}");
+            assert!(refused.starts_with(r#"{"detail":[{"loc":["body","override_settings","#), "{refused}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The page docs/settings.md, written from the table.
 
 use crate::value::{Bound, Row};
-use crate::{Options, ServeSettings, flag_name, variable_name};
+use crate::{Options, ServeSettings, flag_name, stored, variable_name};
 use serde_json::Value;
 
 const INTRODUCTION: &str = "\
@@ -29,6 +29,15 @@ root, where names that Impasto does not know stay as they are. Defaults may be s
 |---|---|---|---|
 ";
 
+const STORED: &str = "\
+\n## Kept for clients
+
+Options of A1111's that clients may read and change, and that have no effect here.
+
+| option | default | why |
+|---|---|---|
+";
+
 /// The text of docs/settings.md.
 pub fn render_markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
@@ -45,6 +54,16 @@ pub fn render_markdown() -> String {
     page.push_str(OPTIONS);
     for row in Options::rows() {
         page.push_str(&format_row(&[code(row.name), row.expected(), default(&row), row.doc.to_owned()]));
+    }
+    page.push_str(STORED);
+    for (name, usual, why) in stored::rows() {
+        let default = match usual.show() {
+            Value::Null => String::new(),
+            Value::String(text) if text.is_empty() => String::new(),
+            Value::String(text) => code(&text),
+            other => code(&other.to_string()),
+        };
+        page.push_str(&format_row(&[code(name), default, why.text().to_owned()]));
     }
     page
 }

@@ -34,9 +34,11 @@ impl OptionsFile {
         };
         let mut options = defaults;
         let mut ignored = Vec::new();
-        for row in Options::rows() {
-            if let Some(Err(error)) = contents.get(row.name).map(|value| options.set(row.name, value)) {
-                ignored.push(error.to_string());
+        for (name, value) in &contents {
+            match options.set(name, value) {
+                // What others put there is theirs.
+                Ok(()) | Err(SettingsError::Unknown(_)) => {}
+                Err(error) => ignored.push(error.to_string()),
             }
         }
         Ok((Self { path: Some(path.to_owned()), options, contents }, ignored))

@@ -1,6 +1,7 @@
 //! The table: every setting with its type, default and meaning. Adding a line here is all there is to adding one.
 
 use crate::SettingsError;
+use crate::stored::StoredOptions;
 use crate::value::{Bound, Row, SettingValue};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -15,16 +16,18 @@ macro_rules! settings {
                 $field:ident ($name:literal): $type:ty = $default:expr, $bound:expr;
             )+
         }
+        $(and $(#[doc = $more_doc:literal])+ $more:ident: $more_type:ty;)?
     ) => {
         $(#[doc = $about])+
         #[derive(Debug, Clone, PartialEq)]
         pub struct $struct {
             $($(#[doc = $doc])+ pub $field: $type,)+
+            $($(#[doc = $more_doc])+ pub $more: $more_type,)?
         }
 
         impl Default for $struct {
             fn default() -> Self {
-                Self { $($field: $default,)+ }
+                Self { $($field: $default,)+ $($more: Default::default(),)? }
             }
         }
 
@@ -41,8 +44,7 @@ macro_rules! settings {
                 },)+]
             }
 
-            /// Changes a setting by name. Texts stand for what they say, so that variables and flags can be given.
-            pub fn set(&mut self, name: &str, value: &Value) -> Result<(), SettingsError> {
+            fn set_row(&mut self, name: &str, value: &Value) -> Result<(), SettingsError> {
                 let rows = Self::rows();
                 let row = rows
                     .iter()
@@ -66,8 +68,7 @@ macro_rules! settings {
                 Ok(())
             }
 
-            /// All values by name. Secrets are null.
-            pub fn show(&self) -> Map<String, Value> {
+            fn show_rows(&self) -> Map<String, Value> {
                 let mut values = Map::new();
                 $(
                     let value = if $bound == Bound::Secret { Value::Null } else { self.$field.show() };
@@ -195,9 +196,39 @@ settings! {
         /// Folder below the data root for it; each day gets a folder in it.
         outdir_txt2img_grids ("outdir_txt2img_grids"): String = "outputs/txt2img-grids".to_owned(), Bound::InsideDataRoot;
     }
+    and
+    /// Those of A1111's that do nothing here.
+    stored: StoredOptions;
+}
+
+impl Options {
+    /// Changes an option by name. Texts stand for what they say.
+    pub fn set(&mut self, name: &str, value: &Value) -> Result<(), SettingsError> {
+        match self.set_row(name, value) {
+            Err(SettingsError::Unknown(_)) => self.stored.set(name, value),
+            outcome => outcome,
+        }
+    }
+
+    /// All values by name, those without an effect too.
+    pub fn show(&self) -> Map<String, Value> {
+        let mut values = self.show_rows();
+        self.stored.show(&mut values);
+        values
+    }
 }
 
 impl ServeSettings {
+    /// Changes a setting by name. Texts stand for what they say, so that variables and flags can be given.
+    pub fn set(&mut self, name: &str, value: &Value) -> Result<(), SettingsError> {
+        self.set_row(name, value)
+    }
+
+    /// All values by name. Secrets are null.
+    pub fn show(&self) -> Map<String, Value> {
+        self.show_rows()
+    }
+
     /// The port to listen at.
     pub fn effective_port(&self) -> u16 {
         self.port.unwrap_or(if self.nowebui { 7861 } else { 7860 })
