@@ -3,6 +3,7 @@
 //! Bodies come in as JSON values and are read leniently, as A1111's library does; answers have its keys in its order.
 //! Nothing here knows of an HTTP framework or of the engine.
 
+mod absent;
 mod coerce;
 mod comments;
 mod convert;
@@ -12,14 +13,20 @@ mod jobs;
 mod lists;
 mod neutral;
 mod progress;
+mod tasks;
 mod txt2img;
 
+pub use absent::{Info, InterrogateRequest};
 pub use convert::{override_options, precision, shortcuts};
 pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
 pub use info::{PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
 pub use jobs::{
     Accepted, Job, JobImage, JobPreview, JobSubmission, Limits, Model, SamplerName, ScheduleName, ServerInfo,
 };
-pub use lists::{SamplerItem, SchedulerItem, SdModelItem, samplers, schedulers};
+pub use lists::{
+    FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem, NameItem, REALESRGAN, RealesrganItem,
+    SamplerItem, SchedulerItem, SdModelItem, SdVaeItem, UpscalerItem, opened_metadata, samplers, schedulers,
+};
 pub use progress::{Progress, ProgressState};
+pub use tasks::{PendingTasks, TaskProgress, TaskProgressRequest};
 pub use txt2img::Txt2ImgRequest;

@@ -2,6 +2,7 @@
 
 use impasto_domain::{Sampler, Schedule};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -46,6 +47,114 @@ pub struct SdModelItem {
     pub filename: String,
     /// Always null: configurations are read from the file's tensors.
     pub config: Option<String>,
+}
+
+/// A way to enlarge pictures.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UpscalerItem {
+    /// Its name in requests.
+    pub name: String,
+    /// The network's name, of those that are networks.
+    pub model_name: Option<String>,
+    /// Path of its file.
+    pub model_path: Option<String>,
+    /// Always null: nothing is fetched.
+    pub model_url: Option<String>,
+    /// How much larger a picture becomes.
+    pub scale: f64,
+}
+
+/// Something that has only a name.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct NameItem {
+    /// The name in requests.
+    pub name: &'static str,
+}
+
+/// An autoencoder of its own.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SdVaeItem {
+    /// Its file's name.
+    pub model_name: String,
+    /// Path of its file.
+    pub filename: String,
+}
+
+/// A hypernetwork.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct HypernetworkItem {
+    /// Its name in prompts.
+    pub name: String,
+    /// Path of its file.
+    pub path: String,
+}
+
+/// A way to restore faces.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FaceRestorerItem {
+    /// Its name.
+    pub name: &'static str,
+    /// The folder of its network.
+    pub cmd_dir: String,
+}
+
+/// A network of the Real-ESRGAN family that A1111 knows by name.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RealesrganItem {
+    /// Its name.
+    pub name: &'static str,
+    /// Where its file belongs.
+    pub path: String,
+    /// How much larger a picture becomes.
+    pub scale: u32,
+}
+
+/// A LoRA or one of its kin.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct LoraItem {
+    /// Its name in prompts.
+    pub name: String,
+    /// Another name for it: the one that its maker gave it.
+    pub alias: String,
+    /// Path of its file.
+    pub path: String,
+    /// What the file says of itself. Values that are JSON are given as such.
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+}
+
+/// Ways to enlarge a latent.
+pub const LATENT_UPSCALE_MODES: [&str; 6] = [
+    "Latent",
+    "Latent (antialiased)",
+    "Latent (bicubic)",
+    "Latent (bicubic antialiased)",
+    "Latent (nearest)",
+    "Latent (nearest-exact)",
+];
+
+/// Names, files and factors of the Real-ESRGAN networks that A1111 offers.
+pub const REALESRGAN: [(&str, &str, u32); 6] = [
+    ("R-ESRGAN General 4xV3", "realesr-general-x4v3.pth", 4),
+    ("R-ESRGAN General WDN 4xV3", "realesr-general-wdn-x4v3.pth", 4),
+    ("R-ESRGAN AnimeVideo", "realesr-animevideov3.pth", 4),
+    ("R-ESRGAN 4x+", "RealESRGAN_x4plus.pth", 4),
+    ("R-ESRGAN 4x+ Anime6B", "RealESRGAN_x4plus_anime_6B.pth", 4),
+    ("R-ESRGAN 2x+", "RealESRGAN_x2plus.pth", 2),
+];
+
+/// A file's own words as A1111 gives them: texts that hold JSON objects are opened.
+pub fn opened_metadata<'a>(
+    metadata: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Map<String, Value> {
+    let open = |text: &String| {
+        let is_object = text.trim_start().starts_with('{');
+        is_object
+            .then(|| serde_json::from_str(text).ok())
+            .flatten()
+            .unwrap_or_else(|| Value::from(text.as_str()))
+    };
+    metadata.into_iter().map(|(key, text)| (key.clone(), open(text))).collect()
 }
 
 /// All samplers.

@@ -143,7 +143,7 @@ request! {
         hr_prompt: Option<String> = Some(String::new());
         /// Has no effect without `enable_hr`.
         hr_negative_prompt: Option<String> = Some(String::new());
-        /// Has no effect.
+        /// A name for the job, by which `/internal/progress` tells of it.
         force_task_id: Option<String> = None;
         /// Older name of `sampler_name`.
         sampler_index: String = "Euler".to_owned();

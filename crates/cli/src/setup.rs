@@ -72,6 +72,7 @@ pub(crate) fn limits(settings: &Settings) -> RequestLimits {
 pub(crate) fn engine_config(settings: &Settings) -> EngineConfig {
     let serve = &settings.serve;
     EngineConfig {
+        data_dir: Some(settings.data_dir().to_owned()),
         models_dir: Some(settings.models_dir()),
         cache_dir: Some(cache_dir(settings)),
         builtin: builtin::models(),

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 /// How the engine is set up.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
+    /// Folder laid out as A1111's, whose autoencoders, adapters, embeddings and upscalers may be used.
+    pub data_dir: Option<PathBuf>,
     /// Folder of checkpoints, or one checkpoint.
     pub models_dir: Option<PathBuf>,
     /// Folder for what may be computed again: hashes, prepared weights.
@@ -26,6 +28,7 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
+            data_dir: None,
             models_dir: None,
             cache_dir: None,
             builtin: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::catalog::{Catalog, Inspected};
 use crate::config::{EngineConfig, EngineStats, SubmitOptions};
 use crate::job::Job;
+use crate::library::Library;
 use crate::memory::{available_bytes, working_bytes};
 use crate::prepared::PreparedWeights;
 use crate::resident::Residents;
@@ -33,6 +34,8 @@ const LAST_STEP: Duration = Duration::from_secs(2);
 pub(crate) enum Command {
     Submit(Box<Job>),
     Stop(JobId, Stop),
+    Load(Arc<ModelEntry>, Precision),
+    Unload,
     Shutdown(Instant),
 }
 
@@ -135,6 +138,7 @@ impl JobTable {
 struct Inner {
     shared: Arc<Shared>,
     catalog: Arc<Catalog>,
+    library: Arc<Library>,
     commands: Mutex<Sender<Command>>,
     limits: RequestLimits,
     precision: Precision,
@@ -168,6 +172,7 @@ impl Engine {
             .zip(form)
             .map(|(cache, form)| Arc::new(PreparedWeights::new(cache, form)));
         let catalog = Arc::new(Catalog::new(config.models_dir, config.cache_dir.as_deref(), config.builtin));
+        let library = Arc::new(Library::new(config.data_dir, config.cache_dir.as_deref()));
         let shared = Arc::new(Shared::default());
         let (commands, received) = channel();
         let worker = Worker::new(
@@ -186,6 +191,7 @@ impl Engine {
         let inner = Inner {
             shared,
             catalog,
+            library,
             commands: Mutex::new(commands),
             limits: config.limits,
             precision: config.precision,
@@ -296,6 +302,23 @@ impl Engine {
         let ended =
             self.inner.shared.jobs().statuses.get(&id).is_none_or(|status| status.borrow().state.is_final());
         !ended && self.send(Command::Stop(id, how)).is_ok()
+    }
+
+    /// Forgets the models in memory that no job uses.
+    pub fn unload(&self) -> Result<(), EngineError> {
+        self.send(Command::Unload)
+    }
+
+    /// Begins to load the model that is used where a request names none, and answers which that is.
+    pub fn load_default(&self) -> Result<Arc<ModelEntry>, EngineError> {
+        let entry = self.inner.catalog.default_model()?;
+        self.send(Command::Load(entry.clone(), self.inner.precision))?;
+        Ok(entry)
+    }
+
+    /// The files beside checkpoints.
+    pub fn library(&self) -> &Library {
+        &self.inner.library
     }
 
     /// The models that can be used.

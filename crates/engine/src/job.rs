@@ -17,6 +17,12 @@ pub(crate) struct ModelKey {
     pub(crate) precision: Precision,
 }
 
+impl ModelKey {
+    pub(crate) fn new(entry: &ModelEntry, precision: Precision) -> Self {
+        Self { filename: entry.filename.clone(), precision }
+    }
+}
+
 impl fmt::Display for ModelKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.filename, self.precision.name())
@@ -66,10 +72,7 @@ impl Job {
     ) -> Self {
         Self {
             id: first.id,
-            model: ModelKey {
-                filename: entry.filename.clone(),
-                precision: first.request.precision.unwrap_or_default(),
-            },
+            model: ModelKey::new(&entry, first.request.precision.unwrap_or_default()),
             request: first.request.clone(),
             entry,
             options,

@@ -164,6 +164,11 @@ impl<B: Backend> Residents<B> {
         Ok(model)
     }
 
+    /// Forgets all models that are not in use.
+    pub(crate) fn unload(&mut self, in_use: &[&ModelKey]) {
+        self.models.retain(|key, _| in_use.contains(&key));
+    }
+
     fn make_room(&mut self, bytes: u64, in_use: &[&ModelKey]) {
         while self.size().1 + bytes > self.limit {
             let oldest = self

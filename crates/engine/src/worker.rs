@@ -65,12 +65,17 @@ impl<B: Backend> Worker<B> {
             self.drop_abandoned();
             self.admit();
             self.turn();
-            self.shared.count(self.queued.len(), self.active.len(), self.residents.size());
+            self.report();
         }
         for job in self.queued.drain(..).chain(self.active.drain(..)) {
             job.cancel(Some("the server was shut down".to_owned()));
         }
-        self.shared.count(0, 0, self.residents.size());
+        self.report();
+    }
+
+    /// Tells how many jobs and models there are.
+    fn report(&self) {
+        self.shared.count(self.queued.len(), self.active.len(), self.residents.size());
     }
 
     /// Takes what was asked meanwhile, waiting for it when there is nothing to do; `false` when it is time to end.
@@ -102,6 +107,17 @@ impl<B: Backend> Worker<B> {
                 } else if let Some(at) = self.active.iter().position(|job| job.id == id) {
                     self.stop_active(at, how);
                 }
+            }
+            Command::Load(entry, precision) => {
+                let key = ModelKey::new(&entry, precision);
+                if let Err(error) = self.residents.get(&key, &entry, &in_use(&self.active)) {
+                    tracing::warn!(model = %entry.title, %error, "cannot load the model");
+                }
+            }
+            Command::Unload => {
+                self.residents.unload(&in_use(&self.active));
+                // Without jobs, the thread goes on to wait.
+                self.report();
             }
             Command::Shutdown(deadline) => {
                 self.deadline = Some(deadline);

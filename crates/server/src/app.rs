@@ -9,7 +9,11 @@ use axum::Router;
 use impasto_api::{ApiError, Txt2ImgRequest, override_options};
 use impasto_engine::{Engine, JobId, JobState, JobStatus, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Names of jobs that are remembered.
+const NAMED_TASKS: usize = 512;
 
 /// The application behind the routes. Cloning gives another handle.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ struct Inner {
     options: Mutex<OptionsFile>,
     /// Jobs that somebody waits for at `/sdapi/v1/txt2img`.
     waited_for: Mutex<Vec<JobId>>,
+    /// Names that clients of `/sdapi/v1` gave their jobs, oldest first.
+    tasks: Mutex<VecDeque<(String, JobId)>>,
     shown: Mutex<Option<Shown>>,
     requests: RequestCounts,
 }
@@ -61,6 +67,7 @@ impl App {
             guard,
             options: Mutex::new(options),
             waited_for: Mutex::default(),
+            tasks: Mutex::default(),
             shown: Mutex::default(),
             requests: RequestCounts::default(),
         };
@@ -141,6 +148,37 @@ impl App {
 
     fn waited_for(&self) -> MutexGuard<'_, Vec<JobId>> {
         self.inner.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a job the name that its client asked for.
+    pub(crate) fn name_task(&self, name: &str, job: JobId) {
+        let mut tasks = self.tasks();
+        if tasks.len() == NAMED_TASKS {
+            tasks.pop_front();
+        }
+        tasks.push_back((name.to_owned(), job));
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, VecDeque<(String, JobId)>> {
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest job of a client's name.
+    pub(crate) fn task(&self, name: &str) -> Option<Arc<JobStatus>> {
+        let job = self.tasks().iter().rev().find(|(known, _)| known == name).map(|(_, job)| *job)?;
+        self.engine().watch(job).map(|mut watcher| watcher.status())
+    }
+
+    /// Names of the jobs that wait, the next first.
+    pub(crate) fn waiting_tasks(&self) -> Vec<String> {
+        let tasks = self.tasks().clone();
+        let mut waiting: Vec<_> =
+            self.engine().jobs().into_iter().filter(|job| job.state == JobState::Queued).collect();
+        waiting.sort_by_key(|job| job.position);
+        let name = |job: Arc<JobStatus>| {
+            tasks.iter().find(|(_, known)| *known == job.id).map(|(name, _)| name.clone())
+        };
+        waiting.into_iter().filter_map(name).collect()
     }
 
     /// What A1111's clients see and stop, newest last: the jobs at work that came in through that interface, or, if none

@@ -179,6 +179,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/internal/pending-tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Names of the jobs that wait. */
+        get: operations["pending_tasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/internal/ping": {
         parameters: {
             query?: never;
@@ -188,6 +205,40 @@ export interface paths {
         };
         /** Answers as soon as the program listens. */
         get: operations["ping"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/internal/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** How far a job is, by its client's name for it. */
+        post: operations["task_progress"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/internal/quicksettings-hint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Options by name, with what they do. */
+        get: operations["quicksettings_hint"];
         put?: never;
         post?: never;
         delete?: never;
@@ -247,6 +298,125 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/cmd-flags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Settings that the program was started with, without secrets. */
+        get: operations["cmd_flags"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/create/embedding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Training is not in this version. */
+        post: operations["create_embedding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/create/hypernetwork": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Training is not in this version. */
+        post: operations["create_hypernetwork"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/extensions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Extensions: none, since nothing foreign is executed. */
+        get: operations["extensions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/face-restorers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ways to restore faces, and where their networks belong. */
+        get: operations["face_restorers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/hypernetworks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Hypernetworks. */
+        get: operations["hypernetworks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/interrogate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Describes a picture, where there is a network for it; in this version there is none. */
+        post: operations["interrogate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sdapi/v1/interrupt": {
         parameters: {
             query?: never;
@@ -258,6 +428,40 @@ export interface paths {
         put?: never;
         /** Ends the jobs at work; their pictures so far are answered. */
         post: operations["sdapi_interrupt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/latent-upscale-modes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ways to enlarge a latent. */
+        get: operations["latent_upscale_modes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/loras": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** LoRA files and their kin. */
+        get: operations["loras"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -333,6 +537,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/realesrgan-models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The Real-ESRGAN networks that A1111 knows by name, and where their files belong. */
+        get: operations["realesrgan_models"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sdapi/v1/refresh-checkpoints": {
         parameters: {
             query?: never;
@@ -344,6 +565,74 @@ export interface paths {
         put?: never;
         /** Looks for new model files. */
         post: operations["refresh_checkpoints"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/refresh-embeddings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Looks for new embeddings. */
+        post: operations["refresh_embeddings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/refresh-loras": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Looks for new LoRA files. */
+        post: operations["refresh_loras"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/refresh-vae": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Looks for new autoencoders. */
+        post: operations["refresh_vae"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/reload-checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begins to load the model that is used where requests name none. */
+        post: operations["reload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -401,6 +690,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/sd-vae": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Autoencoders of their own. */
+        get: operations["sd_vae"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sdapi/v1/skip": {
         parameters: {
             query?: never;
@@ -412,6 +718,40 @@ export interface paths {
         put?: never;
         /** Ends the batches at work; the jobs go on with the next. */
         post: operations["sdapi_skip"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/train/embedding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Training is not in this version. */
+        post: operations["train_embedding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/train/hypernetwork": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Training is not in this version. */
+        post: operations["train_hypernetwork"];
         delete?: never;
         options?: never;
         head?: never;
@@ -435,6 +775,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/unload-checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Forgets the models in memory that no job uses; they are loaded again when they are wanted. */
+        post: operations["unload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -446,6 +803,13 @@ export interface components {
             /** @description `queued`, or already `running`. */
             state: string;
         };
+        /** @description A way to restore faces. */
+        FaceRestorerItem: {
+            /** @description Its name. */
+            name: string;
+            /** @description The folder of its network. */
+            cmd_dir: string;
+        };
         /** @description The body of other answers that tell an error. */
         Fault: {
             /** @description `HTTPException` for refusals, otherwise the kind of error. */
@@ -456,6 +820,28 @@ export interface components {
             body: string;
             /** @description What went wrong, for other errors. */
             errors: string;
+        };
+        /** @description A hypernetwork. */
+        HypernetworkItem: {
+            /** @description Its name in prompts. */
+            name: string;
+            /** @description Path of its file. */
+            path: string;
+        };
+        /** @description An answer in a few words. */
+        Info: {
+            /** @description The words. */
+            info: string;
+        };
+        /** @description The body of `POST /sdapi/v1/interrogate`. */
+        InterrogateRequest: {
+            /** @description A picture in base64. */
+            image: string;
+            /**
+             * @description `clip` or `deepdanbooru`.
+             * @default clip
+             */
+            model: string;
         };
         /** @description A job. */
         Job: {
@@ -589,6 +975,17 @@ export interface components {
             /** @description Most bytes of a prompt. */
             max_prompt_bytes: number;
         };
+        /** @description A LoRA or one of its kin. */
+        LoraItem: {
+            /** @description Its name in prompts. */
+            name: string;
+            /** @description Another name for it: the one that its maker gave it. */
+            alias: string;
+            /** @description Path of its file. */
+            path: string;
+            /** @description What the file says of itself. Values that are JSON are given as such. */
+            metadata: Record<string, unknown>;
+        };
         /** @description A model. */
         Model: {
             /** @description Its name and short hash; what requests may give as `sd_model_checkpoint`. */
@@ -623,6 +1020,18 @@ export interface components {
             problem?: string | null;
             /** @description Whether it is used where a request names none. */
             is_default: boolean;
+        };
+        /** @description Something that has only a name. */
+        NameItem: {
+            /** @description The name in requests. */
+            name: string;
+        };
+        /** @description The answer to `GET /internal/pending-tasks`. */
+        PendingTasks: {
+            /** @description How many wait. */
+            size: number;
+            /** @description Their names, the next first. */
+            tasks: string[];
         };
         /** @description The answer to `POST /sdapi/v1/png-info`. */
         PngInfo: {
@@ -690,6 +1099,18 @@ export interface components {
              */
             sampling_steps: number;
         };
+        /** @description A network of the Real-ESRGAN family that A1111 knows by name. */
+        RealesrganItem: {
+            /** @description Its name. */
+            name: string;
+            /** @description Where its file belongs. */
+            path: string;
+            /**
+             * Format: int32
+             * @description How much larger a picture becomes.
+             */
+            scale: number;
+        };
         /** @description A sampler. */
         SamplerItem: {
             /** @description Its name in requests. */
@@ -744,6 +1165,13 @@ export interface components {
             /** @description Always null: configurations are read from the file's tensors. */
             config?: string | null;
         };
+        /** @description An autoencoder of its own. */
+        SdVaeItem: {
+            /** @description Its file's name. */
+            model_name: string;
+            /** @description Path of its file. */
+            filename: string;
+        };
         /** @description What the page needs to know of the server. */
         ServerInfo: {
             /** @description Program and version. */
@@ -773,6 +1201,50 @@ export interface components {
             samplers: components["schemas"]["SamplerName"][];
             /** @description All schedules. */
             schedulers: components["schemas"]["ScheduleName"][];
+        };
+        /** @description How far a job is. */
+        TaskProgress: {
+            /** @description Whether it is being worked on. */
+            active: boolean;
+            /** @description Whether it waits. */
+            queued: boolean;
+            /** @description Whether it has ended. */
+            completed: boolean;
+            /**
+             * Format: double
+             * @description 0 to 1, while it is being worked on.
+             */
+            progress?: number | null;
+            /**
+             * Format: double
+             * @description Seconds it will still take, once that can be told.
+             */
+            eta?: number | null;
+            /** @description A preview as a `data:` link, if there is one that the client does not have. */
+            live_preview?: string | null;
+            /**
+             * Format: int64
+             * @description Number of the newest preview; -1 if there is none to show.
+             */
+            id_live_preview: number;
+            /** @description What to tell whoever waits. */
+            textinfo?: string | null;
+        };
+        /** @description The body of `POST /internal/progress`. */
+        TaskProgressRequest: {
+            /** @description The job's name: what `force_task_id` said. */
+            id_task: string;
+            /**
+             * Format: int64
+             * @description Number of the newest preview that the client has; -1 for none.
+             * @default -1
+             */
+            id_live_preview: number;
+            /**
+             * @description Whether a preview is wanted.
+             * @default true
+             */
+            live_preview: boolean;
         };
         /** @description A request for pictures from text. Unknown fields are ignored; `"3"` and `3.7` will do for 3. */
         Txt2ImgRequest: {
@@ -1031,7 +1503,7 @@ export interface components {
              */
             hr_negative_prompt?: string | null;
             /**
-             * @description Has no effect.
+             * @description A name for the job, by which `/internal/progress` tells of it.
              * @default null
              */
             force_task_id?: string | null;
@@ -1462,6 +1934,25 @@ export interface operations {
             };
         };
     };
+    pending_tasks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PendingTasks"];
+                };
+            };
+        };
+    };
     ping: {
         parameters: {
             query?: never;
@@ -1477,6 +1968,58 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    task_progress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskProgressRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskProgress"];
+                };
+            };
+            /** @description A field cannot be used */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrors"];
+                };
+            };
+        };
+    };
+    quicksettings_hint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Names and labels */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, unknown>[];
+                };
             };
         };
     };
@@ -1543,6 +2086,155 @@ export interface operations {
             };
         };
     };
+    cmd_flags: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Settings by name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, unknown>;
+                };
+            };
+        };
+    };
+    create_embedding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Info"];
+                };
+            };
+        };
+    };
+    create_hypernetwork: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Info"];
+                };
+            };
+        };
+    };
+    extensions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An empty list */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, unknown>[];
+                };
+            };
+        };
+    };
+    face_restorers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FaceRestorerItem"][];
+                };
+            };
+        };
+    };
+    hypernetworks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HypernetworkItem"][];
+                };
+            };
+        };
+    };
+    interrogate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InterrogateRequest"];
+            };
+        };
+        responses: {
+            /** @description No picture, or no such network */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+            /** @description The network's files are not there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
     sdapi_interrupt: {
         parameters: {
             query?: never;
@@ -1558,6 +2250,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    latent_upscale_modes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NameItem"][];
+                };
+            };
+        };
+    };
+    loras: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoraItem"][];
+                };
             };
         };
     };
@@ -1704,6 +2434,25 @@ export interface operations {
             };
         };
     };
+    realesrgan_models: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealesrganItem"][];
+                };
+            };
+        };
+    };
     refresh_checkpoints: {
         parameters: {
             query?: never;
@@ -1719,6 +2468,87 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    refresh_embeddings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    refresh_loras: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    refresh_vae: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    reload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no model */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
             };
         };
     };
@@ -1779,6 +2609,25 @@ export interface operations {
             };
         };
     };
+    sd_vae: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SdVaeItem"][];
+                };
+            };
+        };
+    };
     sdapi_skip: {
         parameters: {
             query?: never;
@@ -1794,6 +2643,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    train_embedding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Info"];
+                };
+            };
+        };
+    };
+    train_hypernetwork: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Info"];
+                };
             };
         };
     };
@@ -1844,6 +2731,24 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Fault"];
                 };
+            };
+        };
+    };
+    unload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

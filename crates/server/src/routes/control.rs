@@ -2,9 +2,12 @@
 //! `/sdapi/v1/progress` shows, and its like. Jobs of our own interface have their own routes.
 
 use crate::app::App;
+use crate::error::Failure;
 use axum::Json;
 use axum::extract::State;
+use impasto_api::Fault;
 use impasto_engine::Stop;
+use impasto_settings::Options;
 use serde_json::{Value, json};
 
 /// Ends the jobs at work; their pictures so far are answered.
@@ -19,6 +22,39 @@ pub(crate) async fn interrupt(State(app): State<App>) -> Json<Value> {
 pub(crate) async fn skip(State(app): State<App>) -> Json<Value> {
     stop(&app, Stop::Skip);
     Json(Value::Null)
+}
+
+/// Forgets the models in memory that no job uses; they are loaded again when they are wanted.
+#[utoipa::path(post, path = "/sdapi/v1/unload-checkpoint", tag = "sdapi", responses((status = 200, description = "Done")))]
+pub(crate) async fn unload(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    app.engine().unload()?;
+    Ok(Json(json!({})))
+}
+
+/// Begins to load the model that is used where requests name none.
+#[utoipa::path(
+    post,
+    path = "/sdapi/v1/reload-checkpoint",
+    tag = "sdapi",
+    responses((status = 200, description = "Done"), (status = 500, description = "There is no model", body = Fault))
+)]
+pub(crate) async fn reload(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    let engine = app.engine().clone();
+    // The model's file may have to be opened to find it.
+    tokio::task::spawn_blocking(move || engine.load_default()).await??;
+    Ok(Json(json!({})))
+}
+
+/// Settings that the program was started with, without secrets.
+#[utoipa::path(get, path = "/sdapi/v1/cmd-flags", tag = "sdapi", responses((status = 200, description = "Settings by name", body = Object)))]
+pub(crate) async fn cmd_flags(State(app): State<App>) -> Json<Value> {
+    Json(Value::Object(app.settings().show()))
+}
+
+/// Options by name, with what they do.
+#[utoipa::path(get, path = "/internal/quicksettings-hint", tag = "sdapi", responses((status = 200, description = "Names and labels", body = Vec<Object>)))]
+pub(crate) async fn quicksettings_hint() -> Json<Value> {
+    Options::rows().iter().map(|row| json!({ "name": row.name, "label": row.doc })).collect::<Value>().into()
 }
 
 fn stop(app: &App, how: Stop) {

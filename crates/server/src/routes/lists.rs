@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::Failure;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{SamplerItem, SchedulerItem, SdModelItem};
+use impasto_api::{LATENT_UPSCALE_MODES, NameItem, SamplerItem, SchedulerItem, SdModelItem};
 use serde_json::Value;
 
 /// All samplers.
@@ -17,6 +17,12 @@ pub(crate) async fn samplers() -> Json<Vec<SamplerItem>> {
 #[utoipa::path(get, path = "/sdapi/v1/schedulers", tag = "sdapi", responses((status = 200, body = Vec<SchedulerItem>)))]
 pub(crate) async fn schedulers() -> Json<Vec<SchedulerItem>> {
     Json(impasto_api::schedulers())
+}
+
+/// Ways to enlarge a latent.
+#[utoipa::path(get, path = "/sdapi/v1/latent-upscale-modes", tag = "sdapi", responses((status = 200, body = Vec<NameItem>)))]
+pub(crate) async fn latent_upscale_modes() -> Json<Vec<NameItem>> {
+    Json(LATENT_UPSCALE_MODES.map(|name| NameItem { name }).into())
 }
 
 /// All models.

@@ -1,8 +1,10 @@
 //! All routes, one file a resource, and what stands around every one of them.
 
+mod absent;
 mod control;
 mod docs;
 mod events;
+mod files;
 mod health;
 mod jobs;
 mod lists;
@@ -12,6 +14,7 @@ mod page;
 mod pictures;
 mod png_info;
 mod progress;
+mod tasks;
 mod txt2img;
 
 use crate::app::App;
@@ -73,7 +76,28 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(lists::schedulers))
         .routes(routes!(lists::sd_models))
         .routes(routes!(lists::refresh_checkpoints))
+        .routes(routes!(lists::latent_upscale_modes))
+        .routes(routes!(files::sd_vae))
+        .routes(routes!(files::hypernetworks))
+        .routes(routes!(files::loras))
+        .routes(routes!(files::face_restorers))
+        .routes(routes!(files::realesrgan_models))
+        .routes(routes!(files::extensions))
+        .routes(routes!(files::refresh_vae))
+        .routes(routes!(files::refresh_embeddings))
+        .routes(routes!(files::refresh_loras))
         .routes(routes!(options::show, options::change))
+        .routes(routes!(control::unload))
+        .routes(routes!(control::reload))
+        .routes(routes!(control::cmd_flags))
+        .routes(routes!(control::quicksettings_hint))
+        .routes(routes!(tasks::task_progress))
+        .routes(routes!(tasks::pending_tasks))
+        .routes(routes!(absent::interrogate))
+        .routes(routes!(absent::create_embedding))
+        .routes(routes!(absent::create_hypernetwork))
+        .routes(routes!(absent::train_embedding))
+        .routes(routes!(absent::train_hypernetwork))
         .routes(routes!(png_info::png_info))
         .routes(routes!(health::memory))
         .routes(routes!(health::ping))

@@ -38,6 +38,9 @@ pub(crate) async fn txt2img(
     let options = app.options_for(&request)?;
     let watcher = app.submit(&request, &options, true).await?;
     let waited_for = app.wait_for(watcher.id());
+    if let Some(name) = request.force_task_id.as_deref().filter(|name| !name.is_empty()) {
+        app.name_task(name, watcher.id());
+    }
     let status = watcher.finished().await;
     drop(waited_for);
     match status.state {

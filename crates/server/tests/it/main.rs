@@ -4,6 +4,7 @@
 
 mod control;
 mod docs;
+mod files;
 mod health;
 mod jobs;
 mod lists;
@@ -15,4 +16,5 @@ mod progress;
 mod protection;
 mod serving;
 mod setup;
+mod tasks;
 mod txt2img;

@@ -79,6 +79,7 @@ impl TestApp {
             std::fs::copy(&tiny, models_dir.join(name)).unwrap();
         }
         let mut config = EngineConfig {
+            data_dir: Some(folder.path().to_owned()),
             models_dir: Some(models_dir),
             cache_dir: Some(folder.path().join("cache")),
             ..EngineConfig::default()

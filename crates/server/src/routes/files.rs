@@ -1,0 +1,109 @@
+//! The lists of `/sdapi/v1` that come from files of the data root, and looking at its folders again.
+
+use crate::app::App;
+use crate::error::Failure;
+use axum::Json;
+use axum::extract::State;
+use impasto_api::{
+    FaceRestorerItem, HypernetworkItem, LoraItem, REALESRGAN, RealesrganItem, SdVaeItem, opened_metadata,
+};
+use impasto_engine::{FileKind, LibraryFile};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Autoencoders of their own.
+#[utoipa::path(get, path = "/sdapi/v1/sd-vae", tag = "sdapi", responses((status = 200, body = Vec<SdVaeItem>)))]
+pub(crate) async fn sd_vae(State(app): State<App>) -> Result<Json<Vec<SdVaeItem>>, Failure> {
+    let item = |file: &LibraryFile| SdVaeItem { model_name: file.file_name.clone(), filename: path_of(file) };
+    list(app, FileKind::Vae, item).await
+}
+
+/// Hypernetworks.
+#[utoipa::path(get, path = "/sdapi/v1/hypernetworks", tag = "sdapi", responses((status = 200, body = Vec<HypernetworkItem>)))]
+pub(crate) async fn hypernetworks(State(app): State<App>) -> Result<Json<Vec<HypernetworkItem>>, Failure> {
+    let item = |file: &LibraryFile| HypernetworkItem { name: file.name.clone(), path: path_of(file) };
+    list(app, FileKind::Hypernetwork, item).await
+}
+
+/// LoRA files and their kin.
+#[utoipa::path(get, path = "/sdapi/v1/loras", tag = "sdapi", responses((status = 200, body = Vec<LoraItem>)))]
+pub(crate) async fn loras(State(app): State<App>) -> Result<Json<Vec<LoraItem>>, Failure> {
+    let item = |file: &LibraryFile| LoraItem {
+        name: file.name.clone(),
+        alias: file.alias().to_owned(),
+        path: path_of(file),
+        metadata: opened_metadata(&file.metadata),
+    };
+    list(app, FileKind::Lora, item).await
+}
+
+/// Ways to restore faces, and where their networks belong.
+#[utoipa::path(get, path = "/sdapi/v1/face-restorers", tag = "sdapi", responses((status = 200, body = Vec<FaceRestorerItem>)))]
+pub(crate) async fn face_restorers(State(app): State<App>) -> Json<Vec<FaceRestorerItem>> {
+    let models = app.settings().data_dir.join("models");
+    let item = |(name, folder): (&'static str, &str)| FaceRestorerItem {
+        name,
+        cmd_dir: models.join(folder).to_string_lossy().into_owned(),
+    };
+    Json([("CodeFormer", "Codeformer"), ("GFPGAN", "GFPGAN")].map(item).into())
+}
+
+/// The Real-ESRGAN networks that A1111 knows by name, and where their files belong.
+#[utoipa::path(get, path = "/sdapi/v1/realesrgan-models", tag = "sdapi", responses((status = 200, body = Vec<RealesrganItem>)))]
+pub(crate) async fn realesrgan_models(State(app): State<App>) -> Json<Vec<RealesrganItem>> {
+    let folder = app.settings().data_dir.join("models/RealESRGAN");
+    let item = |(name, file, scale): (&'static str, &str, u32)| RealesrganItem {
+        name,
+        path: folder.join(file).to_string_lossy().into_owned(),
+        scale,
+    };
+    Json(REALESRGAN.map(item).into())
+}
+
+/// Extensions: none, since nothing foreign is executed.
+#[utoipa::path(get, path = "/sdapi/v1/extensions", tag = "sdapi", responses((status = 200, description = "An empty list", body = Vec<Object>)))]
+pub(crate) async fn extensions() -> Json<Value> {
+    Json(json!([]))
+}
+
+/// Looks for new autoencoders.
+#[utoipa::path(post, path = "/sdapi/v1/refresh-vae", tag = "sdapi", responses((status = 200, description = "Done")))]
+pub(crate) async fn refresh_vae(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    refresh(app, FileKind::Vae).await
+}
+
+/// Looks for new embeddings.
+#[utoipa::path(post, path = "/sdapi/v1/refresh-embeddings", tag = "sdapi", responses((status = 200, description = "Done")))]
+pub(crate) async fn refresh_embeddings(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    refresh(app, FileKind::Embedding).await
+}
+
+/// Looks for new LoRA files.
+#[utoipa::path(post, path = "/sdapi/v1/refresh-loras", tag = "sdapi", responses((status = 200, description = "Done")))]
+pub(crate) async fn refresh_loras(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    refresh(app, FileKind::Lora).await
+}
+
+/// All files of a kind. The folder may have to be read.
+async fn list<T: Send + 'static>(
+    app: App,
+    kind: FileKind,
+    item: impl Fn(&LibraryFile) -> T + Send + 'static,
+) -> Result<Json<Vec<T>>, Failure> {
+    let list = move || {
+        let files: Arc<[Arc<LibraryFile>]> = app.engine().library().files(kind);
+        files.iter().map(|file| item(file)).collect()
+    };
+    Ok(Json(tokio::task::spawn_blocking(list).await?))
+}
+
+async fn refresh(app: App, kind: FileKind) -> Result<Json<Value>, Failure> {
+    tokio::task::spawn_blocking(move || app.engine().library().refresh(kind)).await?;
+    Ok(Json(Value::Null))
+}
+
+fn path_of(file: &LibraryFile) -> String {
+    let path: &Path = &file.path;
+    path.to_string_lossy().into_owned()
+}
