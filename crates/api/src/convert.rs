@@ -4,7 +4,9 @@ use crate::comments::without_comments;
 use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
-use impasto_domain::{GenerationRequest, NoiseSource, Precision, RequestLimits, Sampler, Shortcuts};
+use impasto_domain::{
+    GenerationRequest, InfotextOptions, NoiseSource, Precision, RequestLimits, Sampler, Shortcuts,
+};
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value, json};
 
@@ -104,6 +106,11 @@ impl Txt2ImgRequest {
                 ..shortcuts(options)
             },
             precision: precision(options),
+            infotext: InfotextOptions {
+                model_name: options.add_model_name_to_info,
+                model_hash: options.add_model_hash_to_info,
+                version: options.add_version_to_infotext,
+            },
         };
         // Each picture has the next seed, and clients must be able to send every one of them back.
         let pictures = u64::from(generation.batch_size) * u64::from(generation.batch_count);

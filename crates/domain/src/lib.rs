@@ -9,5 +9,5 @@ pub use infotext::{
     InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
-pub use request::{GenerationRequest, RequestError, RequestLimits, Seeds};
+pub use request::{GenerationRequest, InfotextOptions, RequestError, RequestLimits, Seeds};
 pub use shortcuts::Shortcuts;

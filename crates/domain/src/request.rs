@@ -53,6 +53,27 @@ pub struct GenerationRequest {
     /// How the denoising network is held; `None` means the way that the program was started with.
     #[serde(default)]
     pub precision: Option<Precision>,
+    /// What infotexts leave out.
+    #[serde(default)]
+    pub infotext: InfotextOptions,
+}
+
+/// What infotexts have of what they might have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InfotextOptions {
+    /// The model's name.
+    pub model_name: bool,
+    /// The model's hash.
+    pub model_hash: bool,
+    /// The program's name and version.
+    pub version: bool,
+}
+
+impl Default for InfotextOptions {
+    fn default() -> Self {
+        Self { model_name: true, model_hash: true, version: true }
+    }
 }
 
 impl Default for GenerationRequest {
@@ -78,6 +99,7 @@ impl Default for GenerationRequest {
             eta_noise_seed_delta: 0,
             shortcuts: Shortcuts::default(),
             precision: None,
+            infotext: InfotextOptions::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod clock;
 mod error;
+mod file_names;
 mod guard;
 mod listen;
 mod metrics;

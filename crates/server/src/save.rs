@@ -1,6 +1,8 @@
 //! Writing pictures below the data root: `outputs/txt2img-images/2026-01-31/00042-1234.png`, and several in one as
-//! `outputs/txt2img-grids/2026-01-31/grid-0042.png`.
+//! `outputs/txt2img-grids/2026-01-31/grid-0042.png`. Nothing that is there is ever overwritten.
 
+use crate::file_names::{Facts, file_name, folders};
+use impasto_settings::Options;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,55 +11,95 @@ use std::path::{Path, PathBuf};
 const TRIES: u32 = 100;
 
 /// What names of grids start with.
-const GRID: &str = "grid-";
+const GRID: &str = "grid";
 
-/// The file name of a picture.
-pub(crate) fn picture_name(number: u32, seed: u64, suffix: &str) -> String {
-    format!("{number:05}-{seed}.{suffix}")
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Picture,
+    Grid,
 }
 
-/// The file name of a grid.
-pub(crate) fn grid_name(number: u32, suffix: &str) -> String {
-    format!("{GRID}{number:04}.{suffix}")
-}
-
-/// Writes a picture's file under the next free number of the day's folder, and gives its path. `folder` is below `root`;
-/// that it has no `..` is checked where the option is set.
+/// Writes a picture's file under the next free number of its folder, and gives its path. `folder` is the option for pictures of
+/// its kind, below `root`; that it has no `..` is checked where the option is set.
 pub(crate) fn save_picture(
     root: &Path,
-    folder: &str,
-    date: &str,
-    name: impl Fn(u32) -> String,
-    bytes: &[u8],
+    (kind, folder): (Kind, &str),
+    options: &Options,
+    facts: &Facts<'_>,
+    (bytes, suffix): (&[u8], &str),
+    infotext: &str,
 ) -> Result<PathBuf, Error> {
-    let folder = root.join(folder).join(date);
-    std::fs::create_dir_all(&folder)?;
-    let first = next_number(&folder)?;
+    let (common, sorted) = match kind {
+        Kind::Picture => (&options.outdir_samples, options.save_to_dirs),
+        Kind::Grid => (&options.outdir_grids, options.grid_save_to_dirs),
+    };
+    let mut path = root.join(if common.is_empty() { folder } else { common });
+    if sorted {
+        path.extend(folders(&options.directories_filename_pattern, facts));
+    }
+    std::fs::create_dir_all(&path)?;
+    let pattern = match options.samples_filename_pattern.as_str() {
+        "" if options.save_to_dirs => "[seed]",
+        "" => "[seed]-[prompt_spaces]",
+        pattern => pattern,
+    };
+    let decoration = match kind {
+        Kind::Grid if !options.grid_extended_filename => String::new(),
+        _ => file_name(pattern, facts),
+    };
+    let numbered = options.save_images_add_number || decoration.is_empty();
+    let first = if numbered { next_number(&path, kind)? } else { 0 };
     for number in first..first.saturating_add(TRIES) {
-        let path = folder.join(name(number));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return write(file, bytes, path),
+        let stem = stem(kind, number, numbered, &decoration);
+        let file = path.join(format!("{stem}.{suffix}"));
+        match OpenOptions::new().write(true).create_new(true).open(&file) {
+            Ok(open) => {
+                write(open, bytes, &file)?;
+                if options.save_txt && kind == Kind::Picture {
+                    std::fs::write(path.join(format!("{stem}.txt")), format!("{infotext}\n"))?;
+                }
+                return Ok(file);
+            }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
-    Err(Error::new(ErrorKind::AlreadyExists, format!("no free number in {}", folder.display())))
+    Err(Error::new(ErrorKind::AlreadyExists, format!("no free name in {}", path.display())))
 }
 
-fn write(mut file: File, bytes: &[u8], path: PathBuf) -> Result<PathBuf, Error> {
+/// A file's name without ending. Names without numbers get one once there is a file of that name.
+fn stem(kind: Kind, number: u32, numbered: bool, decoration: &str) -> String {
+    let number = match (kind, numbered) {
+        (Kind::Picture, true) => format!("{number:05}"),
+        (Kind::Grid, true) => format!("{GRID}-{number:04}"),
+        (_, false) if number > 0 => return format!("{decoration}-{number}"),
+        (Kind::Picture, false) => String::new(),
+        (Kind::Grid, false) => GRID.to_owned(),
+    };
+    match (number.is_empty(), decoration.is_empty()) {
+        (true, _) => decoration.to_owned(),
+        (_, true) => number,
+        _ => format!("{number}-{decoration}"),
+    }
+}
+
+fn write(mut file: File, bytes: &[u8], path: &Path) -> Result<(), Error> {
     file.write_all(bytes).inspect_err(|_| {
         // A part of a picture is of no use; if it cannot be removed, the first error is still the one to tell.
-        let _ = std::fs::remove_file(&path);
-    })?;
-    Ok(path)
+        let _ = std::fs::remove_file(path);
+    })
 }
 
 /// One more than the greatest number of a picture or grid in the folder.
-fn next_number(folder: &Path) -> Result<u32, Error> {
+fn next_number(folder: &Path, kind: Kind) -> Result<u32, Error> {
     let mut next = 0;
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let name = name.to_str().map(|name| name.strip_prefix(GRID).unwrap_or(name));
+        let name = name.to_str().and_then(|name| match kind {
+            Kind::Picture => Some(name),
+            Kind::Grid => name.strip_prefix(GRID)?.strip_prefix('-'),
+        });
         let number = name.and_then(|name| name.split(['-', '.']).next()?.parse::<u32>().ok());
         next = next.max(number.map_or(0, |number| number.saturating_add(1)));
     }
@@ -67,23 +109,63 @@ fn next_number(folder: &Path) -> Result<u32, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file_names::tests::facts;
+
+    struct Place {
+        root: tempfile::TempDir,
+        options: Options,
+    }
+
+    impl Place {
+        fn save(&self, kind: Kind, seed: u64) -> String {
+            let facts = Facts { seeds: [seed; 3], ..facts() };
+            let place = (kind, "outputs/x");
+            let path =
+                save_picture(self.root.path(), place, &self.options, &facts, (b"picture", "png"), "info")
+                    .unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"picture");
+            path.strip_prefix(self.root.path()).unwrap().to_str().unwrap().to_owned()
+        }
+    }
+
+    fn place(change: impl FnOnce(&mut Options)) -> Place {
+        let mut options = Options::default();
+        change(&mut options);
+        Place { root: tempfile::tempdir().unwrap(), options }
+    }
 
     #[test]
     fn numbers_count_up_over_what_is_there() {
-        let root = tempfile::tempdir().unwrap();
-        let save = |seed| {
-            let name = |number| picture_name(number, seed, "png");
-            save_picture(root.path(), "outputs/x", "2026-01-31", name, b"picture").unwrap()
-        };
-        let day = root.path().join("outputs/x/2026-01-31");
-        assert_eq!(save(7), day.join("00000-7.png"));
+        let place = place(|_| {});
+        assert_eq!(place.save(Kind::Picture, 7), "outputs/x/2026-01-31/00000-7.png");
+        let day = place.root.path().join("outputs/x/2026-01-31");
         std::fs::write(day.join("00041-1.jpg"), b"").unwrap();
         std::fs::write(day.join("notes.txt"), b"").unwrap();
-        assert_eq!(save(u64::MAX), day.join("00042-18446744073709551615.png"));
-        let grid =
-            || save_picture(root.path(), "g", "2026-01-31", |number| grid_name(number, "webp"), b"").unwrap();
-        assert_eq!(grid(), root.path().join("g/2026-01-31/grid-0000.webp"));
-        assert_eq!(grid(), root.path().join("g/2026-01-31/grid-0001.webp"));
-        assert_eq!(std::fs::read(day.join("00000-7.png")).unwrap(), b"picture");
+        assert_eq!(
+            place.save(Kind::Picture, u64::MAX),
+            "outputs/x/2026-01-31/00042-18446744073709551615.png"
+        );
+        assert_eq!(place.save(Kind::Grid, 7), "outputs/x/2026-01-31/grid-0000.png");
+        assert_eq!(place.save(Kind::Grid, 7), "outputs/x/2026-01-31/grid-0001.png");
+    }
+
+    #[test]
+    fn names_and_folders_follow_the_options() {
+        let named = place(|options| {
+            options.samples_filename_pattern = "[prompt_words]".to_owned();
+            options.directories_filename_pattern = "[seed]/../[sampler]".to_owned();
+            options.save_images_add_number = false;
+            options.save_txt = true;
+            options.grid_extended_filename = true;
+            options.outdir_samples = "all".to_owned();
+        });
+        assert_eq!(named.save(Kind::Picture, 7), "all/7/DPM++ 2M/a cat it's.png");
+        assert_eq!(named.save(Kind::Picture, 7), "all/7/DPM++ 2M/a cat it's-1.png");
+        assert_eq!(named.save(Kind::Grid, 7), "outputs/x/7/DPM++ 2M/grid-a cat it's.png");
+        let text =
+            std::fs::read_to_string(named.root.path().join("all/7/DPM++ 2M/a cat it's-1.txt")).unwrap();
+        assert_eq!(text, "info\n");
+        let flat = place(|options| options.save_to_dirs = false);
+        assert_eq!(flat.save(Kind::Picture, 7), "outputs/x/00000-7-a cat, it's_so _ good_ .._.._etc.png");
     }
 }

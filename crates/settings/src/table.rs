@@ -187,14 +187,40 @@ settings! {
         show_progress_every_n_steps ("show_progress_every_n_steps"): i64 = 10, Bound::Range(-1.0, 1000.0);
         /// Whether requests with `save_images` write to disk.
         samples_save ("samples_save"): bool = true, ANY;
-        /// Folder below the data root for pictures of requests with `save_images`; each day gets a folder in it.
+        /// Folder below the data root for pictures of requests with `save_images`.
         outdir_txt2img_samples ("outdir_txt2img_samples"): String = "outputs/txt2img-images".to_owned(), Bound::InsideDataRoot;
         /// Whether requests with `save_images` and several pictures get all of them in one as the first.
         return_grid ("return_grid"): bool = true, ANY;
         /// Whether that picture is written to disk too.
         grid_save ("grid_save"): bool = true, ANY;
-        /// Folder below the data root for it; each day gets a folder in it.
+        /// Folder below the data root for it.
         outdir_txt2img_grids ("outdir_txt2img_grids"): String = "outputs/txt2img-grids".to_owned(), Bound::InsideDataRoot;
+        /// Folder below the data root for all pictures; empty for one of each kind.
+        outdir_samples ("outdir_samples"): String = String::new(), Bound::EmptyOrInside;
+        /// Folder below the data root for all grids; empty for one of each kind.
+        outdir_grids ("outdir_grids"): String = String::new(), Bound::EmptyOrInside;
+        /// Name of a picture's file, such as `[seed]-[prompt_words]`; empty for `[seed]`, or `[seed]-[prompt_spaces]` without `save_to_dirs`.
+        samples_filename_pattern ("samples_filename_pattern"): String = String::new(), ANY;
+        /// Whether names begin with a number that counts up.
+        save_images_add_number ("save_images_add_number"): bool = true, ANY;
+        /// Whether names of grids have what names of pictures have.
+        grid_extended_filename ("grid_extended_filename"): bool = false, ANY;
+        /// Whether pictures are put into folders of their own.
+        save_to_dirs ("save_to_dirs"): bool = true, ANY;
+        /// Whether grids are.
+        grid_save_to_dirs ("grid_save_to_dirs"): bool = true, ANY;
+        /// Names of those folders.
+        directories_filename_pattern ("directories_filename_pattern"): String = "[date]".to_owned(), ANY;
+        /// Most words that `[prompt_words]` takes.
+        directories_max_prompt_words ("directories_max_prompt_words"): u32 = 8, Bound::Range(1.0, 20.0);
+        /// Write the infotext beside each picture, too.
+        save_txt ("save_txt"): bool = false, ANY;
+        /// Whether infotexts name the model.
+        add_model_name_to_info ("add_model_name_to_info"): bool = true, ANY;
+        /// Whether infotexts have the model's hash.
+        add_model_hash_to_info ("add_model_hash_to_info"): bool = true, ANY;
+        /// Whether infotexts name this program.
+        add_version_to_infotext ("add_version_to_infotext"): bool = true, ANY;
     }
     and
     /// Those of A1111's that do nothing here.

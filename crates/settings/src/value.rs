@@ -14,6 +14,8 @@ pub enum Bound {
     OneOf(&'static [&'static str]),
     /// A path below the data root: relative, without `..`.
     InsideDataRoot,
+    /// The same, or nothing.
+    EmptyOrInside,
     /// A path that stands in a URL as it is.
     UrlPath,
     /// Anything, and it is never shown.
@@ -43,7 +45,7 @@ impl Row {
             Bound::Range(least, most) if most >= 1e15 => format!("{} of at least {least}", self.kind),
             Bound::Range(least, most) => format!("{} from {least} to {most}", self.kind),
             Bound::OneOf(choices) => format!("one of {}", choices.join(", ")),
-            Bound::InsideDataRoot => "a relative path without ..".to_owned(),
+            Bound::InsideDataRoot | Bound::EmptyOrInside => "a relative path without ..".to_owned(),
             Bound::UrlPath => {
                 "a path such as /studio, of letters, digits and -._~ between single slashes, without .."
                     .to_owned()
@@ -62,6 +64,7 @@ impl Row {
                 value.is_null() || value.as_str().is_some_and(|text| choices.contains(&text))
             }
             Bound::InsideDataRoot => value.as_str().is_some_and(is_inside),
+            Bound::EmptyOrInside => value.as_str().is_some_and(|path| path.is_empty() || is_inside(path)),
             Bound::UrlPath => value.is_null() || value.as_str().is_some_and(is_url_path),
         }
     }

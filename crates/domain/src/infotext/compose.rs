@@ -44,6 +44,7 @@ pub fn compose_infotext(facts: &InfotextFacts<'_>) -> String {
 /// The values of the last line, in order; `None` is left out.
 fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     let request = facts.request;
+    let told = request.infotext;
     let seeds = request.seeds(facts.index);
     let (width, height) = facts.size;
     let varied = request.subseed_strength != 0.0;
@@ -56,8 +57,8 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("CFG scale", Some(python_float(request.cfg_scale))),
         ("Seed", Some(seeds.seed.to_string())),
         ("Size", Some(format!("{width}x{height}"))),
-        ("Model hash", facts.model_hash.map(str::to_owned)),
-        ("Model", Some(facts.model_name.to_owned())),
+        ("Model hash", facts.model_hash.filter(|_| told.model_hash).map(str::to_owned)),
+        ("Model", told.model_name.then(|| facts.model_name.to_owned())),
         ("Variation seed", varied.then(|| seeds.subseed.to_string())),
         ("Variation seed strength", varied.then(|| python_float(request.subseed_strength))),
         ("Clip skip", (request.clip_skip > 1).then(|| request.clip_skip.to_string())),
@@ -71,7 +72,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     // A key of our own: A1111 has none for it.
     let narrow = request.precision.filter(|&precision| precision != Precision::F32);
     settings.push(("Precision", narrow.map(|precision| precision.name().to_owned())));
-    settings.push(("Version", Some(facts.version.to_owned())));
+    settings.push(("Version", told.version.then(|| facts.version.to_owned())));
     settings
 }
 

@@ -4,11 +4,12 @@ use crate::app::App;
 use crate::body::JsonBody;
 use crate::clock;
 use crate::error::Failure;
-use crate::save::{grid_name, picture_name, save_picture};
+use crate::file_names::Facts;
+use crate::save::{Kind, save_picture};
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{ApiError, Fault, Txt2ImgInfo, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
-use impasto_domain::{PROGRAM_VERSION, Schedule};
+use impasto_domain::{PROGRAM_VERSION, Schedule, python_float};
 use impasto_engine::{FinishedImage, JobState, JobStatus};
 use impasto_imaging::{Format, Pixels, encode, encode_base64, grid};
 use impasto_settings::Options;
@@ -65,21 +66,20 @@ fn answer(
     status: &Arc<JobStatus>,
 ) -> Result<Txt2ImgResponse, ApiError> {
     let save = request.save_images && options.samples_save;
-    let disk = Disk { root: &app.settings().data_dir, date: clock::date(clock::now()) };
-    let suffix = format_of(options).suffix();
+    let disk = Disk { root: &app.settings().data_dir, options, status, suffix: format_of(options).suffix() };
     let mut files = Vec::with_capacity(status.images.len());
     for image in &status.images {
         let file = file_of(pixels_of(image), &image.infotext, options)?;
         if save {
-            let name = |number| picture_name(number, image.seed, suffix);
-            disk.save(&options.outdir_txt2img_samples, name, &file)?;
+            disk.save((Kind::Picture, &options.outdir_txt2img_samples), image, &file)?;
         }
         files.push(file);
     }
+    disk.remember_parameters();
     let mut info = info(status, options);
     if let Some((file, infotext)) = grid_of(&request, status, options)? {
-        if options.grid_save {
-            disk.save(&options.outdir_txt2img_grids, |number| grid_name(number, suffix), &file)?;
+        if let Some(first) = status.images.first().filter(|_| options.grid_save) {
+            disk.save((Kind::Grid, &options.outdir_txt2img_grids), first, &file)?;
         }
         if options.return_grid {
             files.insert(0, file);
@@ -115,15 +115,64 @@ fn grid_of(
 /// Where the pictures of one answer go.
 struct Disk<'a> {
     root: &'a Path,
-    date: String,
+    options: &'a Options,
+    status: &'a JobStatus,
+    suffix: &'static str,
 }
 
 impl Disk<'_> {
-    fn save(&self, folder: &str, name: impl Fn(u32) -> String, file: &[u8]) -> Result<(), ApiError> {
-        let path = save_picture(self.root, folder, &self.date, name, file)
-            .map_err(|error| ApiError::exception("OSError", format!("cannot save to {folder}: {error}")))?;
+    fn save(&self, place: (Kind, &str), image: &FinishedImage, file: &[u8]) -> Result<(), ApiError> {
+        let facts = self.facts(image);
+        let path = save_picture(self.root, place, self.options, &facts, (file, self.suffix), &image.infotext)
+            .map_err(|error| {
+                ApiError::exception("OSError", format!("cannot save to {}: {error}", place.1))
+            })?;
         tracing::info!(path = %path.display(), "saved");
         Ok(())
+    }
+
+    /// What the name of a picture's file may have.
+    fn facts(&self, image: &FinishedImage) -> Facts<'_> {
+        let request = &self.status.request;
+        let model = self.status.model.as_deref();
+        let now = clock::now();
+        let (batch, images) = (request.batch_size.max(1), request.image_count());
+        let first = image.index / batch * batch;
+        let seed = |index: u32| request.seeds(index.min(images.saturating_sub(1))).seed;
+        let schedule = match request.schedule {
+            Schedule::Automatic => request.sampler.default_schedule().unwrap_or(Schedule::Automatic),
+            chosen => chosen,
+        };
+        Facts {
+            seeds: [image.seed, seed(first), seed(first + batch - 1)],
+            steps: request.steps,
+            cfg_scale: python_float(request.cfg_scale),
+            size: (image.picture.width, image.picture.height),
+            styles: &[],
+            sampler: request.sampler.name(),
+            scheduler: schedule.label(),
+            model_hash: model.and_then(|model| model.short_hash()).unwrap_or_default(),
+            model_name: model.map(|model| model.name.as_str()).unwrap_or_default(),
+            vae: "NoneType",
+            prompt: &request.prompt,
+            negative_prompt: &request.negative_prompt,
+            clip_skip: request.clip_skip,
+            denoising_strength: None,
+            place: (image.index % batch, batch),
+            number: (image.index, images),
+            began: now - self.status.elapsed,
+            now,
+            most_words: self.options.directories_max_prompt_words as usize,
+        }
+    }
+
+    /// Writes the infotext of the first picture to `params.txt`, from where A1111's page and scripts take it.
+    fn remember_parameters(&self) {
+        let Some(first) = self.status.images.first() else { return };
+        let path = self.root.join("params.txt");
+        if let Err(error) = std::fs::write(&path, &first.infotext) {
+            tracing::warn!(path = %path.display(), %error, "cannot write the last parameters");
+        }
     }
 }
 

@@ -173,7 +173,7 @@ impl Txt2imgArguments {
             eta: self.eta,
             eta_noise_seed_delta: self.eta_noise_seed_delta,
             shortcuts: Shortcuts::default(),
-            precision: None,
+            ..GenerationRequest::default()
         }
     }
 }
