@@ -11,6 +11,7 @@ use impasto_engine::{Engine, JobId, JobState, JobStatus, ModelEntry, Picture, Su
 use impasto_settings::{Options, OptionsFile, ServeSettings};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// Names of jobs that are remembered.
 const NAMED_TASKS: usize = 512;
@@ -33,6 +34,8 @@ struct Inner {
     /// Names that clients of `/sdapi/v1` gave their jobs, oldest first.
     tasks: Mutex<VecDeque<(String, JobId)>>,
     shown: Mutex<Option<Shown>>,
+    /// Told when a client asks the program to stop.
+    stop: Notify,
     requests: RequestCounts,
 }
 
@@ -69,6 +72,7 @@ impl App {
             waited_for: Mutex::default(),
             tasks: Mutex::default(),
             shown: Mutex::default(),
+            stop: Notify::new(),
             requests: RequestCounts::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -148,6 +152,16 @@ impl App {
 
     fn waited_for(&self) -> MutexGuard<'_, Vec<JobId>> {
         self.inner.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the program to end in an orderly way.
+    pub(crate) fn stop(&self) {
+        self.inner.stop.notify_one();
+    }
+
+    /// Waits until a client has asked the program to end.
+    pub(crate) async fn stopped(&self) {
+        self.inner.stop.notified().await;
     }
 
     /// Gives a job the name that its client asked for.

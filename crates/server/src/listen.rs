@@ -50,6 +50,7 @@ pub async fn serve(
     tokio::select! {
         () = connections.accept_all(&listener, &graceful) => {}
         () = shutdown => {}
+        () = app.stopped() => {}
     }
     drop(listener);
     end(&app, graceful).await

@@ -107,6 +107,8 @@ settings! {
         cors_allow_origins ("cors_allow_origins"): Option<String> = None, ANY;
         /// Users and passwords as `user:password,other:password`; a password may contain colons, no commas. All routes ask for them.
         api_auth ("api_auth"): Option<String> = None, Bound::Secret;
+        /// Let clients stop the program by `/sdapi/v1/server-stop` and `server-kill`.
+        api_server_stop ("api_server_stop"): bool = false, ANY;
         /// Most seconds a client may take to send a request's head, and again for its body.
         request_timeout ("request_timeout"): u64 = 30, COUNT;
         /// Seconds for which running jobs may go on after the program was asked to stop.

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::error::Failure;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::Fault;
+use impasto_api::{ApiError, Fault};
 use impasto_engine::Stop;
 use impasto_settings::Options;
 use serde_json::{Value, json};
@@ -55,6 +55,52 @@ pub(crate) async fn cmd_flags(State(app): State<App>) -> Json<Value> {
 #[utoipa::path(get, path = "/internal/quicksettings-hint", tag = "sdapi", responses((status = 200, description = "Names and labels", body = Vec<Object>)))]
 pub(crate) async fn quicksettings_hint() -> Json<Value> {
     Options::rows().iter().map(|row| json!({ "name": row.name, "label": row.doc })).collect::<Value>().into()
+}
+
+/// Ends the program once running jobs are done, within the time that the settings give them.
+#[utoipa::path(
+    post,
+    path = "/sdapi/v1/server-stop",
+    tag = "sdapi",
+    responses((status = 200, description = "It ends", body = String), (status = 404, description = "Not allowed by the settings"))
+)]
+pub(crate) async fn server_stop(State(app): State<App>) -> Result<&'static str, Failure> {
+    allowed(&app)?;
+    app.stop();
+    Ok("Stopping.")
+}
+
+/// As `server-stop`.
+#[utoipa::path(
+    post,
+    path = "/sdapi/v1/server-kill",
+    tag = "sdapi",
+    responses((status = 200, description = "It ends"), (status = 404, description = "Not allowed by the settings"))
+)]
+pub(crate) async fn server_kill(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    allowed(&app)?;
+    app.stop();
+    Ok(Json(Value::Null))
+}
+
+/// A program that nothing starts anew cannot be restarted.
+#[utoipa::path(
+    post,
+    path = "/sdapi/v1/server-restart",
+    tag = "sdapi",
+    responses((status = 404, description = "Not allowed by the settings"), (status = 501, description = "It cannot be restarted"))
+)]
+pub(crate) async fn server_restart(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    allowed(&app)?;
+    Err(ApiError::Plain { status: 501, detail: "Not Implemented".to_owned() }.into())
+}
+
+/// Where clients may not stop the program, there is no such route.
+fn allowed(app: &App) -> Result<(), ApiError> {
+    if app.settings().api_server_stop {
+        return Ok(());
+    }
+    Err(ApiError::Plain { status: 404, detail: "Not Found".to_owned() })
 }
 
 fn stop(app: &App, how: Stop) {

@@ -184,3 +184,20 @@ async fn https_is_spoken_with_a_certificate() {
     served.stop.send(()).unwrap();
     served.ended.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn clients_may_stop_the_program_where_they_are_allowed_to() {
+    let closed = TestApp::new();
+    for route in ["server-stop", "server-kill", "server-restart"] {
+        let answer = closed.post(&format!("/sdapi/v1/{route}"), json!({})).await;
+        assert_eq!(answer.told(), r#"404 {"detail":"Not Found"}"#);
+    }
+    let app = TestApp::with(|settings| settings.api_server_stop = true);
+    assert_eq!(app.post("/sdapi/v1/server-restart", json!({})).await.status, 501);
+    let served = start(&app).await;
+    let answer = read(send(served.address, &post("/sdapi/v1/server-stop", "{}")).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("Stopping."), "{answer}");
+    tokio::time::timeout(Duration::from_secs(20), served.ended).await.unwrap().unwrap().unwrap();
+    assert!(!app.engine.is_alive());
+    drop(served.stop);
+}
