@@ -77,7 +77,7 @@ impl<B: Backend> Resident<B> {
 
     /// What the UNet makes of a diffusion time, from memory where it was used before.
     pub(crate) fn time(&mut self, timestep: f32) -> Result<Arc<UNetTime<B>>, ModelError> {
-        let prepare = || self.networks.unet.prepare_time(timestep);
+        let prepare = || self.networks.unet.prepare_time(timestep, None);
         self.times.get_or_make(|known| known.to_bits() == timestep.to_bits(), || timestep, 1, prepare)
     }
 }

@@ -1,4 +1,4 @@
-//! CLIP's text encoder (Radford et al. 2021): a causal transformer over 77 tokens.
+//! CLIP's text encoder (Radford et al. 2021), OpenAI's and OpenCLIP's: a causal transformer over 77 tokens.
 
 use crate::ModelError;
 use crate::blocks::Source;
@@ -18,18 +18,33 @@ pub struct ClipText<B: Backend> {
     positions: B::Embedding,
     layers: Vec<Layer<B>>,
     final_norm: B::Norm,
+    /// From the end of a text to the text as a whole.
+    projection: Option<B::Linear>,
+}
+
+/// What Stable Diffusion XL takes of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextVectors {
+    /// Text vectors `[n, tokens, width]` as a layer gives them, without the final normalisation.
+    pub hidden: Array,
+    /// Each text as a whole, `[n, pooled]`, if the encoder projects to such.
+    pub pooled: Option<Array>,
 }
 
 impl<B: Backend> ClipText<B> {
-    /// Loads the encoder from `source`, the place of `embeddings` and `encoder`.
+    /// Loads the encoder from `source`, the place of `text_model` and, if there is one, `text_projection`.
     pub fn load(
         backend: Arc<B>,
         source: &Source<'_, B>,
         config: &ClipTextConfig,
     ) -> Result<Self, ModelError> {
+        let project = |pooled| source.linear_without_bias("text_projection", config.width, pooled);
+        let projection = config.pooled.map(project).transpose()?;
+        let source = source.at("text_model");
         let embeddings = source.at("embeddings");
         Ok(Self {
             backend,
+            projection,
             config: config.clone(),
             tokens: embeddings.embedding("token_embedding", config.vocabulary, config.width)?,
             positions: embeddings.embedding("position_embedding", config.positions, config.width)?,
@@ -44,16 +59,58 @@ impl<B: Backend> ClipText<B> {
     ///
     /// They are the output of layer `skip` from the end, 1 being the last, after the final normalisation ("clip skip").
     pub fn encode<S: AsRef<[u32]>>(&self, sequences: &[S], skip: usize) -> Result<Array, ModelError> {
+        let [layers, _] = self.layers_until(skip)?;
+        let hidden = self.run(layers, self.embed(sequences)?)?;
+        let normal = self.backend.layer_norm(&hidden, &self.final_norm, EPSILON)?;
+        Ok(self.backend.download(&normal)?)
+    }
+
+    /// The output of layer `skip` from the end, 1 being the last, of `n` token sequences of equal length, and each text as
+    /// a whole: the last layer's vector at the end of the text, normalised and projected. The end is the first token of
+    /// the highest id, as in CLIP.
+    pub fn encode_for_xl<S: AsRef<[u32]>>(
+        &self,
+        sequences: &[S],
+        skip: usize,
+    ) -> Result<TextVectors, ModelError> {
+        let [layers, rest] = self.layers_until(skip)?;
+        let hidden = self.run(layers, self.embed(sequences)?)?;
+        let pool = |projection| self.pool(&self.run(rest, hidden.clone())?, sequences, projection);
+        let pooled = self.projection.as_ref().map(pool).transpose()?;
+        Ok(TextVectors { hidden: self.backend.download(&hidden)?, pooled })
+    }
+
+    /// The layers up to the one that is `skip` from the end, and those behind it.
+    fn layers_until(&self, skip: usize) -> Result<[&[Layer<B>]; 2], ModelError> {
         let layers = self.layers.len();
         if !(1..=layers).contains(&skip) {
             return Err(ModelError::ClipSkip { skip, layers });
         }
-        let mut hidden = self.embed(sequences)?;
-        for layer in &self.layers[..=layers - skip] {
-            hidden = layer.forward(&self.backend, &hidden, self.config.heads)?;
-        }
-        let normal = self.backend.layer_norm(&hidden, &self.final_norm, EPSILON)?;
-        Ok(self.backend.download(&normal)?)
+        let (until, behind) = self.layers.split_at(layers + 1 - skip);
+        Ok([until, behind])
+    }
+
+    /// `[n, tokens, width]` through layers.
+    fn run(&self, layers: &[Layer<B>], hidden: B::Tensor) -> Result<B::Tensor, TensorError> {
+        layers.iter().try_fold(hidden, |hidden, layer| layer.forward(&self.backend, &hidden, &self.config))
+    }
+
+    /// `[n, tokens, width]` of the last layer to `[n, pooled]`.
+    fn pool<S: AsRef<[u32]>>(
+        &self,
+        last: &B::Tensor,
+        sequences: &[S],
+        projection: &B::Linear,
+    ) -> Result<Array, ModelError> {
+        let backend = &*self.backend;
+        let length = sequences.first().map_or(0, |sequence| sequence.as_ref().len());
+        let place = |(row, sequence): (usize, &S)| (row * length + end_of_text(sequence.as_ref())) as u32;
+        let ends: Vec<u32> = sequences.iter().enumerate().map(place).collect();
+        let each: Vec<u32> = (1..=ends.len() as u32).collect();
+        let tokens = backend.reshape(last, &[ends.len() * length, self.config.width])?;
+        let vectors = backend.gather_mean(&tokens, &ends, &each)?;
+        let normal = backend.layer_norm(&vectors, &self.final_norm, EPSILON)?;
+        Ok(backend.download(&backend.linear(&normal, projection, LinearArgs::default())?)?)
     }
 
     /// Token plus position embeddings, `[n, tokens, width]`.
@@ -72,6 +129,12 @@ impl<B: Backend> ClipText<B> {
         let positions = self.backend.embedding(&self.positions, &positions, sequences.len())?;
         Ok(self.backend.add(&tokens, &positions)?)
     }
+}
+
+/// The place of the first token of the highest id.
+fn end_of_text(sequence: &[u32]) -> usize {
+    // Backwards, since of equals the last one seen is the maximum.
+    sequence.iter().enumerate().rev().max_by_key(|(_, id)| **id).map_or(0, |(at, _)| at)
 }
 
 /// Self-attention and a feed-forward part, each after a normalisation and added to its input.
@@ -101,10 +164,10 @@ impl<B: Backend> Layer<B> {
         })
     }
 
-    fn forward(&self, backend: &B, x: &B::Tensor, heads: usize) -> Result<B::Tensor, TensorError> {
+    fn forward(&self, backend: &B, x: &B::Tensor, config: &ClipTextConfig) -> Result<B::Tensor, TensorError> {
         let normal = backend.layer_norm(x, &self.norms[0], EPSILON)?;
         let project = |weights| backend.linear(&normal, weights, LinearArgs::default());
-        let args = AttentionArgs { heads, causal: true, key_lengths: None };
+        let args = AttentionArgs { heads: config.heads, causal: true, key_lengths: None };
         let attended =
             backend.attention(&project(&self.query)?, &project(&self.key)?, &project(&self.value)?, args)?;
         let x = backend.linear(
@@ -113,7 +176,8 @@ impl<B: Backend> Layer<B> {
             LinearArgs { residual: Some(x), ..LinearArgs::default() },
         )?;
         let normal = backend.layer_norm(&x, &self.norms[1], EPSILON)?;
-        let activated = LinearArgs { activation: Activation::QuickGelu, ..LinearArgs::default() };
+        let activation = if config.quick_gelu { Activation::QuickGelu } else { Activation::Gelu };
+        let activated = LinearArgs { activation, ..LinearArgs::default() };
         let hidden = backend.linear(&normal, &self.expand, activated)?;
         backend.linear(&hidden, &self.contract, LinearArgs { residual: Some(&x), ..LinearArgs::default() })
     }

@@ -12,9 +12,9 @@ mod unet;
 mod vae;
 
 pub use blocks::{SelfAttention, Tiles, mix};
-pub use clip::ClipText;
+pub use clip::{ClipText, TextVectors};
 pub use error::ModelError;
 pub use stable_diffusion::StableDiffusion;
 pub use tokenizer::{Token, Tokenizer};
-pub use unet::{UNet, UNetContext, UNetDepth, UNetOutput, UNetRow, UNetTime};
+pub use unet::{PictureSizes, UNet, UNetContext, UNetDepth, UNetOutput, UNetRow, UNetTime};
 pub use vae::{VaeDecoder, VaeEncoder};

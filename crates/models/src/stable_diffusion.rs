@@ -1,4 +1,5 @@
-//! A Stable Diffusion 1.x checkpoint's three networks and its tokenizer, ready to run.
+//! A Stable Diffusion checkpoint's networks and its tokenizer, ready to run: those of 1.x together or one by one, those of XL
+//! one by one.
 
 use crate::blocks::Source;
 use crate::{ClipText, ModelError, Tokenizer, UNet, VaeDecoder, VaeEncoder};
@@ -41,10 +42,20 @@ impl<B: Backend> StableDiffusion<B> {
         })
     }
 
-    /// Loads the text encoder alone.
+    /// Loads the text encoder alone, of XL the first.
     pub fn load_text(backend: &Arc<B>, checkpoint: &Checkpoint) -> Result<ClipText<B>, ModelError> {
-        let source = Source::new(&**backend, checkpoint).at("cond_stage_model.transformer.text_model");
-        ClipText::load(Arc::clone(backend), &source, &checkpoint.config()?.text)
+        let source = Source::new(&**backend, checkpoint).at("cond_stage_model.transformer");
+        ClipText::load(Arc::clone(backend), &source, &checkpoint.networks()?.text)
+    }
+
+    /// Loads XL's second text encoder alone; nothing of a checkpoint that has none.
+    pub fn load_second_text(
+        backend: &Arc<B>,
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<ClipText<B>>, ModelError> {
+        let source = Source::new(&**backend, checkpoint).at("cond_stage_model_2.transformer");
+        let config = checkpoint.networks()?.second_text;
+        config.map(|config| ClipText::load(Arc::clone(backend), &source, &config)).transpose()
     }
 
     /// Loads the denoising network alone.
@@ -55,19 +66,18 @@ impl<B: Backend> StableDiffusion<B> {
     ) -> Result<UNet<B>, ModelError> {
         let source =
             Source::new(&**backend, checkpoint).at("model.diffusion_model").with_precision(precision);
-        UNet::load(Arc::clone(backend), &source, &checkpoint.config()?.unet)
+        UNet::load(Arc::clone(backend), &source, &checkpoint.networks()?.unet)
     }
 
     /// Loads the autoencoder's decoder alone.
     pub fn load_decoder(backend: &Arc<B>, checkpoint: &Checkpoint) -> Result<VaeDecoder<B>, ModelError> {
         let source = Source::new(&**backend, checkpoint).at("first_stage_model");
-        VaeDecoder::load(Arc::clone(backend), &source, &checkpoint.config()?.vae)
+        VaeDecoder::load(Arc::clone(backend), &source, &checkpoint.networks()?.vae)
     }
 
     /// Loads the autoencoder's encoder, for those that begin with pictures.
     pub fn load_encoder(backend: &Arc<B>, checkpoint: &Checkpoint) -> Result<VaeEncoder<B>, ModelError> {
-        let config = checkpoint.config()?;
         let source = Source::new(&**backend, checkpoint).at("first_stage_model");
-        VaeEncoder::load(Arc::clone(backend), &source, &config.vae)
+        VaeEncoder::load(Arc::clone(backend), &source, &checkpoint.networks()?.vae)
     }
 }

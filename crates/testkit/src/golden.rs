@@ -43,8 +43,19 @@ pub fn golden(name: &str) -> Golden {
 /// # Panics
 /// Where the file is missing or damaged.
 pub fn tiny_checkpoint() -> Checkpoint {
-    let path = goldens_folder().join("tiny.safetensors");
-    Checkpoint::open(&path).unwrap_or_else(|error| panic!("{error}"))
+    checkpoint("tiny.safetensors")
+}
+
+/// The same of Stable Diffusion XL, `goldens/tiny_xl.safetensors`.
+///
+/// # Panics
+/// Where the file is missing or damaged.
+pub fn tiny_xl_checkpoint() -> Checkpoint {
+    checkpoint("tiny_xl.safetensors")
+}
+
+fn checkpoint(file: &str) -> Checkpoint {
+    Checkpoint::open(&goldens_folder().join(file)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Tensors by name.

@@ -5,4 +5,4 @@ mod close;
 mod golden;
 
 pub use close::{assert_close, relative_l2};
-pub use golden::{Golden, golden, golden_json, goldens_folder, tiny_checkpoint};
+pub use golden::{Golden, golden, golden_json, goldens_folder, tiny_checkpoint, tiny_xl_checkpoint};

@@ -162,21 +162,33 @@ impl Checkpoint {
         kind(&self.entries)
     }
 
-    /// The configuration of a Stable Diffusion 1.x checkpoint. Every tensor it implies is present then, with the
-    /// implied shape and a float type.
+    /// The configuration of a checkpoint that pictures can be made with, which is one of Stable Diffusion 1.x. Every tensor
+    /// it implies is present then, with the implied shape and a float type.
     pub fn config(&self) -> Result<StableDiffusionConfig, WeightsError> {
+        match self.kind() {
+            ModelKind::StableDiffusion1 => self.networks(),
+            kind => Err(WeightsError::Kind { file: self.file.clone(), kind }),
+        }
+    }
+
+    /// The same of a checkpoint whose networks can be run one by one: of Stable Diffusion 1.x or XL base.
+    pub fn networks(&self) -> Result<StableDiffusionConfig, WeightsError> {
         let file = || self.file.clone();
         let kind = self.kind();
-        if kind != ModelKind::StableDiffusion1 {
+        if !matches!(kind, ModelKind::StableDiffusion1 | ModelKind::StableDiffusionXl) {
             return Err(WeightsError::Kind { file: file(), kind });
         }
-        let facts = Facts::read(&self.metadata).map_err(|odd| WeightsError::Fact {
+        let facts = Facts::read(&self.metadata, kind).map_err(|odd| WeightsError::Fact {
             file: file(),
             key: odd.key.to_owned(),
             value: odd.value,
             wanted: odd.wanted.to_owned(),
         })?;
-        detect(&self.entries, &facts).map_err(|problems| WeightsError::Layout { file: file(), problems })
+        detect(&self.entries, kind, &facts).map_err(|problems| WeightsError::Layout {
+            file: file(),
+            kind,
+            problems,
+        })
     }
 
     /// Size of the file.

@@ -1,10 +1,11 @@
 //! From the shapes of a checkpoint's tensors to its configuration, and the proof that every tensor of that
 //! configuration is there. What shapes cannot tell comes from `facts`.
 
-use crate::architecture::{ClipTextConfig, StableDiffusionConfig, UNetConfig, UNetLevel, VaeConfig};
+use crate::architecture::{ClipTextConfig, Heads, StableDiffusionConfig, UNetConfig, UNetLevel, VaeConfig};
 use crate::entry::{Element, Entries};
 use crate::facts::Facts;
-use crate::layout::{CLOSED_PREFIXES, layout};
+use crate::kind::ModelKind;
+use crate::layout::{CLOSED_PREFIXES, SECOND_TEXT, TEXT, layout};
 use impasto_tensor::DType;
 
 /// Largest size along one dimension that is believed; a vocabulary of CLIP has 49,408 rows.
@@ -16,15 +17,24 @@ const LISTED: usize = 5;
 /// What keeps the tensors from being a checkpoint, in words.
 pub(crate) type Problem = String;
 
-/// The configuration of a Stable Diffusion 1.x checkpoint.
-pub(crate) fn detect(entries: &Entries, facts: &Facts) -> Result<StableDiffusionConfig, Problem> {
+/// Sizes of the picture that XL's UNet is told, each as waves.
+const PICTURE_SIZES: usize = 6;
+
+/// The configuration of a Stable Diffusion checkpoint of a kind, 1.x or XL.
+pub(crate) fn detect(
+    entries: &Entries,
+    kind: ModelKind,
+    facts: &Facts,
+) -> Result<StableDiffusionConfig, Problem> {
     let shapes = Shapes { entries };
-    let text = shapes.text(facts)?;
+    let text = shapes.text(TEXT, facts.text_heads)?;
+    let second_text =
+        (kind == ModelKind::StableDiffusionXl).then(|| shapes.second_text(facts)).transpose()?;
     let unet = shapes.unet(facts)?;
     let vae = shapes.vae(facts)?;
-    check_sizes(&text, &unet, &vae)?;
     let config = StableDiffusionConfig {
         text,
+        second_text,
         unet,
         vae,
         prediction: facts.prediction,
@@ -32,6 +42,7 @@ pub(crate) fn detect(entries: &Entries, facts: &Facts) -> Result<StableDiffusion
         native_size: facts.native_size,
         cfg_scale: facts.cfg_scale,
     };
+    check_sizes(&config)?;
     check_layout(entries, &config)?;
     Ok(config)
 }
@@ -59,14 +70,23 @@ impl Shapes<'_> {
         (0..self.entries.len()).take_while(|&number| self.entries.contains_key(&name(number))).count()
     }
 
-    fn text(&self, facts: &Facts) -> Result<ClipTextConfig, Problem> {
-        let root = "cond_stage_model.transformer.text_model";
+    /// A text encoder as the first CLIP has it.
+    fn text(&self, place: &str, heads: Option<usize>) -> Result<ClipTextConfig, Problem> {
+        let root = format!("{place}.text_model");
         let [vocabulary, width] = self.sizes(&format!("{root}.embeddings.token_embedding.weight"))?;
         let [positions, _] = self.sizes(&format!("{root}.embeddings.position_embedding.weight"))?;
-        let layers = self.count(|layer| format!("{root}.encoder.layers.{layer}.self_attn.q_proj.weight"));
+        let layers = self.count(|layer| format!("{root}.encoder.layers.{layer}.layer_norm1.weight"));
         let [hidden, _] = self.sizes(&format!("{root}.encoder.layers.0.mlp.fc1.weight"))?;
-        let heads = facts.text_heads.unwrap_or((width / 64).max(1));
-        Ok(ClipTextConfig { vocabulary, positions, width, layers, heads, hidden })
+        let heads = heads.unwrap_or((width / 64).max(1));
+        let (quick_gelu, pooled) = (true, None);
+        Ok(ClipTextConfig { vocabulary, positions, width, layers, heads, hidden, quick_gelu, pooled })
+    }
+
+    /// XL's second text encoder, `OpenCLIP`'s.
+    fn second_text(&self, facts: &Facts) -> Result<ClipTextConfig, Problem> {
+        let text = self.text(SECOND_TEXT, facts.second_text_heads)?;
+        let [pooled, _] = self.sizes(&format!("{SECOND_TEXT}.text_projection.weight"))?;
+        Ok(ClipTextConfig { quick_gelu: false, pooled: Some(pooled), ..text })
     }
 
     fn unet(&self, facts: &Facts) -> Result<UNetConfig, Problem> {
@@ -75,6 +95,8 @@ impl Shapes<'_> {
             self.sizes::<4>(&format!("{root}.input_blocks.0.0.weight"))?;
         let [out_channels, ..] = self.sizes::<4>(&format!("{root}.out.2.weight"))?;
         let [time_features, _] = self.sizes(&format!("{root}.time_embed.0.weight"))?;
+        let label = format!("{root}.label_emb.0.0.weight");
+        let label = self.entries.contains_key(&label).then(|| self.sizes(&label)).transpose()?;
         Ok(UNetConfig {
             in_channels,
             out_channels,
@@ -83,6 +105,7 @@ impl Shapes<'_> {
             levels: self.levels(root)?,
             middle_depth: self.depth(&format!("{root}.middle_block.1")),
             context_features: self.context_features(root)?,
+            label_features: label.map(|[_, features]| features),
             heads: facts.unet_heads,
             groups: facts.unet_groups,
         })
@@ -151,20 +174,34 @@ impl Shapes<'_> {
 }
 
 /// What must hold between numbers, whatever the tensors are.
-fn check_sizes(text: &ClipTextConfig, unet: &UNetConfig, vae: &VaeConfig) -> Result<(), Problem> {
+fn check_sizes(config: &StableDiffusionConfig) -> Result<(), Problem> {
+    let StableDiffusionConfig { text, second_text, unet, vae, .. } = config;
     divides("the text encoder", text.width, text.heads, "heads", "impasto.text.heads")?;
+    let mut context = text.width;
+    if let Some(second) = second_text {
+        let (part, key) = ("the second text encoder", "impasto.second_text.heads");
+        divides(part, second.width, second.heads, "heads", key)?;
+        context += second.width;
+        check_label(second, unet)?;
+    }
     for level in &unet.levels {
         divides("the UNet", level.channels, unet.groups, "groups", "impasto.unet.groups")?;
-        if level.transformer_depth > 0 {
-            divides("the UNet", level.channels, unet.heads, "heads", "impasto.unet.heads")?;
-        }
+    }
+    let middle = unet.levels.last().map(|level| (level.channels, unet.middle_depth));
+    let on_the_way = unet.levels.iter().map(|level| (level.channels, level.transformer_depth));
+    for (channels, _) in on_the_way.chain(middle).filter(|(_, depth)| *depth > 0) {
+        let (by, what, key) = match unet.heads {
+            Heads::Count(count) => (count, "heads", "impasto.unet.heads"),
+            Heads::Features(features) => (features, "features a head", "impasto.unet.head_features"),
+        };
+        divides("the UNet", channels, by, what, key)?;
     }
     divides("the UNet", unet.model_channels, unet.groups, "groups", "impasto.unet.groups")?;
     for &channels in &vae.channels {
         divides("the autoencoder", channels, vae.groups, "groups", "impasto.vae.groups")?;
     }
     for (what, found, wanted, of) in [
-        ("context features of the UNet", unet.context_features, text.width, "the text encoder's width"),
+        ("context features of the UNet", unet.context_features, context, "the text encoders' width"),
         ("output channels of the UNet", unet.out_channels, vae.latent_channels, "the autoencoder's latents"),
         ("picture channels of the autoencoder", vae.image_channels, 3, "red, green and blue"),
     ] {
@@ -173,6 +210,20 @@ fn check_sizes(text: &ClipTextConfig, unet: &UNetConfig, vae: &VaeConfig) -> Res
         }
     }
     Ok(())
+}
+
+/// What the UNet is told beside time and text must be the text as a whole and the waves of the sizes.
+fn check_label(text: &ClipTextConfig, unet: &UNetConfig) -> Result<(), Problem> {
+    let pooled = text.pooled.unwrap_or(0);
+    let label = unet.label_features.ok_or("`model.diffusion_model.label_emb.0.0.weight` is missing")?;
+    // Each size is as many cosines as sines.
+    match label.checked_sub(pooled) {
+        Some(waves) if waves > 0 && waves.is_multiple_of(2 * PICTURE_SIZES) => Ok(()),
+        _ => Err(format!(
+            "{label} label features of the UNet are not the {pooled} of the second text encoder and \
+             {PICTURE_SIZES} sizes"
+        )),
+    }
 }
 
 fn divides(part: &str, features: usize, by: usize, what: &str, key: &str) -> Result<(), Problem> {

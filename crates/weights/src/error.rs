@@ -65,11 +65,13 @@ pub enum WeightsError {
         /// What it is.
         kind: ModelKind,
     },
-    /// A Stable Diffusion 1.x checkpoint whose tensors do not form its networks.
-    #[error("{file} is not a complete Stable Diffusion 1.x checkpoint: {problems}")]
+    /// A checkpoint whose tensors do not form its networks.
+    #[error("{file} is {kind}, but not a complete one: {problems}")]
     Layout {
         /// The file.
         file: String,
+        /// What it is.
+        kind: ModelKind,
         /// The first few tensors that are missing or odd.
         problems: String,
     },

@@ -4,7 +4,8 @@
 //! `NAME.json` (the same keys) and `NAME.yaml` (a Latent Diffusion configuration such as `v1-inference.yaml`, of which
 //! five scalars are read by a scan of lines; no YAML document is built).
 
-use crate::architecture::Prediction;
+use crate::architecture::{Heads, Prediction};
+use crate::kind::ModelKind;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -13,14 +14,16 @@ use std::path::Path;
 /// Keys and values, whatever their source.
 pub(crate) type Metadata = BTreeMap<String, String>;
 
-/// Facts with Stable Diffusion 1.x's values where nothing else is said.
+/// Facts with the values that a kind of model has where nothing else is said.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Facts {
-    pub(crate) unet_heads: usize,
+    pub(crate) unet_heads: Heads,
     pub(crate) unet_groups: usize,
     pub(crate) vae_groups: usize,
     /// Heads of the text encoder; absent means 64 features each.
     pub(crate) text_heads: Option<usize>,
+    /// The same of XL's second text encoder.
+    pub(crate) second_text_heads: Option<usize>,
     pub(crate) prediction: Prediction,
     pub(crate) betas: (f64, f64),
     pub(crate) scale_factor: f32,
@@ -55,7 +58,8 @@ const YAML_KEYS: &[(&str, &str)] = &[
 impl Facts {
     /// Reads the facts. An odd value under one of our own keys is an error; a foreign one is skipped, since other
     /// programs wrote it, for people.
-    pub(crate) fn read(metadata: &Metadata) -> Result<Self, OddFact> {
+    pub(crate) fn read(metadata: &Metadata, kind: ModelKind) -> Result<Self, OddFact> {
+        let xl = kind == ModelKind::StableDiffusionXl;
         let count =
             |key| parse(metadata, key, "a whole number from 1 to 1024", |n: &usize| (1..=1024).contains(n));
         let number = |key, wanted, good: fn(&f64) -> bool| parse(metadata, key, wanted, good);
@@ -71,15 +75,19 @@ impl Facts {
         }
         let scale =
             number("impasto.scale_factor", "a positive number", |&scale| scale > 1e-6 && scale < 1e6)?;
+        let heads = count("impasto.unet.heads")?.map(Heads::Count);
+        let head_features = count("impasto.unet.head_features")?.map(Heads::Features);
+        let usual_heads = if xl { Heads::Features(64) } else { Heads::Count(8) };
         Ok(Self {
-            unet_heads: count("impasto.unet.heads")?.unwrap_or(8),
+            unet_heads: head_features.or(heads).unwrap_or(usual_heads),
             unet_groups: count("impasto.unet.groups")?.unwrap_or(32),
             vae_groups: count("impasto.vae.groups")?.unwrap_or(32),
             text_heads: count("impasto.text.heads")?,
+            second_text_heads: count("impasto.second_text.heads")?,
             prediction: prediction(metadata),
             betas,
-            scale_factor: scale.map_or(0.18215, |scale| scale as f32),
-            native_size: native_size(metadata).unwrap_or((512, 512)),
+            scale_factor: scale.map_or(if xl { 0.13025 } else { 0.18215 }, |scale| scale as f32),
+            native_size: native_size(metadata).unwrap_or(if xl { (1024, 1024) } else { (512, 512) }),
             cfg_scale: number("impasto.cfg_scale", "a number from 1 to 30", |scale| {
                 (1.0..=30.0).contains(scale)
             })?,
@@ -175,30 +183,45 @@ fn scan_yaml(text: &str) -> Metadata {
 mod tests {
     use super::*;
 
+    const KIND: ModelKind = ModelKind::StableDiffusion1;
+
     fn metadata(pairs: &[(&str, &str)]) -> Metadata {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn defaults_are_those_of_stable_diffusion_1() {
-        let facts = Facts::read(&Metadata::new()).unwrap();
-        assert_eq!((facts.unet_heads, facts.text_heads, facts.scale_factor), (8, None, 0.18215));
+        let facts = Facts::read(&Metadata::new(), KIND).unwrap();
+        assert_eq!(
+            (facts.unet_heads, facts.text_heads, facts.scale_factor),
+            (Heads::Count(8), None, 0.18215)
+        );
         assert_eq!((facts.betas, facts.native_size), ((0.00085, 0.012), (512, 512)));
         assert_eq!((facts.prediction, facts.cfg_scale), (Prediction::Epsilon, None));
     }
 
     #[test]
+    fn xl_has_defaults_of_its_own() {
+        let facts = Facts::read(&Metadata::new(), ModelKind::StableDiffusionXl).unwrap();
+        assert_eq!((facts.unet_heads, facts.scale_factor), (Heads::Features(64), 0.13025));
+        assert_eq!((facts.native_size, facts.second_text_heads), ((1024, 1024), None));
+        let keys = metadata(&[("impasto.unet.head_features", "8"), ("impasto.second_text.heads", "3")]);
+        let facts = Facts::read(&keys, ModelKind::StableDiffusionXl).unwrap();
+        assert_eq!((facts.unet_heads, facts.second_text_heads), (Heads::Features(8), Some(3)));
+    }
+
+    #[test]
     fn reads_our_keys_and_modelspec() {
-        let facts = Facts::read(&metadata(&[
+        let keys = metadata(&[
             ("impasto.unet.heads", "4"),
             ("impasto.text.heads", " 2 "),
             ("impasto.scale_factor", "0.5"),
             ("modelspec.prediction_type", "v"),
             ("modelspec.resolution", "128x96"),
             ("impasto.cfg_scale", "4"),
-        ]))
-        .unwrap();
-        assert_eq!((facts.unet_heads, facts.text_heads, facts.scale_factor), (4, Some(2), 0.5));
+        ]);
+        let facts = Facts::read(&keys, KIND).unwrap();
+        assert_eq!((facts.unet_heads, facts.text_heads, facts.scale_factor), (Heads::Count(4), Some(2), 0.5));
         assert_eq!((facts.prediction, facts.native_size), (Prediction::Velocity, (128, 96)));
         assert_eq!(facts.cfg_scale, Some(4.0));
     }
@@ -209,7 +232,9 @@ mod tests {
             ("impasto.unet.heads", "0"),
             ("impasto.unet.heads", "-1"),
             ("impasto.unet.heads", "99999999999999999999"),
+            ("impasto.unet.head_features", "0"),
             ("impasto.text.heads", "two"),
+            ("impasto.second_text.heads", "0"),
             ("impasto.scale_factor", "NaN"),
             ("impasto.scale_factor", "inf"),
             ("impasto.scale_factor", "0"),
@@ -221,10 +246,10 @@ mod tests {
             ("impasto.cfg_scale", "30.1"),
             ("impasto.cfg_scale", "strong"),
         ] {
-            assert!(Facts::read(&metadata(&[(key, value)])).is_err(), "{key}={value}");
+            assert!(Facts::read(&metadata(&[(key, value)]), KIND).is_err(), "{key}={value}");
         }
         for value in ["", "x", "NaNxNaN", "-1x5", "512", "7x7", "99999999999999999999999x8", "8192x8200"] {
-            let size = Facts::read(&metadata(&[("modelspec.resolution", value)])).unwrap().native_size;
+            let size = Facts::read(&metadata(&[("modelspec.resolution", value)]), KIND).unwrap().native_size;
             assert_eq!(size, (512, 512), "{value}");
         }
     }
@@ -236,10 +261,10 @@ mod tests {
              linear_start: 0.00085\n    linear_end: 0.0120\n    scale_factor: 0.13025\n    unet_config:\n      \
              params:\n        num_heads: 4\n        num_head_channels: 64\n",
         );
-        let facts = Facts::read(&found).unwrap();
+        let facts = Facts::read(&found, KIND).unwrap();
         assert_eq!(
             (facts.unet_heads, facts.scale_factor, facts.prediction),
-            (4, 0.13025, Prediction::Velocity)
+            (Heads::Count(4), 0.13025, Prediction::Velocity)
         );
         assert_eq!(scan_yaml("num_heads: many\nscale_factor: .nan\n:::\n\0"), Metadata::new());
     }

@@ -7,7 +7,7 @@ use std::fmt;
 /// A kind of model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ModelKind {
-    /// Stable Diffusion 1.x, 4 input channels. The one that is loaded as a checkpoint.
+    /// Stable Diffusion 1.x, 4 input channels. The one that pictures are made with.
     StableDiffusion1,
     /// Stable Diffusion 1.x for inpainting, 9 input channels.
     StableDiffusion1Inpainting,
@@ -19,7 +19,7 @@ pub enum ModelKind {
     StableDiffusion2Depth,
     /// Stable unCLIP.
     UnClip,
-    /// Stable Diffusion XL.
+    /// Stable Diffusion XL, whose networks can be run.
     StableDiffusionXl,
     /// The refiner of Stable Diffusion XL.
     StableDiffusionXlRefiner,
@@ -101,7 +101,7 @@ const RULES: &[(Ask, ModelKind)] = &[
     (Name("model.diffusion_model.x_embedder.proj.weight"), ModelKind::StableDiffusion3),
     (Start("model.diffusion_model.double_blocks."), ModelKind::Flux),
     (Start("double_blocks."), ModelKind::Flux),
-    (Name("conditioner.embedders.1.model.ln_final.weight"), ModelKind::StableDiffusionXl),
+    (Name("cond_stage_model_2.transformer.text_model.final_layer_norm.weight"), ModelKind::StableDiffusionXl),
     (Size("conditioner.embedders.0.model.ln_final.weight", 0, 1024), ModelKind::StableDiffusion2),
     (Name("conditioner.embedders.0.model.ln_final.weight"), ModelKind::StableDiffusionXlRefiner),
     (Start("depth_model."), ModelKind::StableDiffusion2Depth),
@@ -189,7 +189,10 @@ mod tests {
                 ModelKind::StableDiffusion2,
             ),
             (
-                &[(INPUT, &[320, 4, 3, 3]), ("conditioner.embedders.1.model.ln_final.weight", &[1280])],
+                &[
+                    (INPUT, &[320, 4, 3, 3]),
+                    ("cond_stage_model_2.transformer.text_model.final_layer_norm.weight", &[1280]),
+                ],
                 ModelKind::StableDiffusionXl,
             ),
             (

@@ -3,6 +3,7 @@
 //! whoever loads a checkpoint afterwards may rely on each tensor.
 
 use crate::architecture::{ClipTextConfig, StableDiffusionConfig, UNetConfig, VaeConfig};
+use crate::open_clip;
 
 /// Names and shapes.
 pub(crate) type Layout = Vec<(String, Vec<usize>)>;
@@ -13,14 +14,25 @@ pub(crate) const CLOSED_PREFIXES: &[&str] = &[
     "first_stage_model.encoder.",
     "first_stage_model.decoder.",
     "cond_stage_model.transformer.text_model.",
+    "cond_stage_model_2.",
+    open_clip::PREFIX,
 ];
+
+/// The place of the text encoder, in XL of the first.
+pub(crate) const TEXT: &str = "cond_stage_model.transformer";
+
+/// The place of XL's second text encoder.
+pub(crate) const SECOND_TEXT: &str = "cond_stage_model_2.transformer";
 
 /// All tensors of a checkpoint.
 pub(crate) fn layout(config: &StableDiffusionConfig) -> Layout {
     let mut writer = Writer { layout: Layout::new() };
     writer.unet(&config.unet);
     writer.vae(&config.vae);
-    writer.text(&config.text);
+    writer.text(TEXT, &config.text);
+    if let Some(second) = &config.second_text {
+        writer.text(SECOND_TEXT, second);
+    }
     writer.layout
 }
 
@@ -56,6 +68,10 @@ impl Writer {
         let first = config.model_channels;
         self.linear(&format!("{root}.time_embed.0"), first, config.time_features);
         self.linear(&format!("{root}.time_embed.2"), config.time_features, config.time_features);
+        if let Some(features) = config.label_features {
+            self.linear(&format!("{root}.label_emb.0.0"), features, config.time_features);
+            self.linear(&format!("{root}.label_emb.0.2"), config.time_features, config.time_features);
+        }
         self.conv(&format!("{root}.input_blocks.0.0"), config.in_channels, first, 3);
         let mut skips = vec![first];
         let mut channels = first;
@@ -198,8 +214,8 @@ impl Writer {
         }
     }
 
-    fn text(&mut self, config: &ClipTextConfig) {
-        let root = "cond_stage_model.transformer.text_model";
+    fn text(&mut self, place: &str, config: &ClipTextConfig) {
+        let root = format!("{place}.text_model");
         let width = config.width;
         self.put(format!("{root}.embeddings.token_embedding.weight"), &[config.vocabulary, width]);
         self.put(format!("{root}.embeddings.position_embedding.weight"), &[config.positions, width]);
@@ -214,6 +230,9 @@ impl Writer {
             self.linear(&format!("{layer}.mlp.fc2"), config.hidden, width);
         }
         self.norm(&format!("{root}.final_layer_norm"), width);
+        if let Some(pooled) = config.pooled {
+            self.put(format!("{place}.text_projection.weight"), &[pooled, width]);
+        }
     }
 }
 
@@ -221,19 +240,41 @@ impl Writer {
 mod tests {
     use super::*;
 
-    /// Counts published for the original file: tensors, and parameters as papers and libraries report them.
-    #[test]
-    fn counts_what_stable_diffusion_1_5_has() {
-        let layout = layout(&StableDiffusionConfig::stable_diffusion_1_5());
-        for (prefix, tensors, parameters) in [
-            ("model.diffusion_model.", 686, 859_520_964),
-            ("first_stage_model.", 248, 83_653_863),
-            ("cond_stage_model.transformer.text_model.", 196, 123_060_480),
-        ] {
+    /// Tensors and parameters of each network: the number of parameters as papers and libraries report it.
+    fn check_counts(config: &StableDiffusionConfig, wanted: &[(&str, usize, usize)]) {
+        let layout = layout(config);
+        for &(prefix, tensors, parameters) in wanted {
             let part: Vec<_> = layout.iter().filter(|(name, _)| name.starts_with(prefix)).collect();
             let sum: usize = part.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
             assert_eq!((part.len(), sum), (tensors, parameters), "{prefix}");
         }
+    }
+
+    #[test]
+    fn counts_what_stable_diffusion_1_5_has() {
+        check_counts(
+            &StableDiffusionConfig::stable_diffusion_1_5(),
+            &[
+                ("model.diffusion_model.", 686, 859_520_964),
+                ("first_stage_model.", 248, 83_653_863),
+                ("cond_stage_model.transformer.text_model.", 196, 123_060_480),
+                ("cond_stage_model_2.", 0, 0),
+            ],
+        );
+    }
+
+    #[test]
+    fn counts_what_stable_diffusion_xl_has() {
+        check_counts(
+            &StableDiffusionConfig::stable_diffusion_xl(),
+            &[
+                ("model.diffusion_model.", 1680, 2_567_463_684),
+                ("first_stage_model.", 248, 83_653_863),
+                ("cond_stage_model.", 196, 123_060_480),
+                // Of each layer, weight and bias of the fused projection are three of either here.
+                ("cond_stage_model_2.", 517, 694_659_840),
+            ],
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reading checkpoints: safetensors and allow-listed pickles, architecture detection, hashes.
 //!
 //! A file goes through these modules in turn: `source` reads it; `container` tells its format from its first bytes; `safetensors_file` or
-//! `pickle` finds its tensors without reading them; `names` gives them canonical names; `kind` tells the model; `facts`
+//! `pickle` finds its tensors without reading them; `names` and `open_clip` give them canonical names; `kind` tells the model; `facts`
 //! and `detect` make its configuration, which `layout` turns back into the list of tensors to compare with; `random` makes a checkpoint of
 //! any configuration without a file. `prepared` keeps what a backend made of them. Every file
 //! is taken for hostile: the worst it can do is to get an error. What the numbers mean is not known here.
@@ -18,13 +18,16 @@ mod hash_cache;
 mod kind;
 mod layout;
 mod names;
+mod open_clip;
 mod pickle;
 mod prepared;
 mod random;
 mod safetensors_file;
 mod source;
 
-pub use architecture::{ClipTextConfig, Prediction, StableDiffusionConfig, UNetConfig, UNetLevel, VaeConfig};
+pub use architecture::{
+    ClipTextConfig, Heads, Prediction, StableDiffusionConfig, UNetConfig, UNetLevel, VaeConfig,
+};
 pub use checkpoint::Checkpoint;
 pub use container::Container;
 pub use error::WeightsError;

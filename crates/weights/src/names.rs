@@ -1,8 +1,10 @@
 //! From the names in a file to canonical names: those of the original Latent Diffusion code with a CLIP text model,
-//! `model.diffusion_model.*`, `first_stage_model.*`, `cond_stage_model.transformer.text_model.*`.
+//! `model.diffusion_model.*`, `first_stage_model.*`, `cond_stage_model.transformer.text_model.*`. XL's first text encoder has
+//! the place of the only one, its second the same names under `cond_stage_model_2.transformer`.
 //! Only spelling: which model the names make up is told in `kind`.
 
-use crate::entry::Entries;
+use crate::entry::{Entries, Entry};
+use crate::open_clip;
 
 /// Names that begin so are training state, copies or constants that follow from the configuration.
 const IGNORED_PREFIXES: &[&str] = &[
@@ -18,12 +20,22 @@ const IGNORED_PREFIXES: &[&str] = &[
 ];
 
 /// Names that are constants of the same kind.
-const IGNORED_NAMES: &[&str] =
-    &["betas", "lvlb_weights", "logvar", "scale_factor", "cond_stage_model.logit_scale", "global_step"];
+const IGNORED_NAMES: &[&str] = &[
+    "betas",
+    "lvlb_weights",
+    "logvar",
+    "scale_factor",
+    "cond_stage_model.logit_scale",
+    "conditioner.embedders.1.model.logit_scale",
+    "global_step",
+];
 
 /// Old text encoder names lack the `text_model` level (transformers before version 4.31).
 const TEXT: &str = "cond_stage_model.transformer.";
 const OLD_TEXT_PARTS: &[&str] = &["embeddings.", "encoder.", "final_layer_norm."];
+
+/// Where XL has its first text encoder.
+const FIRST_OF_TWO: &str = "conditioner.embedders.0.transformer.";
 
 /// 1x1 convolutions of the original code that some tools save as matrices. [out, in] -> [out, in, 1, 1]
 const POINTWISE: &[&str] = &[
@@ -50,8 +62,8 @@ pub(crate) fn canonical(entries: Entries) -> Entries {
         {
             entry.shape.extend([1, 1]);
         }
-        match old_text(&name) {
-            Some(part) => renamed.push((format!("{TEXT}text_model.{part}"), entry)),
+        match renamed_text(&name, &entry) {
+            Some(entries) => renamed.extend(entries),
             None => _ = kept.insert(name, entry),
         }
     }
@@ -70,6 +82,18 @@ pub(crate) fn ignored(name: &str) -> bool {
 
 fn is_checkpoint_name(name: &str) -> bool {
     name.starts_with("model.diffusion_model.") || name.starts_with("first_stage_model.")
+}
+
+/// A tensor of a text encoder that has another name here; `None` for all others.
+fn renamed_text(name: &str, entry: &Entry) -> Option<Vec<(String, Entry)>> {
+    let alone = |name| vec![(name, entry.clone())];
+    if let Some(part) = old_text(name) {
+        return Some(alone(format!("{TEXT}text_model.{part}")));
+    }
+    match name.strip_prefix(FIRST_OF_TWO) {
+        Some(part) => Some(alone(format!("{TEXT}{part}"))),
+        None => open_clip::canonical(name, entry),
+    }
 }
 
 /// What follows the text encoder's prefix in an old name.
@@ -105,13 +129,18 @@ mod tests {
             ("cond_stage_model.transformer.final_layer_norm.bias", &[3]),
             ("first_stage_model.decoder.mid.attn_1.q.weight", &[4, 4]),
             ("model.diffusion_model.out.0.bias", &[4]),
+            ("conditioner.embedders.0.transformer.text_model.encoder.layers.0.mlp.fc2.bias", &[8]),
+            ("conditioner.embedders.1.model.logit_scale", &[]),
+            ("conditioner.embedders.1.model.ln_final.bias", &[8]),
         ]));
         let names: Vec<&str> = found.keys().map(String::as_str).collect();
         assert_eq!(
             names,
             [
                 "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.bias",
+                "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc2.bias",
                 "cond_stage_model.transformer.text_model.final_layer_norm.bias",
+                "cond_stage_model_2.transformer.text_model.final_layer_norm.bias",
                 "first_stage_model.decoder.mid.attn_1.q.weight",
                 "model.diffusion_model.out.0.bias",
             ]

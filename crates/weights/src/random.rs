@@ -4,7 +4,7 @@
 //! the deviation of a weight is one over the square root of what is summed for an output, which keeps signals near
 //! unit variance (Glorot and Bengio 2010), scales of normalisations are near 1, and biases are small.
 
-use crate::architecture::{Prediction, StableDiffusionConfig};
+use crate::architecture::{Heads, Prediction, StableDiffusionConfig};
 use crate::entry::{Data, Element, Entries, Entry};
 use crate::facts::Metadata;
 use crate::layout::layout;
@@ -92,8 +92,12 @@ pub(crate) fn metadata(config: &StableDiffusionConfig) -> Metadata {
         Prediction::Epsilon => "epsilon",
         Prediction::Velocity => "v",
     };
+    let (heads_key, heads) = match config.unet.heads {
+        Heads::Count(count) => ("impasto.unet.heads", count),
+        Heads::Features(features) => ("impasto.unet.head_features", features),
+    };
     let facts = [
-        ("impasto.unet.heads", config.unet.heads.to_string()),
+        (heads_key, heads.to_string()),
         ("impasto.unet.groups", config.unet.groups.to_string()),
         ("impasto.vae.groups", config.vae.groups.to_string()),
         ("impasto.text.heads", config.text.heads.to_string()),
@@ -104,7 +108,14 @@ pub(crate) fn metadata(config: &StableDiffusionConfig) -> Metadata {
         ("modelspec.resolution", format!("{width}x{height}")),
     ];
     let guidance = config.cfg_scale.map(|scale| ("impasto.cfg_scale", scale.to_string()));
-    facts.into_iter().chain(guidance).map(|(key, value)| (key.to_owned(), value)).collect()
+    let second_text = config.second_text.as_ref();
+    let second_heads = second_text.map(|text| ("impasto.second_text.heads", text.heads.to_string()));
+    facts
+        .into_iter()
+        .chain(guidance)
+        .chain(second_heads)
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 #[cfg(test)]

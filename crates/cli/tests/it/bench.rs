@@ -76,6 +76,26 @@ fn random_weights_need_no_file() {
 }
 
 #[test]
+fn networks_of_sdxl_run_one_by_one() {
+    let file = goldens().join("tiny_xl.safetensors");
+    let model = format!("--model={}", file.display());
+    for network in ["unet", "vae"] {
+        let found = figures(&[network, &model, "--runs=1", "--width=64", "--height=64"]);
+        assert!(found["flops"].as_f64().unwrap() > 1e5, "{found}");
+    }
+    let found = figures(&["clip", &model, "--runs=1"]);
+    for part in ["first_encoder_s", "second_encoder_s"] {
+        assert!(found[part].as_f64().unwrap() > 0.0, "{found}");
+    }
+    // Two of three layers of the first, all of the second, each of 12 width^2 products a token and its attention.
+    let layers = |count: f64, width: f64| count * 77.0 * (24.0 * width * width + 4.0 * 77.0 * width);
+    let wanted = layers(2.0, 16.0) + layers(3.0, 24.0) + 2.0 * 24.0 * 20.0;
+    assert!((found["flops"].as_f64().unwrap() / wanted - 1.0).abs() < 0.01, "{found} is not {wanted}");
+    let refused = bench(&["txt2img", &model]);
+    assert!(refused.stderr.contains("a Stable Diffusion XL base checkpoint, which is not"), "{refused:?}");
+}
+
+#[test]
 fn a_job_tells_loading_steps_and_decoding() {
     let file = goldens().join("tiny.safetensors");
     for model in ["tiny", file.to_str().unwrap()] {
@@ -184,8 +204,8 @@ fn what_makes_no_sense_is_told_with_what_to_do() {
         (&["load", "--model=none.safetensors"], 1, "model \"none.safetensors\" not found"),
         (&["txt2img", "--model=none"], 1, "model \"none\" not found"),
         (&["txt2img", "--model=tiny", "--steps=0"], 2, "steps 0"),
-        (&["unet", "--arch=sdxl"], 2, "the UNet of SDXL cannot be run yet"),
-        (&["clip", "--arch=sdxl"], 2, "of SDXL cannot be run yet"),
+        (&["txt2img", "--arch=sdxl"], 2, "jobs do not take SDXL yet"),
+        (&["load", "--arch=sdxl"], 2, "jobs do not take SDXL yet"),
         (&["kernels", "no such kernel"], 2, "no operation's name contains \"no such kernel\""),
     ] {
         let (error, help) = bench(arguments).error(code);

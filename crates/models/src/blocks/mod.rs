@@ -17,5 +17,5 @@ pub use sample::{Downsample, Upsample};
 pub use self_attention::{Place, SelfAttention, Tiles, mix};
 pub use source::Source;
 pub use stage::{DownPart, LevelSizes, Stage, StageConditions, UpPart};
-pub use time_embedding::TimeEmbedding;
+pub use time_embedding::{LabelEmbedding, TimeEmbedding};
 pub use transformer::{Context, Keys, SpatialTransformer, TransformerSizes};

@@ -1,4 +1,4 @@
-//! What a UNet makes of a time and of a text before it looks at any latent: computed once, used for every step and row.
+//! What a UNet makes of a time, with its label, and of a text before it looks at any latent: computed once, used for every step and row.
 
 use crate::blocks::{Keys, SelfAttention};
 use impasto_tensor::{Array, Backend};
@@ -7,7 +7,7 @@ use impasto_tensor::{Array, Backend};
 /// over all layers. Those of longer texts are computed anew at each use, layer by layer.
 pub(super) const KEPT_TOKENS: usize = 8 * 77;
 
-/// A diffusion time as each stage of a UNet sees it.
+/// A diffusion time, and the label beside it if there is one, as each stage of a UNet sees it.
 #[derive(Debug)]
 pub struct UNetTime<B: Backend> {
     /// `[1, channels]` for each stage.

@@ -1,16 +1,18 @@
-//! The denoising UNet (Rombach et al. 2022) of Stable Diffusion 1.x, of any width.
+//! The denoising UNet of Stable Diffusion 1.x (Rombach et al. 2022) and XL (Podell et al. 2023), of any width.
 //!
-//! What depends on time or text alone is prepared once ([`UNet::prepare_time`], [`UNet::prepare_context`]) and used for
+//! What depends on time and label or on text alone is prepared once ([`UNet::prepare_time`], [`UNet::prepare_context`]) and used for
 //! all steps and rows that share it.
 
 mod conditions;
+mod label;
 mod plan;
 
 pub use conditions::{UNetContext, UNetDepth, UNetOutput, UNetRow, UNetTime};
+pub use label::PictureSizes;
 
 use crate::ModelError;
 use crate::blocks::{
-    Context, DownPart, SelfAttention, Source, Stage, StageConditions, TimeEmbedding, UpPart,
+    Context, DownPart, LabelEmbedding, SelfAttention, Source, Stage, StageConditions, TimeEmbedding, UpPart,
 };
 use conditions::KEPT_TOKENS;
 use impasto_tensor::{Activation, Array, Backend, Conv2dArgs, Conv2dConfig, TensorError};
@@ -27,6 +29,7 @@ pub struct UNet<B: Backend> {
     backend: Arc<B>,
     config: UNetConfig,
     time: TimeEmbedding<B>,
+    label: Option<LabelEmbedding<B>>,
     first: B::Conv2d,
     down: Vec<DownPart<B>>,
     bottom: [Stage<B>; 2],
@@ -44,9 +47,11 @@ impl<B: Backend> UNet<B> {
         let plan = Plan::new(config);
         let width = config.model_channels;
         let same = Conv2dConfig::padded(1);
+        let label = |inputs| LabelEmbedding::load(&source.at("label_emb.0"), inputs, config.time_features);
         Ok(Self {
             backend,
             time: TimeEmbedding::load(&source.at("time_embed"), width, config.time_features)?,
+            label: config.label_features.map(label).transpose()?,
             first: source.conv3x3("input_blocks.0.0", config.in_channels, width, same)?,
             down: plan.load_down(&source.at("input_blocks"))?,
             bottom: plan.load_bottom(&source.at("middle_block"), coarsest.channels)?,
@@ -66,9 +71,11 @@ impl<B: Backend> UNet<B> {
         down.chain(&self.bottom).chain(self.up.iter().map(|part| &part.stage))
     }
 
-    /// What the network makes of a diffusion time, 0 to 999, fractions allowed.
-    pub fn prepare_time(&self, timestep: f32) -> Result<UNetTime<B>, ModelError> {
-        let time = self.time.forward(&self.backend, &[timestep])?;
+    /// What the network makes of a diffusion time, 0 to 999, fractions allowed, and of a label `[label features]` if it is
+    /// one that takes labels ([`UNet::label`]).
+    pub fn prepare_time(&self, timestep: f32, label: Option<&Array>) -> Result<UNetTime<B>, ModelError> {
+        let label = self.embed_label(label)?;
+        let time = self.time.forward(&self.backend, &[timestep], label.as_ref())?;
         let stages = self.stages().map(|stage| stage.project_time(&self.backend, &time));
         Ok(UNetTime { stages: stages.collect::<Result<_, _>>()? })
     }
@@ -116,12 +123,26 @@ impl<B: Backend> UNet<B> {
         timesteps: &[f32],
         contexts: &[&Array],
     ) -> Result<Array, ModelError> {
-        if timesteps.len() != contexts.len() {
-            let (times, texts) = (timesteps.len(), contexts.len());
-            return Err(ModelError::Input(format!("{times} timesteps with {texts} contexts")));
+        self.forward_labelled(latent, timesteps, contexts, &vec![None; timesteps.len()])
+    }
+
+    /// As [`UNet::forward`], with the label of each row, `[label features]`.
+    pub fn forward_labelled(
+        &self,
+        latent: &Array,
+        timesteps: &[f32],
+        contexts: &[&Array],
+        labels: &[Option<&Array>],
+    ) -> Result<Array, ModelError> {
+        let [times, texts, labelled] = [timesteps.len(), contexts.len(), labels.len()];
+        if times != texts || times != labelled {
+            let problem = format!("{times} timesteps with {texts} contexts and {labelled} labels");
+            return Err(ModelError::Input(problem));
         }
-        self.check(latent, timesteps.len())?;
-        let times: Vec<_> = timesteps.iter().map(|&t| self.prepare_time(t)).collect::<Result<_, _>>()?;
+        self.check(latent, times)?;
+        let times =
+            timesteps.iter().zip(labels).map(|(&timestep, label)| self.prepare_time(timestep, *label));
+        let times: Vec<_> = times.collect::<Result<_, _>>()?;
         let texts: Vec<_> =
             contexts.iter().map(|context| self.prepare_context(context)).collect::<Result<_, _>>()?;
         let self_attention = SelfAttention::default();

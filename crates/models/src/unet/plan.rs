@@ -24,6 +24,7 @@ impl<'a> Plan<'a> {
 
     fn sizes(&self, level: usize, channels: usize, depth: usize) -> LevelSizes {
         let &UNetConfig { context_features, heads, groups, time_features, .. } = self.config;
+        let heads = heads.of(channels);
         LevelSizes {
             transformer: TransformerSizes { channels, context_features, heads, depth, groups },
             time_features,

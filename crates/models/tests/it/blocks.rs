@@ -98,8 +98,8 @@ fn level(channels: usize, depth: usize) -> LevelSizes {
 fn time_embedding<B: Backend>(backend: Arc<B>) {
     let bench = Bench::new(backend);
     let block = TimeEmbedding::load(&bench.source().at("time_embed"), FINE, TIME).unwrap();
-    let output =
-        block.forward(&bench.backend, bench.golden.array("time_embedding.timesteps").data()).unwrap();
+    let timesteps = bench.golden.array("time_embedding.timesteps");
+    let output = block.forward(&bench.backend, timesteps.data(), None).unwrap();
     let name = "time_embedding.output";
     assert_close(name, &bench.backend.download(&output).unwrap(), &bench.golden.array(name), TOLERANCE);
 }

@@ -24,6 +24,7 @@ macro_rules! on_each_backend {
 mod blocks;
 mod networks;
 mod tokenizer;
+mod xl;
 
 /// Largest relative distance of a block from PyTorch's in single precision.
 const TOLERANCE: f64 = 1e-4;

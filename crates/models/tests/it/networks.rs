@@ -103,7 +103,7 @@ fn unet_attends_with_less_work_row_by_row<B: Backend>(backend: Arc<B>) {
     let (model, golden) = (tiny(backend), golden("unet"));
     let (latent, timesteps, texts) = unet_query(&golden, "even");
     let unet = &model.unet;
-    let time = unet.prepare_time(timesteps[0]).unwrap();
+    let time = unet.prepare_time(timesteps[0], None).unwrap();
     let contexts = texts.each_ref().map(|text| unet.prepare_context(text).unwrap());
     let run =
         |latent: &Array, rows: &[UNetRow<'_, B>]| unet.run(latent, rows, UNetDepth::Whole).unwrap().output;
@@ -128,7 +128,7 @@ fn unet_attends_with_less_work_row_by_row<B: Backend>(backend: Arc<B>) {
 fn unet_rows_share_what_was_prepared<B: Backend>(backend: Arc<B>) {
     let (model, golden) = (tiny(backend), golden("unet"));
     let (latent, timesteps, [short, long]) = unet_query(&golden, "even");
-    let time = model.unet.prepare_time(timesteps[0]).unwrap();
+    let time = model.unet.prepare_time(timesteps[0], None).unwrap();
     let contexts = [&short, &long].map(|text| model.unet.prepare_context(text).unwrap());
     let rows = contexts.each_ref().map(|context| plain_row(&time, context));
     let wanted = model.unet.forward(&latent, &[timesteps[0]; 2], &[&short, &long]).unwrap();
@@ -150,7 +150,7 @@ fn unet_continues_from_kept_features<B: Backend>(backend: Arc<B>) {
     let (model, golden) = (tiny(backend), golden("unet"));
     let (latent, timesteps, texts) = unet_query(&golden, "odd");
     let unet = &model.unet;
-    let times: Vec<_> = timesteps.iter().map(|&time| unet.prepare_time(time).unwrap()).collect();
+    let times: Vec<_> = timesteps.iter().map(|&time| unet.prepare_time(time, None).unwrap()).collect();
     let contexts = texts.each_ref().map(|text| unet.prepare_context(text).unwrap());
     let rows: Vec<_> = times.iter().zip(&contexts).map(|(time, context)| plain_row(time, context)).collect();
     let whole = unet.run(&latent, &rows, UNetDepth::Whole).unwrap();
@@ -185,6 +185,8 @@ fn unet_refuses_what_does_not_fit<B: Backend>(backend: Arc<B>) {
     assert!(model.unet.forward(&Array::zeros([4, 8, 8]), &[1.0], &[&context]).is_err());
     assert!(model.unet.forward(&latent, &[1.0, 2.0], &[&context]).is_err());
     assert!(model.unet.forward(&latent, &[1.0], &[]).is_err());
+    let label = Array::zeros([68]);
+    assert!(model.unet.forward_labelled(&latent, &[1.0], &[&context], &[Some(&label)]).is_err());
     for shape in [[77, 31], [0, 32]] {
         assert!(model.unet.forward(&latent, &[1.0], &[&Array::zeros(shape)]).is_err(), "{shape:?}");
     }

@@ -2,7 +2,7 @@
 
 use crate::files::{TestFile, safetensors, tiny_checkpoint};
 use crate::torch::{Pickle, archive, legacy_checkpoint, zip_checkpoint, zip64};
-use impasto_weights::{Checkpoint, Container, ModelKind};
+use impasto_weights::{Checkpoint, Container, Heads, ModelKind};
 use safetensors::tensor::Dtype;
 
 fn golden(name: &str) -> Checkpoint {
@@ -54,7 +54,7 @@ fn checkpoints_of_all_containers_have_the_same_configuration() {
         assert_eq!(found.config().unwrap(), expected.config().unwrap());
         assert!(found.names().eq(expected.names()));
         file.beside("m.yaml", "num_heads: 4");
-        assert_eq!(file.open().unwrap().config().unwrap().unet.heads, 4);
+        assert_eq!(file.open().unwrap().config().unwrap().unet.heads, Heads::Count(4));
     }
 }
 

@@ -2,13 +2,23 @@
 
 use crate::files::{Shapes, TestFile, refusal, safetensors, tiny_checkpoint};
 use impasto_tensor::DType;
-use impasto_weights::{Checkpoint, ClipTextConfig, ModelKind, Prediction, StableDiffusionConfig, UNetConfig};
-use impasto_weights::{UNetLevel, VaeConfig};
+use impasto_weights::{Checkpoint, ClipTextConfig, Heads, ModelKind, Prediction, StableDiffusionConfig};
+use impasto_weights::{UNetConfig, UNetLevel, VaeConfig};
 use safetensors::tensor::Dtype;
 
 fn tiny_config() -> StableDiffusionConfig {
     StableDiffusionConfig {
-        text: ClipTextConfig { vocabulary: 600, positions: 77, width: 16, layers: 2, heads: 1, hidden: 64 },
+        text: ClipTextConfig {
+            vocabulary: 600,
+            positions: 77,
+            width: 16,
+            layers: 2,
+            heads: 1,
+            hidden: 64,
+            quick_gelu: true,
+            pooled: None,
+        },
+        second_text: None,
         unet: UNetConfig {
             in_channels: 4,
             out_channels: 4,
@@ -20,7 +30,8 @@ fn tiny_config() -> StableDiffusionConfig {
             ],
             middle_depth: 1,
             context_features: 16,
-            heads: 8,
+            label_features: None,
+            heads: Heads::Count(8),
             groups: 32,
         },
         vae: VaeConfig {
@@ -75,7 +86,7 @@ fn a_checkpoint_inside_the_program_is_the_same() {
     let bytes: &'static [u8] =
         safetensors(&tiny_checkpoint(), Dtype::F16, &[("impasto.unet.heads", "4")]).leak();
     let checkpoint = Checkpoint::from_static("demo", bytes).unwrap();
-    assert_eq!(checkpoint.config().unwrap().unet.heads, 4);
+    assert_eq!(checkpoint.config().unwrap().unet.heads, Heads::Count(4));
     assert!(Checkpoint::from_static("demo", &bytes[..100]).unwrap_err().to_string().contains("demo"));
 }
 
@@ -111,11 +122,11 @@ fn metadata_and_files_beside_tell_the_rest() {
         [("impasto.unet.heads", "4"), ("impasto.text.heads", "2"), ("modelspec.resolution", "128x64")];
     let file = TestFile::new("m.safetensors", &safetensors(&tiny_checkpoint(), Dtype::F16, &metadata));
     let config = file.open().unwrap().config().unwrap();
-    assert_eq!((config.unet.heads, config.text.heads, config.native_size), (4, 2, (128, 64)));
+    assert_eq!((config.unet.heads, config.text.heads, config.native_size), (Heads::Count(4), 2, (128, 64)));
 
     file.beside("m.json", r#"{"impasto.unet.heads":2,"impasto.scale_factor":0.5,"impasto.cfg_scale":4}"#);
     let config = file.open().unwrap().config().unwrap();
-    assert_eq!((config.unet.heads, config.vae.scale_factor, config.text.heads), (2, 0.5, 2));
+    assert_eq!((config.unet.heads, config.vae.scale_factor, config.text.heads), (Heads::Count(2), 0.5, 2));
     assert_eq!(config.cfg_scale, Some(4.0));
 
     file.beside(
@@ -123,11 +134,11 @@ fn metadata_and_files_beside_tell_the_rest() {
         "model:\n  params:\n    parameterization: \"v\"\n    unet_config:\n      num_heads: 16\n",
     );
     let config = file.open().unwrap().config().unwrap();
-    assert_eq!((config.unet.heads, config.prediction), (16, Prediction::Velocity));
+    assert_eq!((config.unet.heads, config.prediction), (Heads::Count(16), Prediction::Velocity));
 
     file.beside("m.json", "not json");
     file.beside("m.yaml", "\u{0}: [");
-    assert_eq!(file.open().unwrap().config().unwrap().unet.heads, 4);
+    assert_eq!(file.open().unwrap().config().unwrap().unet.heads, Heads::Count(4));
 }
 
 #[test]
@@ -135,6 +146,7 @@ fn odd_metadata_is_one_error() {
     for (key, value, wanted) in [
         ("impasto.unet.heads", "0", "whole number"),
         ("impasto.unet.heads", "7", "cannot be split into 7 heads"),
+        ("impasto.unet.head_features", "3", "cannot be split into 3 features a head"),
         ("impasto.unet.groups", "5", "cannot be split into 5 groups"),
         ("impasto.scale_factor", "nan", "positive"),
     ] {

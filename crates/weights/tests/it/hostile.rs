@@ -186,7 +186,9 @@ fn legacy_files_of_other_machines_are_refused() {
 fn corpus() -> Vec<Vec<u8>> {
     let golden =
         |name| std::fs::read(format!("{}/../../goldens/checkpoints/{name}", env!("CARGO_MANIFEST_DIR")));
-    let shapes = [("a.b", &[2, 3][..]), ("c", &[4])];
+    let fused = "conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_weight";
+    let turned = "conditioner.embedders.1.model.text_projection";
+    let shapes = [("a.b", &[2, 3][..]), ("c", &[4]), (fused, &[6, 2]), (turned, &[2, 3])];
     let shapes = shapes.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect();
     vec![
         safetensors(&shapes, Dtype::F16, &[("impasto.unet.heads", "4")]),

@@ -8,3 +8,4 @@ mod files;
 mod hostile;
 mod random;
 mod torch;
+mod xl;

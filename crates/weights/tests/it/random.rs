@@ -1,12 +1,12 @@
 //! Checkpoints of random weights.
 
 use impasto_tensor::DType;
-use impasto_weights::{Checkpoint, ModelKind, Prediction, StableDiffusionConfig};
+use impasto_weights::{Checkpoint, Heads, ModelKind, Prediction, StableDiffusionConfig};
 
 /// Differs from Stable Diffusion 1.5 in everything that shapes do not tell.
 fn odd_config() -> StableDiffusionConfig {
     let mut config = StableDiffusionConfig::stable_diffusion_1_5();
-    config.unet.heads = 5;
+    config.unet.heads = Heads::Count(5);
     config.unet.groups = 20;
     config.vae.groups = 16;
     config.vae.scale_factor = 0.13025;
@@ -26,6 +26,26 @@ fn a_random_checkpoint_is_told_as_what_it_was_made_from() {
         assert_eq!(checkpoint.config().unwrap(), config);
         // 859,520,964 + 83,653,863 + 123,060,480 parameters of two bytes.
         assert_eq!(checkpoint.bytes(), 2 * 1_066_235_307);
+    }
+}
+
+/// Differs from Stable Diffusion XL in what shapes do not tell of it alone.
+fn odd_xl_config() -> StableDiffusionConfig {
+    let mut config = StableDiffusionConfig::stable_diffusion_xl();
+    config.unet.heads = Heads::Features(32);
+    config.second_text.as_mut().unwrap().heads = 10;
+    config
+}
+
+#[test]
+fn so_is_one_of_xl() {
+    for config in [StableDiffusionConfig::stable_diffusion_xl(), odd_xl_config()] {
+        let checkpoint = Checkpoint::random(&config);
+        assert_eq!(checkpoint.kind(), ModelKind::StableDiffusionXl);
+        assert_eq!(checkpoint.networks().unwrap(), config);
+        assert!(checkpoint.config().is_err(), "no picture can be made with it");
+        // 2,567,463,684 + 83,653,863 + 123,060,480 + 694,659,840 parameters of two bytes.
+        assert_eq!(checkpoint.bytes(), 2 * 3_468_837_867);
     }
 }
 

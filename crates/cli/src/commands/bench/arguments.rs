@@ -7,7 +7,6 @@ use clap::ValueEnum;
 use impasto_cpu::CpuBackend;
 use impasto_tensor::Precision;
 use impasto_weights::{Checkpoint, StableDiffusionConfig};
-use std::fmt;
 use std::path::Path;
 
 /// Highest and widest picture, in pixels.
@@ -46,7 +45,7 @@ pub(super) fn precision(settings: &Settings) -> Precision {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ModelArguments {
-    /// Architecture to measure with random weights.
+    /// Architecture to measure with random weights. Whole jobs and loading know sd15 only.
     #[arg(long, value_enum, default_value = "sd15")]
     arch: Arch,
 
@@ -113,63 +112,45 @@ fn number(text: &str, most: usize) -> Option<usize> {
     text.parse().ok().filter(|number| (1..=most).contains(number))
 }
 
-/// A network that random weights are wanted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Text encoder, UNet and decoder.
-    Everything,
-    Text,
-    UNet,
-    Decoder,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Everything => "whole model",
-            Self::Text => "pair of text encoders",
-            Self::UNet => "UNet",
-            Self::Decoder => "decoder",
-        })
-    }
-}
-
 impl ModelArguments {
     /// The architecture of random weights; `None` if there is a checkpoint.
     pub(super) fn arch(&self) -> Option<Arch> {
         self.model.is_none().then_some(self.arch)
     }
 
-    /// The checkpoint named, or one of random weights that has `part` as the architecture has it.
-    pub(super) fn open(&self, settings: &Settings, part: Part) -> anyhow::Result<Checkpoint> {
+    /// The checkpoint named, or one of random weights.
+    pub(super) fn open(&self, settings: &Settings) -> anyhow::Result<Checkpoint> {
         match &self.model {
             Some(name) => setup::checkpoint(settings, name),
-            None => Ok(Checkpoint::random(&self.config(part)?)),
+            None => Ok(Checkpoint::random(&self.config())),
+        }
+    }
+
+    /// The same, of a model that whole jobs can be made with.
+    pub(super) fn open_for_jobs(&self, settings: &Settings) -> anyhow::Result<Checkpoint> {
+        match &self.model {
+            Some(_) => self.open(settings),
+            None => Ok(Checkpoint::random(&self.job_config()?)),
         }
     }
 
     /// The sizes of random weights.
-    pub(super) fn config(&self, part: Part) -> anyhow::Result<StableDiffusionConfig> {
-        let mut config = StableDiffusionConfig::stable_diffusion_1_5();
-        match (self.arch, part) {
-            (Arch::Sd15, _) => {}
-            (Arch::Sdxl, Part::Decoder) => {
-                // The same network at another scale of its latents.
-                config.vae.scale_factor = 0.13025;
-                config.native_size = (1024, 1024);
-            }
-            (Arch::Sdxl, _) => {
-                return Err(usage(
-                    format!(
-                        "the {part} of SDXL cannot be run yet: its UNet has a label embedding and heads of 64 \
-                         features, and it has a second text encoder, none of which exist here"
-                    ),
-                    "`impasto bench kernels --arch sdxl` times its operations, `impasto bench vae --arch sdxl` its \
-                     decoder",
-                ));
-            }
+    fn config(&self) -> StableDiffusionConfig {
+        match self.arch {
+            Arch::Sd15 => StableDiffusionConfig::stable_diffusion_1_5(),
+            Arch::Sdxl => StableDiffusionConfig::stable_diffusion_xl(),
         }
-        Ok(config)
+    }
+
+    /// The sizes of random weights that whole jobs can be made with.
+    pub(super) fn job_config(&self) -> anyhow::Result<StableDiffusionConfig> {
+        match self.arch {
+            Arch::Sd15 => Ok(self.config()),
+            Arch::Sdxl => Err(usage(
+                "jobs do not take SDXL yet: they know one text encoder and no picture sizes",
+                "`impasto bench unet|clip|vae --arch sdxl` time its networks one by one",
+            )),
+        }
     }
 
     /// The checkpoint named, if it is a file.

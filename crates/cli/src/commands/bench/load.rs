@@ -1,6 +1,6 @@
 //! `impasto bench load`: opening a model and packing its weights.
 
-use super::arguments::{ModelArguments, Part, parse_runs, precision};
+use super::arguments::{ModelArguments, parse_runs, precision};
 use super::conduct::print_line;
 use super::measure::{Run, Summary};
 use super::report::{About, joined, memory_json, memory_words, seconds_words, summary_words};
@@ -35,7 +35,7 @@ pub(super) fn load(arguments: &LoadArguments, settings: &Settings, started: Inst
     let mut weight_bytes = 0;
     for _ in 0..*runs {
         let began = Instant::now();
-        let checkpoint = model.open(settings, Part::Everything)?;
+        let checkpoint = model.open_for_jobs(settings)?;
         let networks = StableDiffusion::load(Arc::clone(&backend), &checkpoint, precision(settings))?;
         // Loading is bound by memory: the peak of arithmetic says nothing of it.
         measured.push(Run { seconds: began.elapsed().as_secs_f64(), peak: 0.0 });

@@ -33,7 +33,7 @@ pub(crate) enum BenchCommand {
     Unet(PictureArguments),
     /// Time the decoder of the autoencoder.
     Vae(PictureArguments),
-    /// Time the text encoder.
+    /// Time the text encoder, of SDXL both.
     Clip(TextArguments),
     /// Time a whole job: loading, text, steps, decoding.
     Txt2img(Txt2imgArguments),

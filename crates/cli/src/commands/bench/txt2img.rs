@@ -1,6 +1,6 @@
 //! `impasto bench txt2img`: whole jobs through the engine.
 
-use super::arguments::{ModelArguments, Part, RunArguments, SizeArguments};
+use super::arguments::{ModelArguments, RunArguments, SizeArguments};
 use super::conduct::{Parts, Subject};
 use super::machine::Clock;
 use super::measure::{Meter, median, sorted};
@@ -86,7 +86,7 @@ fn engine_config(model: &ModelArguments, settings: &Settings) -> anyhow::Result<
     if let Some(name) = &model.model {
         return Ok((config, name.clone()));
     }
-    let content = BuiltinContent::Random(Arc::new(model.config(Part::Everything)?));
+    let content = BuiltinContent::Random(Arc::new(model.job_config()?));
     let random = BuiltinModel { file_name: RANDOM, content };
     Ok((EngineConfig { models_dir: None, builtin: vec![random], ..config }, RANDOM.to_owned()))
 }
