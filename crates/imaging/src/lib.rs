@@ -10,15 +10,19 @@
 //! bit where they are in integers.
 
 mod base64;
+mod blur;
 mod color;
 mod comment;
+mod composite;
 mod decode;
 mod encode;
 mod error;
 mod exif;
+mod fill;
 mod fit;
 mod grid;
 mod kernel;
+mod mask;
 mod metadata;
 mod picture;
 mod planes;
@@ -26,13 +30,17 @@ mod resize;
 mod upscale;
 
 pub use base64::{decode_base64, encode_base64};
+pub use blur::blur_mask;
 pub use color::parse_color;
+pub use composite::{alpha_composite, apply_overlay, uncrop};
 pub use decode::decode;
 pub use encode::{Format, Pixels, encode, encode_picture};
 pub use error::ImagingError;
+pub use fill::fill_masked;
 pub use fit::{Fit, ResizeMode, fit, fit_upscaled};
 pub use grid::{GridRows, grid};
 pub use kernel::Filter;
+pub use mask::{binary_mask, crop_region, cut_out, expand_region, latent_mask, overlay_mask};
 pub use metadata::{Metadata, NovelAi, read_metadata};
 pub use picture::{MOST_PIXELS, Mask, Picture, Region, Rgb, Rgba};
 pub use planes::{PlaneFilter, resize_planes};
