@@ -7,7 +7,7 @@ use crate::{ImagingError, Mask};
 const MOST_SIGMA: f64 = 256.0;
 
 /// Of a weight and of the sums between the passes.
-const ONE: i64 = 256;
+const ONE: i32 = 256;
 
 /// The mask blurred with these standard deviations, in pixels; 0 or less leaves that direction alone. Kernels reach 2.5
 /// standard deviations far, as in A1111.
@@ -39,12 +39,16 @@ fn blurred_rows(mask: &Mask, sigma: f64) -> Result<Mask, ImagingError> {
     let reach = kernel.len() as i64 / 2;
     let places: Vec<usize> = (-reach..width as i64 + reach).map(|place| mirrored(place, width)).collect();
     let mut made = Vec::with_capacity(mask.samples().len());
+    let mut sums = vec![0; width];
     for row in mask.samples().chunks_exact(width) {
         let padded: Vec<u8> = places.iter().map(|&place| row[place]).collect();
-        made.extend(padded.windows(kernel.len()).map(|window| {
-            let sum: i64 = window.iter().zip(&kernel).map(|(&value, weight)| i64::from(value) * weight).sum();
-            ((sum + ONE / 2) / ONE).clamp(0, 255) as u8
-        }));
+        sums.fill(ONE / 2);
+        for (line, weight) in padded.windows(width).zip(&kernel).filter(|(_, weight)| **weight != 0) {
+            for (sum, &value) in sums.iter_mut().zip(line) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        made.extend(sums.iter().map(|sum| (sum / ONE).clamp(0, 255) as u8));
     }
     Mask::new(mask.width(), mask.height(), made)
 }
@@ -57,7 +61,7 @@ fn mirrored(place: i64, length: usize) -> usize {
 }
 
 /// The bell in 256ths. What rounding takes from one weight goes to the next, and what is left to the middle one.
-fn kernel(sigma: f64) -> Vec<i64> {
+fn kernel(sigma: f64) -> Vec<i32> {
     let reach = (2.5 * sigma + 0.5) as usize;
     let scale = -0.125 / (sigma * sigma);
     // Twice the distance from the middle, squared, so that it is a whole number.
@@ -67,12 +71,12 @@ fn kernel(sigma: f64) -> Vec<i64> {
     let mut error = 0.0;
     let mut half = Vec::with_capacity(reach);
     for value in bell {
-        let wanted = value * (1.0 / whole) * ONE as f64 + error;
+        let wanted = value * (1.0 / whole) * f64::from(ONE) + error;
         let weight = wanted.round_ties_even();
         error = wanted - weight;
-        half.push(weight as i64);
+        half.push(weight as i32);
     }
-    let middle = ONE - 2 * half.iter().sum::<i64>();
+    let middle = ONE - 2 * half.iter().sum::<i32>();
     half.iter().copied().chain([middle]).chain(half.iter().rev().copied()).collect()
 }
 

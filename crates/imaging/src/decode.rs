@@ -98,6 +98,10 @@ mod tests {
         let mut gif = GIF.to_vec();
         gif[6..10].fill(0xff);
         assert!(matches!(decode(&gif, 1 << 24), Err(ImagingError::TooLarge { width: 0xffff, .. })));
+        // A frame larger than the picture it belongs to.
+        let mut gif = GIF.to_vec();
+        gif[31..35].fill(0xff);
+        assert!(matches!(decode(&gif, MOST), Err(ImagingError::Undecodable(_))));
     }
 
     #[test]

@@ -63,34 +63,35 @@ impl BoxBlur {
     fn blur_rows(&self, picture: &Rgba) -> Rgba {
         let width = picture.width() as usize;
         let mut made = picture.clone();
-        let mut line = vec![[0; 4]; width];
+        let mut padded = Vec::with_capacity(width + 2 * self.radius + 2);
         for row in made.pixels_mut().chunks_exact_mut(width) {
             for _ in 0..PASSES {
-                line.copy_from_slice(row);
-                self.blur_line(&line, row);
+                // Beyond its ends the line goes on with its last pixel.
+                padded.clear();
+                padded.resize(self.radius + 1, row[0]);
+                padded.extend_from_slice(row);
+                padded.resize(width + 2 * self.radius + 2, row[width - 1]);
+                self.blur_line(&padded, row);
             }
         }
         made
     }
 
-    /// Beyond its ends the line goes on with its last pixel.
+    /// The line has the radius and one pixel more at each end.
     fn blur_line(&self, line: &[[u8; 4]], blurred: &mut [[u8; 4]]) {
-        let last = line.len() as i64 - 1;
-        let radius = self.radius as i64;
-        let pixel = |place: i64| line[place.clamp(0, last) as usize].map(u32::from);
+        let window = 2 * self.radius + 1;
         // The sum of the box around the pixel before the first.
         let mut sums = [0_u32; 4];
-        for place in -radius - 1..radius {
-            let entering = pixel(place);
-            (0..4).for_each(|channel| sums[channel] += entering[channel]);
+        for pixel in &line[..window] {
+            (0..4).for_each(|channel| sums[channel] += u32::from(pixel[channel]));
         }
-        for (place, made) in (0..).zip(blurred) {
-            let (left, entering, right) =
-                (pixel(place - radius - 1), pixel(place + radius), pixel(place + radius + 1));
+        for (((made, left), entering), right) in
+            blurred.iter_mut().zip(line).zip(&line[window..]).zip(&line[window + 1..])
+        {
             for channel in 0..4 {
-                sums[channel] = sums[channel] + entering[channel] - left[channel];
-                let weighed =
-                    sums[channel] * self.whole_weight + (left[channel] + right[channel]) * self.edge_weight;
+                let (left, right) = (u32::from(left[channel]), u32::from(right[channel]));
+                sums[channel] = sums[channel] + u32::from(entering[channel]) - left;
+                let weighed = sums[channel] * self.whole_weight + (left + right) * self.edge_weight;
                 made[channel] = ((weighed + (1 << 23)) >> 24) as u8;
             }
         }
