@@ -125,9 +125,7 @@ async fn several_saved_pictures_come_with_all_of_them_in_one() {
     let app = TestApp::new();
     let body = small(json!({ "save_images": true, "batch_size": 2, "steps": 1 }));
     let answer = app.post("/sdapi/v1/txt2img", body).await.good();
-    let sizes = [0, 1, 2]
-        .map(|index| decode(&file(&answer, index), 1 << 20).unwrap())
-        .map(|file| file.size());
+    let sizes = [0, 1, 2].map(|index| decode(&file(&answer, index), 1 << 20).unwrap().size());
     // Two in one row: the square root of two, rounded, is one.
     assert_eq!(sizes, [(64, 32), (32, 32), (32, 32)]);
     let infotexts = info(&answer)["infotexts"].clone();
