@@ -57,7 +57,9 @@ pub(crate) fn user_comment(block: &[u8]) -> Option<String> {
     } else if bytes.starts_with(ASCII) {
         Some(String::from_utf8_lossy(text).into_owned())
     } else {
-        None
+        // No code that names an encoding: some programs leave it out, some leave it blank.
+        let text = if bytes.starts_with(&[0; 8]) { text } else { bytes };
+        Some(String::from_utf8_lossy(text).replace(char::REPLACEMENT_CHARACTER, ""))
     }
 }
 

@@ -11,7 +11,7 @@ use axum::extract::State;
 use impasto_api::{ApiError, Fault, Txt2ImgInfo, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
 use impasto_domain::{PROGRAM_VERSION, Schedule, python_float};
 use impasto_engine::{FinishedImage, JobState, JobStatus};
-use impasto_imaging::{Format, Pixels, encode, encode_base64, grid};
+use impasto_imaging::{Format, GridRows, Pixels, encode, encode_base64, grid};
 use impasto_settings::Options;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -107,9 +107,9 @@ fn grid_of(
     let wanted = request.save_images && (options.return_grid || options.grid_save);
     let [first, _, ..] = status.images.as_slice() else { return Ok(None) };
     let pictures: Vec<Pixels<'_>> = status.images.iter().map(pixels_of).collect();
-    let Some(grid) = wanted.then(|| grid(&pictures)).flatten() else { return Ok(None) };
-    let pixels = Pixels { width: grid.width, height: grid.height, rgb: &grid.rgb };
-    Ok(Some((file_of(pixels, &first.infotext, options)?, first.infotext.clone())))
+    let make = || grid(&pictures, GridRows::Square, [0; 3]);
+    let Some(grid) = wanted.then(make).flatten() else { return Ok(None) };
+    Ok(Some((file_of(Pixels::from(&grid), &first.infotext, options)?, first.infotext.clone())))
 }
 
 /// Where the pictures of one answer go.

@@ -37,9 +37,9 @@ async fn what_is_no_picture_is_refused() {
     }
     told.push_str(&app.post("/sdapi/v1/png-info", json!({})).await.told());
     insta::assert_snapshot!(told, @r#"
-500 {"error":"HTTPException","detail":"Invalid encoded image: not a readable PNG, JPEG or WebP picture: unknown kind of file, 0 bytes","body":"","errors":""}
+500 {"error":"HTTPException","detail":"Invalid encoded image: not a readable PNG, JPEG, WebP or GIF picture: unknown kind of file, 0 bytes","body":"","errors":""}
 500 {"error":"HTTPException","detail":"Invalid encoded image: not base64: invalid symbol 33, offset 0.","body":"","errors":""}
-500 {"error":"HTTPException","detail":"Invalid encoded image: not a readable PNG, JPEG or WebP picture: unknown kind of file, 5 bytes","body":"","errors":""}
+500 {"error":"HTTPException","detail":"Invalid encoded image: not a readable PNG, JPEG, WebP or GIF picture: unknown kind of file, 5 bytes","body":"","errors":""}
 500 {"error":"HTTPException","detail":"Requests not allowed: pictures are not fetched from links such as \"http://127.0.0.1/a.png\"; send the picture as base64","body":"","errors":""}
 422 {"detail":[{"loc":["body","image"],"msg":"field required","type":"value_error.missing"}]}
 "#);

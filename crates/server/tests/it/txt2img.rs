@@ -48,7 +48,7 @@ async fn answers_pictures_parameters_and_info() {
         let file = file(&answer, index);
         assert_eq!(read_metadata(&file, 4096).unwrap().infotext, Some(wanted));
         let pixels = decode(&file, 4096).unwrap();
-        assert_eq!((pixels.width, pixels.height), (32, 32));
+        assert_eq!(pixels.size(), (32, 32));
     }
 }
 
@@ -96,7 +96,7 @@ async fn empty_and_endless_prompts_and_odd_sizes_work() {
         let body = small(json!({ "prompt": prompt, "width": width, "steps": 1 }));
         let answer = app.post("/sdapi/v1/txt2img", body).await.good();
         assert!(info(&answer)["infotexts"][0].as_str().unwrap().contains(&format!("Size: {width}x32")));
-        assert_eq!(decode(&file(&answer, 0), 4096).unwrap().width, width / 8 * 8);
+        assert_eq!(decode(&file(&answer, 0), 4096).unwrap().width(), width / 8 * 8);
     }
 }
 
@@ -125,9 +125,7 @@ async fn several_saved_pictures_come_with_all_of_them_in_one() {
     let app = TestApp::new();
     let body = small(json!({ "save_images": true, "batch_size": 2, "steps": 1 }));
     let answer = app.post("/sdapi/v1/txt2img", body).await.good();
-    let sizes = [0, 1, 2]
-        .map(|index| decode(&file(&answer, index), 1 << 20).unwrap())
-        .map(|file| (file.width, file.height));
+    let sizes = [0, 1, 2].map(|index| decode(&file(&answer, index), 1 << 20).unwrap().size());
     // Two in one row: the square root of two, rounded, is one.
     assert_eq!(sizes, [(64, 32), (32, 32), (32, 32)]);
     let infotexts = info(&answer)["infotexts"].clone();
@@ -151,7 +149,7 @@ async fn the_format_is_an_option() {
 #[tokio::test]
 async fn shortcuts_change_the_picture_and_stand_in_its_infotext() {
     let app = TestApp::new();
-    let pixels = |answer: &Value| decode(&file(answer, 0), 4096).unwrap().rgb;
+    let pixels = |answer: &Value| decode(&file(answer, 0), 4096).unwrap().into_samples();
     let exact = app.post("/sdapi/v1/txt2img", small(json!({ "steps": 4 }))).await.good();
     for (overrides, told) in [
         (json!({ "skip_early_cond": 0.25 }), "Skip Early CFG: 0.25"),
