@@ -4,7 +4,6 @@
 //! Nothing here knows of an HTTP framework or of the engine.
 
 mod coerce;
-mod comments;
 mod convert;
 mod error;
 mod info;
