@@ -14,10 +14,11 @@ mod preview;
 mod recent;
 mod resident;
 mod status;
+mod tokenizers;
 mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
 pub use error::EngineError;
 pub use handle::{Engine, EngineConfig, EngineStats, SubmitOptions, Watcher};
-pub use impasto_diffusion::Picture;
+pub use impasto_diffusion::{Picture, PromptSide, TokenCount};
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};
