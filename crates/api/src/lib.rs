@@ -11,6 +11,7 @@ mod jobs;
 mod lists;
 mod neutral;
 mod progress;
+mod tokens;
 mod txt2img;
 
 pub use convert::{override_options, shortcuts};
@@ -21,4 +22,5 @@ pub use jobs::{
 };
 pub use lists::{SamplerItem, SchedulerItem, SdModelItem, samplers, schedulers};
 pub use progress::{Progress, ProgressState};
+pub use tokens::{Tokens, TokensRequest};
 pub use txt2img::Txt2ImgRequest;

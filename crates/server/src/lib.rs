@@ -13,6 +13,7 @@ mod listen;
 mod metrics;
 mod routes;
 mod save;
+mod styles;
 mod subpath;
 mod tls;
 

@@ -12,6 +12,7 @@ mod page;
 mod pictures;
 mod png_info;
 mod progress;
+mod tokens;
 mod txt2img;
 
 use crate::app::App;
@@ -65,6 +66,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(models::models))
         .routes(routes!(models::model))
         .routes(routes!(models::info))
+        .routes(routes!(tokens::count))
         .routes(routes!(txt2img::txt2img))
         .routes(routes!(progress::progress))
         .routes(routes!(control::interrupt))

@@ -15,4 +15,5 @@ mod progress;
 mod protection;
 mod serving;
 mod setup;
+mod tokens;
 mod txt2img;
