@@ -1,11 +1,11 @@
 //! From a request's body to what the engine is asked: nulls, ranges, options, and what cannot be done yet.
 
-use crate::comments::without_comments;
 use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
-    GenerationRequest, InfotextOptions, NoiseSource, Precision, RequestLimits, Sampler, Shortcuts,
+    GenerationRequest, InfotextOptions, NoiseSource, Precision, PromptRules, RequestLimits, Sampler,
+    Shortcuts, without_comments,
 };
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value, json};
@@ -101,6 +101,7 @@ impl Txt2ImgRequest {
             noise_source: NoiseSource::from_exact_name(&options.randn_source).unwrap_or_default(),
             eta,
             eta_noise_seed_delta: options.eta_noise_seed_delta,
+            prompt_rules: PromptRules::default(),
             shortcuts: Shortcuts {
                 s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
                 ..shortcuts(options)

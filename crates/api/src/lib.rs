@@ -5,7 +5,6 @@
 
 mod absent;
 mod coerce;
-mod comments;
 mod convert;
 mod error;
 mod info;
@@ -14,6 +13,7 @@ mod lists;
 mod neutral;
 mod progress;
 mod tasks;
+mod tokens;
 mod txt2img;
 
 pub use absent::{Info, InterrogateRequest};
@@ -29,4 +29,5 @@ pub use lists::{
 };
 pub use progress::{Progress, ProgressState};
 pub use tasks::{PendingTasks, TaskProgress, TaskProgressRequest};
+pub use tokens::{Tokens, TokensRequest};
 pub use txt2img::Txt2ImgRequest;

@@ -4,6 +4,7 @@
 //! whoever drives it may batch, pause, cancel and store many of them. What it computes is what AUTOMATIC1111's web UI
 //! computes with k-diffusion; where it differs on purpose, the item says so.
 
+mod conditions;
 mod denoiser;
 mod error;
 mod guidance;
@@ -15,12 +16,14 @@ mod spec;
 mod step;
 mod trajectory;
 
+pub use conditions::check_prompts;
 pub use denoiser::{Denoiser, Level};
 pub use error::TrajectoryError;
 pub use guidance::classifier_free;
 pub use noise::{ImageNoise, MersenneTwister, Philox};
 pub use prompt::{
-    CHUNK_TOKENS, Chunk, MAX_CHUNKS, Segment, Vocabulary, chunk, chunks_of, parse_attention, surely_fits,
+    CHUNK_TOKENS, Chunk, ExtraNetwork, ExtraNetworks, MAX_CHUNKS, Part, PromptSide, Segment, TextSchedule,
+    TextSpan, Timeline, TokenCount, count_tokens, parse_attention, split_parts,
 };
 pub use sampler::SamplerState;
 pub use schedule::NoiseLevels;

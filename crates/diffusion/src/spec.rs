@@ -1,7 +1,8 @@
 //! What one image is to be, and what must be known of the model to make it.
 
 use crate::TrajectoryError;
-use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule, Seeds, Shortcuts};
+use crate::prompt::{ExtraNetworks, Timeline};
+use impasto_domain::{GenerationRequest, NoiseSource, PromptRules, Sampler, Schedule, Seeds, Shortcuts};
 use impasto_models::Tokenizer;
 use impasto_weights::Prediction;
 use std::sync::Arc;
@@ -9,10 +10,14 @@ use std::sync::Arc;
 /// One image of a request, with nothing left open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageSpec {
-    /// What is wanted.
+    /// What is wanted, without the tags of extra networks.
     pub prompt: String,
     /// What is not wanted.
     pub negative_prompt: String,
+    /// How the prompts are read.
+    pub prompt_rules: PromptRules,
+    /// The networks that the prompt's tags ask for. Who answers the queries applies them.
+    pub networks: ExtraNetworks,
     /// Pixels asked for; the picture has them rounded down to whole latent cells.
     pub width: u32,
     /// Pixels asked for.
@@ -64,9 +69,12 @@ const MAX_LATENT: usize = 1 << 26;
 impl ImageSpec {
     /// Image `index` of a request. `native` is the model's own width and height.
     pub fn of(request: &GenerationRequest, index: u32, native: (u32, u32)) -> Self {
+        let (prompt, networks) = ExtraNetworks::take_from(&request.prompt);
         Self {
-            prompt: request.prompt.clone(),
+            prompt,
             negative_prompt: request.negative_prompt.clone(),
+            prompt_rules: request.prompt_rules,
+            networks,
             width: request.width.unwrap_or(native.0),
             height: request.height.unwrap_or(native.1),
             steps: request.steps,
@@ -81,6 +89,13 @@ impl ImageSpec {
             eta_noise_seed_delta: request.eta_noise_seed_delta,
             shortcuts: request.shortcuts,
         }
+    }
+
+    /// What numbers in the prompts' schedules count: calls of the model, of which samplers of second order make two a step.
+    pub(crate) fn timeline(&self) -> Timeline {
+        let second_order = self.sampler.options().iter().any(|(name, _)| *name == "second_order");
+        let calls = self.steps.saturating_mul(if second_order { 2 } else { 1 });
+        Timeline { calls, before: None, old: self.prompt_rules.old_scheduling }
     }
 
     /// `[channels, height, width]` of the latent, if the model can make such a picture.

@@ -31,8 +31,8 @@ pub struct TextQuery {
 /// Rows to run through the UNet, in one call if the engine likes.
 #[derive(Debug, Clone)]
 pub struct DenoiseQuery {
-    /// The rows: with the prompt and, unless it is left out at this step, without. They share latent and timestep and differ
-    /// in context.
+    /// The rows: one for each part of the prompt and, unless it is left out at this step, one for the negative prompt, always
+    /// in this order. They share latent and timestep and differ in context.
     pub rows: Vec<DenoiseRow>,
 }
 

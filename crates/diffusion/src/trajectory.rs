@@ -1,11 +1,11 @@
 //! One image in the making, as a state machine: text vectors, then denoising steps, then pixels.
 
 use crate::TrajectoryError;
+use crate::conditions::Conditions;
 use crate::denoiser::{Denoiser, Level};
 use crate::error::check_finite;
-use crate::guidance::classifier_free;
 use crate::noise::ImageNoise;
-use crate::prompt::{CHUNK_TOKENS, Chunk, chunks_of, emphasize};
+use crate::prompt::Chunk;
 use crate::sampler::SamplerState;
 use crate::schedule::NoiseLevels;
 use crate::spec::{ImageSpec, ModelFacts};
@@ -28,11 +28,9 @@ const LEAST_TILE: usize = 128;
 /// for again after loading.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trajectory {
-    /// Chunks of the prompt and of the negative prompt.
-    texts: [Vec<Chunk>; 2],
-    /// Their text vectors, `[tokens, features]`, once known.
-    #[serde(skip)]
-    contexts: [Option<Arc<Array>>; 2],
+    conditions: Conditions,
+    /// Calls of the UNet done.
+    calls: usize,
     clip_skip: u32,
     cfg_scale: f64,
     shortcuts: Shortcuts,
@@ -40,9 +38,9 @@ pub struct Trajectory {
     steps: usize,
     /// The picture's seed.
     seed: u64,
-    /// Features of the last whole run of the UNet, with and without the prompt, while a step may use them.
+    /// Features of the last whole run of the UNet, row by row, while a step may use them.
     #[serde(with = "shared")]
-    features: [Option<Arc<Array>>; 2],
+    features: Vec<Option<Arc<Array>>>,
     denoiser: Denoiser,
     sampler: SamplerState,
     noise: ImageNoise,
@@ -54,20 +52,20 @@ pub struct Trajectory {
 /// Stores arrays that are shared as if they were not.
 mod shared {
     use super::{Arc, Array};
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use serde::{Deserialize as _, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(
-        arrays: &[Option<Arc<Array>>; 2],
+        arrays: &[Option<Arc<Array>>],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        arrays.each_ref().map(Option::as_deref).serialize(serializer)
+        serializer.collect_seq(arrays.iter().map(Option::as_deref))
     }
 
     pub(super) fn deserialize<'a, D: Deserializer<'a>>(
         deserializer: D,
-    ) -> Result<[Option<Arc<Array>>; 2], D::Error> {
-        let arrays = <[Option<Array>; 2]>::deserialize(deserializer)?;
-        Ok(arrays.map(|array| array.map(Arc::new)))
+    ) -> Result<Vec<Option<Arc<Array>>>, D::Error> {
+        let arrays = Vec::<Option<Array>>::deserialize(deserializer)?;
+        Ok(arrays.into_iter().map(|array| array.map(Arc::new)).collect())
     }
 }
 
@@ -80,10 +78,10 @@ enum Stage {
 
 /// What is to be answered.
 enum Pending<'a> {
-    /// The text of this index.
-    Text(usize),
-    /// A row with the prompt's context and, if there is guidance, one with the negative prompt's.
-    Denoise(Level, &'a Arc<Array>, Option<&'a Arc<Array>>),
+    /// The text of the condition of this index.
+    Text(usize, &'a [Chunk]),
+    /// A row for each part of the prompt and, if there is guidance, one for the negative prompt.
+    Denoise(Level, bool),
     Decode,
     Nothing(&'a Picture),
 }
@@ -94,23 +92,20 @@ impl Trajectory {
     pub fn new(spec: ImageSpec, model: &ModelFacts) -> Result<Self, TrajectoryError> {
         spec.check(model)?;
         let shape = spec.latent_shape(model)?;
-        let texts = [
-            chunks_of(&spec.prompt, &model.tokenizer, "prompt")?,
-            chunks_of(&spec.negative_prompt, &model.tokenizer, "negative_prompt")?,
-        ];
+        let conditions = Conditions::new(&spec, &model.tokenizer)?;
         let levels = NoiseLevels::scaled_linear(model.betas);
         let (strength, delta) = (spec.subseed_strength, spec.eta_noise_seed_delta);
         let noise = ImageNoise::new(spec.noise_source, shape, spec.seeds, strength, delta);
         let initial = noise.initial();
         let sampler = SamplerState::new(spec.sampler, spec.schedule, spec.steps, spec.eta, &levels, initial);
         Ok(Self {
-            texts,
-            contexts: [None, None],
+            features: vec![None; conditions.rows(true)],
+            conditions,
+            calls: 0,
             clip_skip: spec.clip_skip,
             cfg_scale: spec.cfg_scale,
             shortcuts: spec.shortcuts,
             steps: spec.steps as usize,
-            features: [None, None],
             seed: spec.seeds.seed,
             denoiser: Denoiser::new(levels, model.prediction),
             sampler,
@@ -129,11 +124,11 @@ impl Trajectory {
             check_finite("the sampler", self.result().data())?;
         }
         Ok(match pending {
-            Pending::Text(which) => Step::EncodeText(TextQuery {
-                chunks: self.texts[which].iter().map(|chunk| chunk.tokens.clone()).collect(),
+            Pending::Text(_, chunks) => Step::EncodeText(TextQuery {
+                chunks: chunks.iter().map(|chunk| chunk.tokens.clone()).collect(),
                 clip_skip: self.clip_skip,
             }),
-            Pending::Denoise(level, with, without) => {
+            Pending::Denoise(level, guided) => {
                 let (input, timestep) = self.denoiser.input(self.sampler.latent(), level);
                 let latent = Arc::new(input);
                 let row = |(which, context): (usize, &Arc<Array>)| DenoiseRow {
@@ -143,7 +138,7 @@ impl Trajectory {
                     depth: self.depth(which),
                     self_attention: self.self_attention(),
                 };
-                let contexts = [Some(with), without].into_iter().flatten();
+                let contexts = self.conditions.contexts(self.calls, guided);
                 Step::Denoise(DenoiseQuery { rows: contexts.enumerate().map(row).collect() })
             }
             Pending::Decode => Step::Decode(DecodeQuery { latent: Arc::new(self.result().clone()) }),
@@ -155,10 +150,9 @@ impl Trajectory {
     /// values that are not numbers.
     pub fn answer(&mut self, answer: Answer) -> Result<(), TrajectoryError> {
         match (self.pending(), answer) {
-            (Pending::Text(which), Answer::Text(vectors)) => self.take_text(which, vectors),
-            (Pending::Denoise(level, _, without), Answer::Output(rows)) => {
-                let wanted = if without.is_some() { 2 } else { 1 };
-                self.take_output(level, wanted, rows)
+            (Pending::Text(which, _), Answer::Text(vectors)) => self.conditions.take_text(which, vectors),
+            (Pending::Denoise(level, guided), Answer::Output(rows)) => {
+                self.take_output(level, self.conditions.rows(guided), rows)
             }
             (Pending::Decode, Answer::Decoded(pixels)) => self.take_pixels(&pixels),
             (pending, answer) => Err(TrajectoryError::answer(pending.wants(), kind(&answer))),
@@ -179,7 +173,7 @@ impl Trajectory {
     pub fn finish_early(&mut self) {
         if matches!(self.stage, Stage::Sampling) {
             self.stage = Stage::Decoding;
-            self.features = [None, None];
+            self.features.fill(None);
         }
     }
 
@@ -189,11 +183,10 @@ impl Trajectory {
             (Stage::Decoding, _) | (Stage::Sampling, None) => return Pending::Decode,
             (Stage::Sampling, Some(level)) => level,
         };
-        match &self.contexts {
-            [None, _] => Pending::Text(0),
-            [Some(with), _] if !self.is_guided(level) => Pending::Denoise(level, with, None),
-            [Some(with), Some(without)] => Pending::Denoise(level, with, Some(without)),
-            [_, None] => Pending::Text(1),
+        let guided = self.is_guided(level);
+        match self.conditions.next_text(guided) {
+            Some((which, chunks)) => Pending::Text(which, chunks),
+            None => Pending::Denoise(level, guided),
         }
     }
 
@@ -218,8 +211,7 @@ impl Trajectory {
         SelfAttention { merged: shortcuts.token_merging_ratio, tiles }
     }
 
-    /// How much of the UNet the next step takes for the row with the prompt (0) or without (1). Every so many steps it is
-    /// the whole; between, it is for a row that went without guidance at the last whole one.
+    /// How much of the UNet the next step takes for a row. Every so many steps it is the whole; between, it is for a row that went without guidance at the last whole one.
     fn depth(&self, which: usize) -> Depth {
         let interval = self.shortcuts.deepcache_interval.max(1) as usize;
         let stages = self.shortcuts.deepcache_depth.max(1) as usize;
@@ -237,20 +229,6 @@ impl Trajectory {
             (Stage::Decoding, Some(_), Some(denoised)) => denoised,
             _ => self.sampler.latent(),
         }
-    }
-
-    fn take_text(&mut self, which: usize, vectors: Array) -> Result<(), TrajectoryError> {
-        let chunks = &self.texts[which];
-        let fits = matches!(vectors.shape(), &[count, CHUNK_TOKENS, _] if count == chunks.len());
-        if !fits {
-            let wanted = format!("text vectors [{}, {CHUNK_TOKENS}, features]", chunks.len());
-            return Err(TrajectoryError::answer(wanted, format!("{:?}", vectors.shape())));
-        }
-        check_finite("the text encoder", vectors.data())?;
-        let context = emphasize(vectors, chunks)
-            .map_err(|error| TrajectoryError::answer("text vectors", error.to_string()))?;
-        self.contexts[which] = Some(Arc::new(context));
-        Ok(())
     }
 
     fn take_output(
@@ -275,13 +253,10 @@ impl Trajectory {
         let estimates: Vec<Vec<f32>> = (answer.iter())
             .map(|row| self.denoiser.estimate(latent.data(), row.output.data(), level))
             .collect();
-        let guided = match estimates.as_slice() {
-            [with, without] => &classifier_free(with, without, self.cfg_scale),
-            alone => &alone[0],
-        };
         let mut estimate = latent.clone();
-        estimate.data_mut().copy_from_slice(guided);
+        estimate.data_mut().copy_from_slice(&self.conditions.guide(&estimates, self.cfg_scale));
         self.keep_features(answer);
+        self.calls += 1;
         self.sampler.advance(estimate, self.denoiser.levels(), &mut self.noise);
         Ok(())
     }
@@ -291,7 +266,7 @@ impl Trajectory {
         let interval = self.shortcuts.deepcache_interval.max(1) as usize;
         let (step, steps) = (self.sampler.steps_done(), self.sampler.steps());
         if step % interval == 0 {
-            self.features = [None, None];
+            self.features.fill(None);
         }
         for (which, row) in answer.into_iter().enumerate() {
             if let (Depth::Keep { .. }, Some(features)) = (self.depth(which), row.features) {
@@ -299,7 +274,7 @@ impl Trajectory {
             }
         }
         if (step + 1) % interval == 0 || step + 1 == steps {
-            self.features = [None, None];
+            self.features.fill(None);
         }
     }
 
@@ -327,7 +302,7 @@ fn tile_edge(latent: &[usize], downscale: usize, most: u32) -> usize {
 impl Pending<'_> {
     fn wants(&self) -> &'static str {
         match self {
-            Self::Text(_) => "text vectors",
+            Self::Text(..) => "text vectors",
             Self::Denoise(..) => "UNet outputs",
             Self::Decode => "pixels",
             Self::Nothing(_) => "nothing more",

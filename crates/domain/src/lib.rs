@@ -1,13 +1,19 @@
 //! What a generation is: request, result, infotext, names and units. Plain data, no I/O.
 
+mod comments;
 mod infotext;
 mod names;
+mod prompt_rules;
 mod request;
 mod shortcuts;
+mod styles;
 
+pub use comments::without_comments;
 pub use infotext::{
     InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
+pub use prompt_rules::{Emphasis, PromptRules};
 pub use request::{GenerationRequest, InfotextOptions, RequestError, RequestLimits, Seeds};
 pub use shortcuts::Shortcuts;
+pub use styles::{Style, StylesError, merge_styles, parse_styles, write_styles};

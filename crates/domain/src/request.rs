@@ -1,6 +1,6 @@
 //! A request for pictures, with every default filled in, and the check that it makes sense.
 
-use crate::{NoiseSource, Precision, Sampler, Schedule, Shortcuts};
+use crate::{NoiseSource, Precision, PromptRules, Sampler, Schedule, Shortcuts};
 use serde::{Deserialize, Serialize};
 
 /// Fewest pixels along an edge: one of the latent.
@@ -47,6 +47,9 @@ pub struct GenerationRequest {
     pub eta: Option<f64>,
     /// Added to the seed for the noise drawn during sampling.
     pub eta_noise_seed_delta: i64,
+    /// How the prompts are read.
+    #[serde(default)]
+    pub prompt_rules: PromptRules,
     /// Ways to do less work than the exact run.
     #[serde(default)]
     pub shortcuts: Shortcuts,
@@ -97,6 +100,7 @@ impl Default for GenerationRequest {
             noise_source: NoiseSource::Gpu,
             eta: None,
             eta_noise_seed_delta: 0,
+            prompt_rules: PromptRules::default(),
             shortcuts: Shortcuts::default(),
             precision: None,
             infotext: InfotextOptions::default(),

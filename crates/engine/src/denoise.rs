@@ -22,11 +22,11 @@ fn kind(row: &DenoiseRow) -> Kind {
     }
 }
 
-/// The rows of each call, by their places in `rows`.
-pub(crate) fn calls(rows: &[&DenoiseRow]) -> Vec<Vec<usize>> {
+/// The rows of each call, by their places in `rows`, and at most so many of them.
+pub(crate) fn calls(rows: &[&DenoiseRow], most: usize) -> Vec<Vec<usize>> {
     let mut calls: Vec<(Kind, Vec<usize>)> = Vec::new();
     for (at, row) in rows.iter().enumerate() {
-        match calls.iter_mut().find(|(known, _)| *known == kind(row)) {
+        match calls.iter_mut().find(|(known, call)| *known == kind(row) && call.len() < most) {
             Some((_, call)) => call.push(at),
             None => calls.push((kind(row), vec![at])),
         }
@@ -87,6 +87,8 @@ mod tests {
         let reuse = |stages| Depth::Reuse { stages, features: array.clone() };
         let keep = Depth::Keep { stages: 1 };
         let rows = [keep.clone(), reuse(1), keep, reuse(2), Depth::Whole, reuse(1)].map(row);
-        assert_eq!(calls(&rows.each_ref()), [vec![0, 2], vec![1, 5], vec![3], vec![4]]);
+        assert_eq!(calls(&rows.each_ref(), 9), [vec![0, 2], vec![1, 5], vec![3], vec![4]]);
+        let many = [Depth::Whole, Depth::Whole, Depth::Whole, Depth::Whole, Depth::Whole].map(row);
+        assert_eq!(calls(&many.each_ref(), 2), [vec![0, 1], vec![2, 3], vec![4]]);
     }
 }

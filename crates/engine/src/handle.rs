@@ -7,11 +7,11 @@ use crate::library::Library;
 use crate::memory::{available_bytes, working_bytes};
 use crate::prepared::PreparedWeights;
 use crate::resident::Residents;
+use crate::tokenizers::Tokenizers;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
-use impasto_diffusion::{chunks_of, surely_fits};
-use impasto_domain::{GenerationRequest, Precision, RequestError, RequestLimits};
-use impasto_models::Tokenizer;
+use impasto_diffusion::{ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens};
+use impasto_domain::{GenerationRequest, Precision, PromptRules, RequestError, RequestLimits};
 use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
 use std::collections::{BTreeMap, VecDeque};
@@ -139,6 +139,7 @@ struct Inner {
     shared: Arc<Shared>,
     catalog: Arc<Catalog>,
     library: Arc<Library>,
+    tokenizers: Tokenizers,
     commands: Mutex<Sender<Command>>,
     limits: RequestLimits,
     precision: Precision,
@@ -192,6 +193,7 @@ impl Engine {
             shared,
             catalog,
             library,
+            tokenizers: Tokenizers::default(),
             commands: Mutex::new(commands),
             limits: config.limits,
             precision: config.precision,
@@ -212,7 +214,9 @@ impl Engine {
         let native = entry.native_size.unwrap_or((512, 512));
         request.validate(&self.inner.limits, native)?;
         check_clip_skip(&request, config.text.layers as u32)?;
-        check_prompts(&request, config.text.vocabulary)?;
+        check_prompts(&ImageSpec::of(&request, 0, native), || {
+            self.inner.tokenizers.get(config.text.vocabulary)
+        })?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
@@ -357,6 +361,20 @@ impl Engine {
         self.inner.catalog.hashed(entry)
     }
 
+    /// How many tokens a prompt has in the model used where a request names none.
+    pub fn count_tokens(
+        &self,
+        prompt: &str,
+        side: PromptSide,
+        steps: u32,
+        rules: PromptRules,
+    ) -> Result<TokenCount, EngineError> {
+        let model = self.inner.catalog.default_model()?;
+        let (_, config) = self.inner.catalog.inspect(&model)?;
+        let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
+        Ok(count_tokens(prompt, side, steps, rules, &tokenizer)?)
+    }
+
     /// What requests may ask for.
     pub fn limits(&self) -> &RequestLimits {
         &self.inner.limits
@@ -412,20 +430,6 @@ fn check_clip_skip(request: &GenerationRequest, layers: u32) -> Result<(), Reque
         value: request.clip_skip.to_string(),
         problem: format!("is out of range: this model's text encoder has {layers} layers"),
     })
-}
-
-/// Refuses prompts that no trajectory would take. Short ones need no tokenizer.
-fn check_prompts(request: &GenerationRequest, vocabulary: usize) -> Result<(), EngineError> {
-    let texts = [("prompt", &request.prompt), ("negative_prompt", &request.negative_prompt)];
-    if texts.iter().all(|(_, text)| surely_fits(text)) {
-        return Ok(());
-    }
-    let tokenizer =
-        Tokenizer::for_vocabulary(vocabulary).map_err(|error| EngineError::Failed(error.to_string()))?;
-    for (field, text) in texts {
-        chunks_of(text, &tokenizer, field)?;
-    }
-    Ok(())
 }
 
 /// 64 bits that differ from call to call and from run to run. Not for secrets.

@@ -17,13 +17,14 @@ mod preview;
 mod recent;
 mod resident;
 mod status;
+mod tokenizers;
 mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
 pub use config::{EngineConfig, EngineStats, SubmitOptions};
 pub use error::EngineError;
 pub use handle::{Engine, Watcher};
-pub use impasto_diffusion::Picture;
+pub use impasto_diffusion::{Picture, PromptSide, TokenCount};
 pub use library::{FileKind, Library, LibraryFile};
 pub use prepared::PreparedWeights;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};

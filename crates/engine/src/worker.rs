@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const ACTIVE_JOBS: usize = 4;
 /// Latent pixels of all rows of one UNet call together, at most, unless one image has more: a bound on memory.
 const CALL_PIXELS: usize = 8 * 64 * 64;
-/// Rows of one image: with and without the prompt.
+/// Rows of one image, unless its prompt has several parts: with and without the prompt.
 const ROWS_PER_IMAGE: usize = 2;
 /// How long the thread rests when every job waits for its model.
 const LOADING_PAUSE: Duration = Duration::from_millis(2);
@@ -277,12 +277,17 @@ impl<B: Backend> Turn<'_, B> {
     /// The images of the batch that have made the fewest steps, as many as one UNet call takes: a turn is one call, so
     /// that nobody waits longer than that to be heard.
     fn farthest_behind(&self, job: &Job) -> Vec<usize> {
-        let cells = |pixels: Option<u32>| pixels.unwrap_or(0) as usize / self.model.facts.downscale.max(1);
-        let latent = (cells(job.request.width) * cells(job.request.height)).max(1);
         let mut order: Vec<usize> = (0..job.batch.len()).collect();
         order.sort_by_key(|&at| job.batch[at].trajectory.progress().0);
-        order.truncate((CALL_PIXELS / latent / ROWS_PER_IMAGE).max(1));
+        order.truncate(self.rows_of_a_call(job) / ROWS_PER_IMAGE);
         order
+    }
+
+    /// Most rows of one UNet call: at least one image's.
+    fn rows_of_a_call(&self, job: &Job) -> usize {
+        let cells = |pixels: Option<u32>| pixels.unwrap_or(0) as usize / self.model.facts.downscale.max(1);
+        let latent = (cells(job.request.width) * cells(job.request.height)).max(1);
+        (CALL_PIXELS / latent).max(ROWS_PER_IMAGE)
     }
 
     /// The next step of an image that takes the UNet or the decoder; text is encoded on the way.
@@ -296,11 +301,12 @@ impl<B: Backend> Turn<'_, B> {
         }
     }
 
-    /// Answers all the queries: with one call, or with two where some rows take the whole UNet and others a part.
+    /// Answers all the queries: with one call, or with several where some rows take the whole UNet and others a part, or
+    /// where there are many.
     fn denoise(&mut self, job: &mut Job, queries: &[(usize, DenoiseQuery)]) -> Result<(), EngineError> {
         let rows: Vec<&DenoiseRow> = queries.iter().flat_map(|(_, query)| &query.rows).collect();
         let mut outputs: Vec<Option<RowOutput>> = vec![None; rows.len()];
-        for call in calls(&rows) {
+        for call in calls(&rows, self.rows_of_a_call(job)) {
             let own: Vec<&DenoiseRow> = call.iter().map(|&at| rows[at]).collect();
             for (at, output) in call.into_iter().zip(self.model.denoise(&own).map_err(failed)?) {
                 outputs[at] = Some(output);

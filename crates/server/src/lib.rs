@@ -14,6 +14,7 @@ mod listen;
 mod metrics;
 mod routes;
 mod save;
+mod styles;
 mod subpath;
 mod tls;
 

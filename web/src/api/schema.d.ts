@@ -179,6 +179,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Counts the tokens of a prompt as a picture would be made of it, with its styles and without its comments, in the
+         *     vocabulary of the default model.
+         */
+        post: operations["count"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/internal/pending-tasks": {
         parameters: {
             query?: never;
@@ -1297,6 +1317,31 @@ export interface components {
              */
             live_preview: boolean;
         };
+        /** @description Tokens of a prompt. */
+        Tokens: {
+            /** @description Tokens of the longest text that the prompt stands for, with what fills chunks before the last. */
+            count: number;
+            /** @description Tokens that its chunks have room for: the next multiple of 75. */
+            limit: number;
+        };
+        /** @description The body of `POST /api/v1/tokens`. */
+        TokensRequest: {
+            /** @description The prompt. */
+            prompt: string;
+            /**
+             * @description Whether it is the negative prompt, which has no `AND` and no extra networks.
+             * @default false
+             */
+            negative?: boolean;
+            /** @description Names of styles to merge in first. Unknown ones are ignored. */
+            styles?: string[] | null;
+            /**
+             * Format: int64
+             * @description Sampler steps, of which the numbers in `[from:to:0.5]` are shares.
+             * @default 20
+             */
+            steps?: number;
+        };
         /** @description A request for pictures from text. Unknown fields are ignored; `"3"` and `3.7` will do for 3. */
         Txt2ImgRequest: {
             /**
@@ -1976,6 +2021,47 @@ export interface operations {
             };
             /** @description No such model */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    count: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokensRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tokens"];
+                };
+            };
+            /** @description A field cannot be used */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrors"];
+                };
+            };
+            /** @description There is no model, or the styles cannot be read */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };

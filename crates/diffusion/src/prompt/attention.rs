@@ -4,6 +4,8 @@
 //! `(a:1.2.3)`, is literal text, and `BREAK` breaks inside brackets too. Weights are kept finite, and brackets nested
 //! deeper than [`MAX_OPEN`] weigh nothing more, so that time stays linear and no prompt overflows.
 
+use super::{MAX_WEIGHT, find_words, is_space};
+
 /// A piece of a prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Segment {
@@ -22,8 +24,6 @@ pub enum Segment {
 const ROUND: f64 = 1.1;
 /// What `[` multiplies with.
 const SQUARE: f64 = 1.0 / 1.1;
-/// Weights stay within this, far beyond any that gives a picture.
-const MAX_WEIGHT: f64 = 1e9;
 /// Brackets of one kind that can be open at once.
 const MAX_OPEN: usize = 100;
 
@@ -141,23 +141,13 @@ fn weight_piece(rest: &str) -> Option<(Piece<'_>, usize)> {
 /// Splits a run of text at each `BREAK` that is a word of its own; the spaces around it go with it.
 fn split_at_breaks<'a>(run: &'a str, items: &mut Vec<Item<'a>>) {
     const BREAK: &str = "BREAK";
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut begin = 0;
-    for (at, word) in run.match_indices(BREAK) {
-        let after = &run[at + word.len()..];
-        if run[..at].ends_with(is_word) || after.starts_with(is_word) {
-            continue;
-        }
+    for at in find_words(run, BREAK) {
         items.push(Item::text(run[begin..at].trim_end_matches(is_space)));
         items.push(Item { text: None, weight: 1.0 });
-        begin = run.len() - after.trim_start_matches(is_space).len();
+        begin = run.len() - run[at + BREAK.len()..].trim_start_matches(is_space).len();
     }
     items.push(Item::text(&run[begin..]));
-}
-
-/// White space as Python's regular expressions know it.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }
 
 fn merge(items: &[Item<'_>]) -> Vec<Segment> {
@@ -271,7 +261,61 @@ mod tests {
         }
     }
 
+    /// A prompt that means these segments, of which neighbours differ in weight and breaks stand between equals. A
+    /// backslash that is dropped keeps words apart that would else be read as one, and stands for an empty text.
+    fn printed(segments: &[Segment]) -> String {
+        let mut groups: Vec<(f64, String)> = Vec::new();
+        for segment in segments {
+            match segment {
+                Segment::Break => groups.last_mut().unwrap().1.push_str(r"\BREAK"),
+                Segment::Text { text, weight } => {
+                    let mut escaped = String::new();
+                    let broken = groups.last().is_some_and(|(_, text)| text.ends_with("BREAK"));
+                    for (at, c) in text.char_indices() {
+                        match c {
+                            '(' | ')' | '[' | ']' | '\\' => escaped.extend(['\\', c]),
+                            // A break of their own, if they were read as a word.
+                            'E' if text[..at].ends_with("BR") => escaped.push_str(r"\E"),
+                            _ if at == 0 && broken => escaped.extend(['\\', c]),
+                            _ => escaped.push(c),
+                        }
+                    }
+                    match groups.last_mut() {
+                        Some((before, text)) if before == weight => text.push_str(&escaped),
+                        _ => groups.push((*weight, escaped)),
+                    }
+                }
+            }
+        }
+        let print = |(weight, text): (f64, String)| match (weight, text.as_str()) {
+            (weight, "") => format!(r"(\:{weight})"),
+            (1.0, text) => text.to_owned(),
+            (weight, text) => format!("({text}:{weight})"),
+        };
+        groups.into_iter().map(print).collect()
+    }
+
+    #[test]
+    fn segments_are_printed() {
+        let roundly = |prompt: &str| printed(&parse_attention(prompt));
+        assert_eq!(
+            roundly("a ((b)) [c BREAK d]"),
+            r"a (b:1.2100000000000002) (c\BREAK\d:0.9090909090909091)"
+        );
+        assert_eq!(roundly(r"a\(b\): B\REAK"), r"a\(b\): BR\EAK");
+        assert_eq!(roundly(""), r"(\:1)");
+    }
+
     proptest! {
+        #[test]
+        fn what_is_printed_is_parsed_back(
+            prompt in r"([a-c ()\[\]:.0-9\\]|:1\.5\)|:-2\)| BREAK |BREAK|\PC){0,40}",
+        ) {
+            let segments = parse_attention(&prompt);
+            let printed = printed(&segments);
+            prop_assert_eq!(parse_attention(&printed), segments, "{}", printed);
+        }
+
         #[test]
         fn any_prompt_has_finite_weights_and_loses_no_letters(prompt in r"([a-z ()\[\]:.0-9\\]|BREAK|\PC){0,60}") {
             let segments = parse_attention(&prompt);

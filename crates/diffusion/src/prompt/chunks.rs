@@ -4,32 +4,18 @@
 //! `comma_padding_backtrack`).
 
 use super::{Segment, parse_attention};
-use impasto_domain::RequestError;
+use impasto_domain::{Emphasis, PromptRules, RequestError};
 use impasto_models::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 /// Tokens of a chunk, with the marks of begin and end.
 pub const CHUNK_TOKENS: usize = 77;
 
-/// Most chunks of one prompt. A1111 knows no limit but memory.
+/// Most chunks of one prompt, those of all its texts together. A1111 knows no limit but memory.
 pub const MAX_CHUNKS: usize = 256;
 
 /// Tokens of a chunk that are the prompt's own.
-const OWN_TOKENS: usize = CHUNK_TOKENS - 2;
-
-/// How many tokens back a comma may be to break a full chunk there.
-const COMMA_BACKTRACK: usize = 20;
-
-/// Tokens with a meaning here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Vocabulary {
-    /// Marks the begin of a text.
-    pub begin: u32,
-    /// Marks the end of a text, and fills what a text leaves of its chunk.
-    pub end: u32,
-    /// A comma that ends a word, if there is such a token.
-    pub comma: Option<u32>,
-}
+pub(crate) const OWN_TOKENS: usize = CHUNK_TOKENS - 2;
 
 /// Tokens for one call of the text encoder, and the weights of its vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,38 +26,95 @@ pub struct Chunk {
     pub weights: Vec<f32>,
 }
 
-/// The chunks of the prompt in `field`, of which there is at least one; an error if there are too many.
-pub fn chunks_of(
-    prompt: &str,
-    tokenizer: &Tokenizer,
-    field: &'static str,
-) -> Result<Vec<Chunk>, RequestError> {
-    let encode = |text: &str| tokenizer.encode(text).into_iter().map(|token| token.id).collect();
-    let comma: Vec<u32> = encode(",");
-    let vocabulary = Vocabulary {
-        begin: tokenizer.begin(),
-        end: tokenizer.end(),
-        comma: comma.first().copied().filter(|_| comma.len() == 1),
-    };
-    chunk(&parse_attention(prompt), vocabulary, encode, field)
+/// Tokens with a meaning here.
+#[derive(Debug, Clone, Copy)]
+struct Vocabulary {
+    /// Marks the begin of a text.
+    begin: u32,
+    /// Marks the end of a text, and fills what a text leaves of its chunk.
+    end: u32,
+    /// A comma that ends a word, if there is such a token.
+    comma: Option<u32>,
 }
 
-/// Whether a prompt is so short that it cannot have too many chunks, whatever the tokenizer. A chunk takes the five bytes
-/// of a BREAK at least, since otherwise it has over fifty tokens.
-pub fn surely_fits(prompt: &str) -> bool {
-    prompt.len() < 5 * MAX_CHUNKS
+/// What lays texts out in chunks.
+#[derive(Debug)]
+pub(crate) struct Chunker<'a> {
+    tokenizer: &'a Tokenizer,
+    vocabulary: Vocabulary,
+    rules: PromptRules,
 }
 
-/// Lays the segments of the prompt in `field` out in chunks, of which there is at least one. `encode` gives the tokens
-/// of a text.
-pub fn chunk(
+/// A text laid out in chunks.
+#[derive(Debug, PartialEq)]
+pub(crate) struct LaidOut {
+    /// At least one; those beyond [`MAX_CHUNKS`] are only counted.
+    pub(crate) chunks: Vec<Chunk>,
+    /// Chunks, with those that were only counted.
+    pub(crate) count: usize,
+    /// Tokens of the text as A1111 counts them: all of each chunk but the last, whatever fills it, and the last's own.
+    pub(crate) tokens: usize,
+}
+
+impl<'a> Chunker<'a> {
+    /// One that reads texts by `rules`.
+    pub(crate) fn new(tokenizer: &'a Tokenizer, rules: PromptRules) -> Self {
+        let comma = tokenizer.encode(",");
+        let vocabulary = Vocabulary {
+            begin: tokenizer.begin(),
+            end: tokenizer.end(),
+            comma: comma.first().map(|token| token.id).filter(|_| comma.len() == 1),
+        };
+        Self { tokenizer, vocabulary, rules }
+    }
+
+    /// Lays a text out.
+    pub(crate) fn lay_out(&self, text: &str) -> LaidOut {
+        let segments = match self.rules.emphasis {
+            Emphasis::None => vec![Segment::Text { text: text.to_owned(), weight: 1.0 }],
+            Emphasis::Original | Emphasis::NoNorm | Emphasis::Ignore => parse_attention(text),
+        };
+        let encode = |text: &str| self.tokenizer.encode(text).into_iter().map(|token| token.id).collect();
+        let mut laid_out =
+            lay_out(&segments, self.vocabulary, self.rules.comma_padding_backtrack as usize, encode);
+        if self.rules.emphasis == Emphasis::Ignore {
+            laid_out.chunks.iter_mut().for_each(|chunk| chunk.weights.fill(1.0));
+        }
+        laid_out
+    }
+
+    /// A chunk of no text.
+    pub(crate) fn empty(&self) -> Chunk {
+        self.vocabulary.chunk(Vec::new())
+    }
+}
+
+/// The error for a prompt in `field` whose texts have so many chunks together.
+pub(crate) fn too_many_chunks(field: &'static str, count: usize) -> RequestError {
+    RequestError {
+        field,
+        value: format!("of {count} chunks"),
+        problem: format!("is out of range: allowed are 1 to {MAX_CHUNKS}, of {OWN_TOKENS} tokens each"),
+    }
+}
+
+impl Vocabulary {
+    /// The chunk of at most 75 tokens with their weights.
+    fn chunk(self, mut own: Vec<(u32, f32)>) -> Chunk {
+        own.resize(OWN_TOKENS, (self.end, 1.0));
+        let (tokens, weights) = [(self.begin, 1.0)].into_iter().chain(own).chain([(self.end, 1.0)]).unzip();
+        Chunk { tokens, weights }
+    }
+}
+
+fn lay_out(
     segments: &[Segment],
     vocabulary: Vocabulary,
+    backtrack: usize,
     encode: impl Fn(&str) -> Vec<u32>,
-    field: &'static str,
-) -> Result<Vec<Chunk>, RequestError> {
+) -> LaidOut {
     let mut layout =
-        Layout { vocabulary, chunks: Vec::new(), count: 0, current: Vec::new(), last_comma: None };
+        Layout { vocabulary, backtrack, chunks: Vec::new(), count: 0, current: Vec::new(), last_comma: None };
     for segment in segments {
         match segment {
             Segment::Break => layout.finish_chunk(Vec::new()),
@@ -82,21 +125,17 @@ pub fn chunk(
             }
         }
     }
+    let tokens = layout.count * OWN_TOKENS + layout.current.len();
     if !layout.current.is_empty() || layout.count == 0 {
         layout.finish_chunk(Vec::new());
     }
-    if layout.count > MAX_CHUNKS {
-        return Err(RequestError {
-            field,
-            value: format!("of {} chunks", layout.count),
-            problem: format!("is out of range: allowed are 1 to {MAX_CHUNKS}, of {OWN_TOKENS} tokens each"),
-        });
-    }
-    Ok(layout.chunks)
+    LaidOut { chunks: layout.chunks, count: layout.count, tokens }
 }
 
 struct Layout {
     vocabulary: Vocabulary,
+    /// How many tokens before a full chunk's end its last comma may be.
+    backtrack: usize,
     /// Those that are allowed; what goes beyond is only counted.
     chunks: Vec<Chunk>,
     count: usize,
@@ -111,7 +150,7 @@ impl Layout {
         let full = self.current.len() == OWN_TOKENS;
         let is_comma = Some(token) == self.vocabulary.comma;
         if full {
-            let near = self.last_comma.filter(|&at| !is_comma && OWN_TOKENS - at <= COMMA_BACKTRACK);
+            let near = self.last_comma.filter(|&at| !is_comma && OWN_TOKENS - at <= self.backtrack);
             let moved = near.map_or(Vec::new(), |at| self.current.split_off(at + 1));
             self.finish_chunk(moved);
         } else if is_comma {
@@ -122,32 +161,29 @@ impl Layout {
 
     /// Closes the current chunk; the next one begins with `moved`.
     fn finish_chunk(&mut self, moved: Vec<(u32, f32)>) {
-        let mut own = std::mem::replace(&mut self.current, moved);
+        let own = std::mem::replace(&mut self.current, moved);
         self.last_comma = None;
         self.count += 1;
-        if self.count > MAX_CHUNKS {
-            return;
+        if self.count <= MAX_CHUNKS {
+            self.chunks.push(self.vocabulary.chunk(own));
         }
-        own.resize(OWN_TOKENS, (self.vocabulary.end, 1.0));
-        let marked = std::iter::once((self.vocabulary.begin, 1.0))
-            .chain(own)
-            .chain(std::iter::once((self.vocabulary.end, 1.0)));
-        let (tokens, weights) = marked.unzip();
-        self.chunks.push(Chunk { tokens, weights });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse_attention;
 
     const VOCABULARY: Vocabulary = Vocabulary { begin: 1000, end: 1001, comma: Some(44) };
 
     /// Every character but a space is a token, of its code point.
-    fn chunks(prompt: &str) -> Vec<Chunk> {
+    fn laid_out(prompt: &str, backtrack: usize) -> LaidOut {
         let encode = |text: &str| text.chars().filter(|&c| c != ' ').map(u32::from).collect();
-        chunk(&parse_attention(prompt), VOCABULARY, encode, "prompt").unwrap()
+        lay_out(&parse_attention(prompt), VOCABULARY, backtrack, encode)
+    }
+
+    fn chunks(prompt: &str) -> Vec<Chunk> {
+        laid_out(prompt, 20).chunks
     }
 
     /// The characters of each chunk.
@@ -207,36 +243,71 @@ mod tests {
     }
 
     #[test]
-    fn endless_prompts_are_refused_with_their_chunks() {
-        let count = |prompt: &str| {
-            let encode = |text: &str| vec![7; text.trim().len()];
-            chunk(&parse_attention(prompt), VOCABULARY, encode, "negative_prompt").map(|chunks| chunks.len())
-        };
-        let most = MAX_CHUNKS * OWN_TOKENS;
-        assert_eq!(count(&"a".repeat(most)), Ok(256));
-        assert_eq!(count(&"a BREAK ".repeat(256)), Ok(256));
-        for (prompt, chunks) in [
-            ("a".repeat(most + 1), 257),
+    fn how_far_a_comma_may_be_is_a_rule() {
+        let prompt = format!("{},{}", "a".repeat(60), "b".repeat(30));
+        let first = |backtrack| laid_out(&prompt, backtrack).chunks[0].tokens[75];
+        assert_eq!([14, 15].map(first), [u32::from('b'), VOCABULARY.end]);
+        assert_eq!(first(0), u32::from('b'));
+        let at_the_end = format!("{},b", "a".repeat(74));
+        assert_eq!(
+            laid_out(&at_the_end, 0),
+            laid_out(&at_the_end, 20),
+            "a comma that fills the chunk moves nothing"
+        );
+    }
+
+    #[test]
+    fn endless_prompts_are_counted_and_not_kept() {
+        for (prompt, count) in [
+            ("a".repeat(MAX_CHUNKS * OWN_TOKENS), 256),
+            ("a BREAK ".repeat(256), 256),
+            ("a".repeat(MAX_CHUNKS * OWN_TOKENS + 1), 257),
             ("a BREAK ".repeat(256) + "a", 257),
             ("BREAK ".repeat(1000), 1000),
             ("a".repeat(1 << 20), 13_982),
         ] {
-            let error = count(&prompt).unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!(
-                    "negative_prompt of {chunks} chunks is out of range: allowed are 1 to 256, of 75 tokens each"
-                )
-            );
+            let laid_out = laid_out(&prompt, 20);
+            assert_eq!((laid_out.count, laid_out.chunks.len()), (count, 256));
         }
     }
 
     #[test]
-    fn what_is_short_surely_fits() {
-        for dense in ["BREAK ", "BREAK,", ","] {
-            let prompt = dense.repeat(1280 / dense.len() - 1);
-            assert!(surely_fits(&prompt) && chunks(&prompt).len() <= MAX_CHUNKS, "{dense}");
+    fn tokens_are_counted_as_a1111_counts_them() {
+        for (prompt, tokens) in [
+            ("", 0),
+            ("abc", 3),
+            ("(abc:1.5)", 3),
+            ("a BREAK bc", 77),
+            ("a BREAK", 75),
+            (&"a".repeat(75), 75),
+            (&"a".repeat(76), 76),
+            // Fifteen tokens move on.
+            (&format!("{},{}", "a".repeat(59), "b".repeat(16)), 75 + 16),
+        ] {
+            assert_eq!(laid_out(prompt, 20).tokens, tokens, "{prompt}");
         }
-        assert!(!surely_fits(&"BREAK".repeat(256)));
+    }
+
+    #[test]
+    fn rules_say_what_marks_do() {
+        let tokenizer = Tokenizer::new(300).unwrap();
+        let of = |emphasis| {
+            let rules = PromptRules { emphasis, ..PromptRules::default() };
+            Chunker::new(&tokenizer, rules).lay_out("a (b:1.5) BREAK c")
+        };
+        let weights = |emphasis| {
+            let chunks = of(emphasis).chunks;
+            chunks.iter().map(|chunk| chunk.weights[1..4].to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(weights(Emphasis::Original), [[1.0, 1.5, 1.0], [1.0, 1.0, 1.0]]);
+        assert_eq!(of(Emphasis::NoNorm), of(Emphasis::Original));
+        assert_eq!(weights(Emphasis::Ignore), [[1.0; 3]; 2]);
+        assert_eq!(weights(Emphasis::None), [[1.0; 3]]);
+        let literal = of(Emphasis::None).chunks[0].tokens.clone();
+        assert!(
+            tokenizer.decode(&literal).contains("( b : 1 . 5 ) break c"),
+            "{}",
+            tokenizer.decode(&literal)
+        );
     }
 }

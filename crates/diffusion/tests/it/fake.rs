@@ -52,7 +52,9 @@ pub(crate) fn answer(step: &Step, prediction: Prediction) -> Option<Answer> {
             Answer::Text(vectors)
         }
         Step::Denoise(query) => {
-            let rows = query.rows.iter().zip([0.4, -0.3]);
+            // The prompt's parts, the negative prompt last.
+            let means = std::iter::repeat_n(0.4, query.rows.len().max(2) - 1).chain([-0.3]);
+            let rows = query.rows.iter().zip(means);
             Answer::Output(rows.map(|(row, mean)| row_output(row, mean, prediction)).collect())
         }
         Step::Decode(query) => {

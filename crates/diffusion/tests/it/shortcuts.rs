@@ -80,6 +80,20 @@ fn deep_features_are_kept_and_reused_by_turns() {
 }
 
 #[test]
+fn every_part_of_a_prompt_keeps_its_own_features() {
+    let request = GenerationRequest {
+        prompt: "cat AND dog".into(),
+        shortcuts: Shortcuts { deepcache_interval: 3, skip_early_cond: 0.0625, ..Shortcuts::default() },
+        ..fake::request(Sampler::Euler, Schedule::Automatic, 8)
+    };
+    let of = |request: &GenerationRequest| asked(fake::trajectory(request, Epsilon));
+    assert_eq!(of(&request), "text text kk text rrk rrr kkk rrr rrr kkk rrr");
+    let mut late = request;
+    late.shortcuts = Shortcuts { deepcache_interval: 2, skip_late_cond: 0.25, ..Shortcuts::default() };
+    assert_eq!(of(&late), "text text text kkk rrr kkk rrr kkk rrr kk rr");
+}
+
+#[test]
 fn a_stored_trajectory_goes_on_with_the_features_it_had() {
     let shortcuts = Shortcuts { deepcache_interval: 4, skip_early_cond: 0.0625, ..Shortcuts::default() };
     let mut trajectory = trajectory(Sampler::EulerAncestral, shortcuts);

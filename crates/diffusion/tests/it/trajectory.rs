@@ -86,12 +86,68 @@ fn contexts_of_different_length_are_not_padded() {
     assert_eq!(lengths, [231, 77]);
 }
 
+/// The contexts of each call, by the prompt's part and then the negative prompt; equal ones have one letter.
+fn contexts(mut trajectory: Trajectory) -> String {
+    let mut known: Vec<std::sync::Arc<Array>> = Vec::new();
+    let mut told = Vec::new();
+    loop {
+        let step = trajectory.next().unwrap();
+        if let Step::Denoise(query) = &step {
+            let letter = |context: &std::sync::Arc<Array>| {
+                let at = known.iter().position(|other| std::sync::Arc::ptr_eq(other, context));
+                let at = at.unwrap_or_else(|| {
+                    known.push(context.clone());
+                    known.len() - 1
+                });
+                char::from(b'a' + at as u8)
+            };
+            told.push(query.rows.iter().map(|row| &row.context).map(letter).collect::<String>());
+        }
+        let Some(answer) = fake::answer(&step, Epsilon) else { return told.join(" ") };
+        trajectory.answer(answer).unwrap();
+    }
+}
+
+#[test]
+fn prompts_change_while_the_picture_is_made() {
+    let of = |prompt: &str| {
+        contexts(fake::trajectory(&GenerationRequest { prompt: prompt.into(), ..ancestral(6) }, Epsilon))
+    };
+    assert_eq!(of("cat"), "ab ab ab ab ab ab");
+    assert_eq!(of("[cat:dog:2]"), "ab ab ab cb cb cb");
+    assert_eq!(of("[cat:dog:.5]"), "ab ab ab ab cb cb");
+    assert_eq!(of("[cat|dog]"), "ab ab cb ab cb ab");
+    assert_eq!(of("cat AND [dog:mouse:1] :0.5"), "abc abc adc adc adc adc");
+    assert_eq!(of("cat AND dog AND dog :2"), "abc abc abc abc abc abc");
+}
+
+#[test]
+fn every_part_guides_by_its_weight() {
+    let latent = |prompt: &str, cfg_scale| {
+        let request = GenerationRequest { prompt: prompt.into(), cfg_scale, ..ancestral(3) };
+        fake::final_latent(fake::trajectory(&request, Epsilon), Epsilon)
+    };
+    assert_eq!(latent("cat :2", 2.0), latent("cat", 4.0));
+    assert_eq!(latent("cat :0.5", 4.0), latent("cat", 2.0));
+    assert_ne!(latent("cat AND dog", 2.0), latent("cat", 2.0));
+    assert_eq!(latent("cat AND dog :0", 2.0), latent("cat", 2.0));
+}
+
+#[test]
+fn networks_are_told_and_leave_the_prompt() {
+    let request = GenerationRequest { prompt: "wanted<lora:oil:0.5>".into(), ..ancestral(3) };
+    let spec = ImageSpec::of(&request, 0, (512, 512));
+    assert_eq!((spec.prompt.as_str(), spec.networks.networks.len()), ("wanted", 1));
+    assert!(finish(fake::trajectory(&request, Epsilon)) == finish(fake::trajectory(&ancestral(3), Epsilon)));
+}
+
 /// Stored and loaded at any point, with the text vectors asked for again, it ends in the same bits.
 #[test]
 fn a_stored_trajectory_ends_in_the_same_picture() {
-    let wanted = finish(fake::trajectory(&ancestral(5), Epsilon));
-    for cut in 0..9 {
-        let mut trajectory = fake::trajectory(&ancestral(5), Epsilon);
+    let request = GenerationRequest { prompt: "[cat|(dog:1.5)] AND [mouse:3]".into(), ..ancestral(5) };
+    let wanted = finish(fake::trajectory(&request, Epsilon));
+    for cut in 0..12 {
+        let mut trajectory = fake::trajectory(&request, Epsilon);
         (0..cut).for_each(|_| _ = advance(&mut trajectory));
         let stored = serde_json::to_string(&trajectory).unwrap();
         let restored: Trajectory = serde_json::from_str(&stored).unwrap();
@@ -281,7 +337,7 @@ fn what_the_model_cannot_do_is_refused_by_field_and_value() {
 #[test]
 fn endless_prompts_are_refused_in_good_time() {
     let begun = std::time::Instant::now();
-    for unit in ["a", "a ", "a, ", "(", "(a:2)", "\u{1F34E}", "\\", "1", "BREAK "] {
+    for unit in ["a", "a ", "a, ", "(", "(a:2)", "\u{1F34E}", "\\", "1", "BREAK ", "[a:1]"] {
         let prompt = unit.repeat((1 << 20) / unit.len());
         let request = GenerationRequest { negative_prompt: prompt, ..ancestral(1) };
         let made = Trajectory::new(ImageSpec::of(&request, 0, (512, 512)), &fake::model(Epsilon));

@@ -67,6 +67,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("RNG", (source != NoiseSource::Gpu).then(|| source.name().to_owned())),
     ];
     settings.extend(request.shortcuts.infotext_tiles());
+    settings.extend(request.prompt_rules.infotext(request));
     settings.push((eta_key, eta.map(python_float)));
     settings.extend(request.shortcuts.infotext_end());
     // A key of our own: A1111 has none for it.

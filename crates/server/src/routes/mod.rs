@@ -15,6 +15,7 @@ mod pictures;
 mod png_info;
 mod progress;
 mod tasks;
+mod tokens;
 mod txt2img;
 
 use crate::app::App;
@@ -68,6 +69,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(models::models))
         .routes(routes!(models::model))
         .routes(routes!(models::info))
+        .routes(routes!(tokens::count))
         .routes(routes!(txt2img::txt2img))
         .routes(routes!(progress::progress))
         .routes(routes!(control::interrupt))

@@ -17,4 +17,5 @@ mod protection;
 mod serving;
 mod setup;
 mod tasks;
+mod tokens;
 mod txt2img;

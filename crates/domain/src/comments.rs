@@ -13,7 +13,7 @@ static COMMENTS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 });
 
 /// A prompt without its comments.
-pub(crate) fn without_comments(prompt: &str) -> String {
+pub fn without_comments(prompt: &str) -> String {
     COMMENTS.iter().fold(prompt.to_owned(), |prompt, comment| comment.replace_all(&prompt, "\n").into_owned())
 }
 
