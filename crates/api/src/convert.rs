@@ -4,8 +4,8 @@ use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
-    GenerationRequest, InfotextOptions, NoiseSource, Precision, PromptRules, RequestLimits, Sampler,
-    Shortcuts, without_comments,
+    Emphasis, GenerationRequest, InfotextOptions, NoiseSource, Precision, PromptRules, RequestLimits,
+    Sampler, Shortcuts, Style, merge_styles, without_comments,
 };
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value, json};
@@ -57,18 +57,28 @@ pub fn shortcuts(options: &Options) -> Shortcuts {
     }
 }
 
+/// How the options ask for prompts to be read.
+pub fn prompt_rules(options: &Options) -> PromptRules {
+    PromptRules {
+        emphasis: Emphasis::from_exact_name(&options.emphasis).unwrap_or_default(),
+        old_scheduling: options.use_old_scheduling,
+        comma_padding_backtrack: options.comma_padding_backtrack,
+    }
+}
+
 /// How the options ask for the denoising network to be held.
 pub fn precision(options: &Options) -> Option<Precision> {
     options.precision.as_deref().and_then(Precision::from_exact_name)
 }
 
 impl Txt2ImgRequest {
-    /// What the engine is to make, under the options that hold for this request. Whole numbers are within `limits`
+    /// What the engine is to make, under the options that hold for this request and with the styles there are. Whole numbers are within `limits`
     /// then; the rest is checked where the request is accepted.
     pub fn to_generation(
         &self,
         options: &Options,
         limits: &RequestLimits,
+        styles: &[Style],
     ) -> Result<GenerationRequest, ApiError> {
         self.refuse_unsupported()?;
         let name = match self.sampler_name.as_deref() {
@@ -82,10 +92,13 @@ impl Txt2ImgRequest {
             _ if sampler.is_ancestral() => Some(options.eta_ancestral),
             _ => None,
         });
+        let names = self.styles.as_deref().unwrap_or_default();
+        let texts = Texts { styles, names, options, limits };
         let generation = GenerationRequest {
             model: options.sd_model_checkpoint.clone(),
-            prompt: prompt("prompt", self.prompt.as_deref(), options)?,
-            negative_prompt: prompt("negative_prompt", self.negative_prompt.as_deref(), options)?,
+            prompt: texts.read("prompt", self.prompt.as_deref(), |style| &style.prompt)?,
+            negative_prompt: texts
+                .read("negative_prompt", self.negative_prompt.as_deref(), |style| &style.negative_prompt)?,
             width: self.width.map(|value| limits.edge("width", value)).transpose()?,
             height: self.height.map(|value| limits.edge("height", value)).transpose()?,
             steps: limits.steps(required("steps", self.steps)?)?,
@@ -101,7 +114,7 @@ impl Txt2ImgRequest {
             noise_source: NoiseSource::from_exact_name(&options.randn_source).unwrap_or_default(),
             eta,
             eta_noise_seed_delta: options.eta_noise_seed_delta,
-            prompt_rules: PromptRules::default(),
+            prompt_rules: prompt_rules(options),
             shortcuts: Shortcuts {
                 s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
                 ..shortcuts(options)
@@ -165,6 +178,32 @@ impl Txt2ImgRequest {
     }
 }
 
+/// How prompts come about.
+struct Texts<'a> {
+    /// Those there are.
+    styles: &'a [Style],
+    /// Those asked for.
+    names: &'a [String],
+    options: &'a Options,
+    limits: &'a RequestLimits,
+}
+
+impl Texts<'_> {
+    /// A prompt with the styles asked for, and without comments.
+    fn read(
+        &self,
+        field: &'static str,
+        text: Option<&str>,
+        part: impl Fn(&Style) -> &String,
+    ) -> Result<String, ApiError> {
+        let text = required(field, text)?;
+        let find = |name: &String| self.styles.iter().find(|style| style.name == *name);
+        let chosen = self.names.iter().filter_map(find).map(|style| part(style).as_str());
+        let merged = merge_styles(text, chosen, self.limits.max_prompt_bytes, field)?;
+        Ok(if self.options.enable_prompt_comments { without_comments(&merged) } else { merged })
+    }
+}
+
 fn required<T>(field: &'static str, value: Option<T>) -> Result<T, ApiError> {
     value.ok_or_else(|| ApiError::exception("TypeError", format!("{field} must not be null")))
 }
@@ -180,11 +219,6 @@ fn seed(field: &'static str, value: Option<i64>) -> Result<Option<u64>, ApiError
     }
 }
 
-fn prompt(field: &'static str, text: Option<&str>, options: &Options) -> Result<String, ApiError> {
-    let text = required(field, text)?;
-    Ok(if options.enable_prompt_comments { without_comments(text) } else { text.to_owned() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +228,7 @@ mod tests {
         let request = Txt2ImgRequest::from_json(body)?;
         let known = |name: &str| (name == "demo").then(|| "demo.safetensors [0123456789]".to_owned());
         let options = override_options(&Options::default(), request.override_settings.as_ref(), known)?;
-        request.to_generation(&options, &RequestLimits::default())
+        request.to_generation(&options, &RequestLimits::default(), &[])
     }
 
     fn refusal(body: Value) -> String {

@@ -17,7 +17,7 @@ mod tokens;
 mod txt2img;
 
 pub use absent::{Info, InterrogateRequest};
-pub use convert::{override_options, precision, shortcuts};
+pub use convert::{override_options, precision, prompt_rules, shortcuts};
 pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
 pub use info::{PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
 pub use jobs::{
@@ -25,7 +25,8 @@ pub use jobs::{
 };
 pub use lists::{
     FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem, NameItem, REALESRGAN, RealesrganItem,
-    SamplerItem, SchedulerItem, SdModelItem, SdVaeItem, UpscalerItem, opened_metadata, samplers, schedulers,
+    SamplerItem, SchedulerItem, SdModelItem, SdVaeItem, StyleItem, UpscalerItem, opened_metadata, samplers,
+    schedulers,
 };
 pub use progress::{Progress, ProgressState};
 pub use tasks::{PendingTasks, TaskProgress, TaskProgressRequest};

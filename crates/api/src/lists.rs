@@ -109,6 +109,17 @@ pub struct RealesrganItem {
     pub scale: u32,
 }
 
+/// A style: what a prompt becomes by its name.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct StyleItem {
+    /// Its name.
+    pub name: String,
+    /// What it makes of prompts.
+    pub prompt: String,
+    /// What it makes of negative prompts.
+    pub negative_prompt: String,
+}
+
 /// A LoRA or one of its kin.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct LoraItem {

@@ -197,6 +197,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("DeepCache interval", "deepcache_interval"),
     ("DeepCache depth", "deepcache_depth"),
     ("Precision", "precision"),
+    ("Emphasis", "emphasis"),
+    ("Old prompt editing timelines", "use_old_scheduling"),
 ];
 
 impl Txt2ImgRequest {

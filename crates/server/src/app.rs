@@ -4,6 +4,7 @@ use crate::auth::Users;
 use crate::error::Failure;
 use crate::guard::Guard;
 use crate::metrics::RequestCounts;
+use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
 use impasto_api::{ApiError, Txt2ImgRequest, override_options};
@@ -137,7 +138,14 @@ impl App {
         options: &Options,
         cancel_when_unwatched: bool,
     ) -> Result<Watcher, Failure> {
-        let generation = request.to_generation(options, self.engine().limits())?;
+        let named = request.styles.as_ref().is_some_and(|names| !names.is_empty());
+        let data_dir = self.settings().data_dir.clone();
+        let styles = if named {
+            tokio::task::spawn_blocking(move || read_styles(&data_dir)).await??
+        } else {
+            Vec::new()
+        };
+        let generation = request.to_generation(options, self.engine().limits(), &styles)?;
         let submit = SubmitOptions { cancel_when_unwatched, previews: options.live_previews_enable };
         let engine = self.engine().clone();
         // The engine opens the model's file.

@@ -181,6 +181,12 @@ settings! {
         jpeg_quality ("jpeg_quality"): u8 = 80, Bound::Range(1.0, 100.0);
         /// Write the infotext into pictures.
         enable_pnginfo ("enable_pnginfo"): bool = true, ANY;
+        /// What weights in prompts do: multiply vectors and keep their mean, multiply, nothing, or be text like any other.
+        emphasis ("emphasis"): String = "Original".to_owned(), Bound::OneOf(&["None", "Ignore", "Original", "No norm"]);
+        /// Whether numbers in `[from:to:when]` mean what they did before A1111 1.6.
+        use_old_scheduling ("use_old_scheduling"): bool = false, ANY;
+        /// How many tokens before the end of a full chunk of a prompt its last comma may be to end it there.
+        comma_padding_backtrack ("comma_padding_backtrack"): u32 = 20, Bound::Range(0.0, 74.0);
         /// Remove `#` and what follows it on a line from prompts.
         enable_prompt_comments ("enable_prompt_comments"): bool = true, ANY;
         /// Make preview pictures.
@@ -193,6 +199,16 @@ settings! {
         outdir_txt2img_samples ("outdir_txt2img_samples"): String = "outputs/txt2img-images".to_owned(), Bound::InsideDataRoot;
         /// Whether requests with `save_images` and several pictures get all of them in one as the first.
         return_grid ("return_grid"): bool = true, ANY;
+        /// File format of that picture.
+        grid_format ("grid_format"): String = "png".to_owned(), Bound::OneOf(&["png", "jpg", "jpeg", "webp"]);
+        /// Whether there is such a picture for several pictures only.
+        grid_only_if_multiple ("grid_only_if_multiple"): bool = true, ANY;
+        /// Rows of it; -1 for as many as columns, 0 for the batch size.
+        n_rows ("n_rows"): i64 = -1, Bound::Range(-1.0, 16.0);
+        /// Whether rows are chosen so that no place is left empty, where `n_rows` is -1.
+        grid_prevent_empty_spots ("grid_prevent_empty_spots"): bool = false, ANY;
+        /// Colour of places without a picture, as `#rrggbb`.
+        grid_background_color ("grid_background_color"): String = "#ffffff".to_owned(), Bound::Colour;
         /// Whether that picture is written to disk too.
         grid_save ("grid_save"): bool = true, ANY;
         /// Folder below the data root for it.

@@ -16,6 +16,8 @@ pub enum Bound {
     InsideDataRoot,
     /// The same, or nothing.
     EmptyOrInside,
+    /// A colour as `#rrggbb` or `#rgb`.
+    Colour,
     /// A path that stands in a URL as it is.
     UrlPath,
     /// Anything, and it is never shown.
@@ -46,6 +48,7 @@ impl Row {
             Bound::Range(least, most) => format!("{} from {least} to {most}", self.kind),
             Bound::OneOf(choices) => format!("one of {}", choices.join(", ")),
             Bound::InsideDataRoot | Bound::EmptyOrInside => "a relative path without ..".to_owned(),
+            Bound::Colour => "a colour such as #ffffff".to_owned(),
             Bound::UrlPath => {
                 "a path such as /studio, of letters, digits and -._~ between single slashes, without .."
                     .to_owned()
@@ -65,6 +68,7 @@ impl Row {
             }
             Bound::InsideDataRoot => value.as_str().is_some_and(is_inside),
             Bound::EmptyOrInside => value.as_str().is_some_and(|path| path.is_empty() || is_inside(path)),
+            Bound::Colour => value.as_str().is_some_and(is_colour),
             Bound::UrlPath => value.is_null() || value.as_str().is_some_and(is_url_path),
         }
     }
@@ -76,6 +80,12 @@ fn is_inside(path: &str) -> bool {
         && !path.starts_with(separators)
         && !path.contains([':', '\0'])
         && path.split(separators).all(|part| part != "..")
+}
+
+fn is_colour(text: &str) -> bool {
+    text.strip_prefix('#').is_some_and(|digits| {
+        matches!(digits.len(), 3 | 6) && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
 }
 
 /// Slashes at both ends may be left out; a slash alone is the path of everything.

@@ -557,6 +557,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/prompt-styles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Styles, from `styles.csv` of the data root. */
+        get: operations["prompt_styles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sdapi/v1/realesrgan-models": {
         parameters: {
             query?: never;
@@ -1272,6 +1289,15 @@ export interface components {
             samplers: components["schemas"]["SamplerName"][];
             /** @description All schedules. */
             schedulers: components["schemas"]["ScheduleName"][];
+        };
+        /** @description A style: what a prompt becomes by its name. */
+        StyleItem: {
+            /** @description Its name. */
+            name: string;
+            /** @description What it makes of prompts. */
+            prompt: string;
+            /** @description What it makes of negative prompts. */
+            negative_prompt: string;
         };
         /** @description How far a job is. */
         TaskProgress: {
@@ -2567,6 +2593,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Progress"];
+                };
+            };
+        };
+    };
+    prompt_styles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StyleItem"][];
+                };
+            };
+            /** @description The file cannot be read */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
                 };
             };
         };

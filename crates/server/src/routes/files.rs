@@ -2,11 +2,14 @@
 
 use crate::app::App;
 use crate::error::Failure;
+use crate::styles::read_styles;
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{
-    FaceRestorerItem, HypernetworkItem, LoraItem, REALESRGAN, RealesrganItem, SdVaeItem, opened_metadata,
+    FaceRestorerItem, Fault, HypernetworkItem, LoraItem, REALESRGAN, RealesrganItem, SdVaeItem, StyleItem,
+    opened_metadata,
 };
+use impasto_domain::Style;
 use impasto_engine::{FileKind, LibraryFile};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -17,6 +20,24 @@ use std::sync::Arc;
 pub(crate) async fn sd_vae(State(app): State<App>) -> Result<Json<Vec<SdVaeItem>>, Failure> {
     let item = |file: &LibraryFile| SdVaeItem { model_name: file.file_name.clone(), filename: path_of(file) };
     list(app, FileKind::Vae, item).await
+}
+
+/// Styles, from `styles.csv` of the data root.
+#[utoipa::path(
+    get,
+    path = "/sdapi/v1/prompt-styles",
+    tag = "sdapi",
+    responses((status = 200, body = Vec<StyleItem>), (status = 500, description = "The file cannot be read", body = Fault))
+)]
+pub(crate) async fn prompt_styles(State(app): State<App>) -> Result<Json<Vec<StyleItem>>, Failure> {
+    let data_dir = app.settings().data_dir.clone();
+    let styles = tokio::task::spawn_blocking(move || read_styles(&data_dir)).await??;
+    let item = |style: Style| StyleItem {
+        name: style.name,
+        prompt: style.prompt,
+        negative_prompt: style.negative_prompt,
+    };
+    Ok(Json(styles.into_iter().map(item).collect()))
 }
 
 /// Hypernetworks.

@@ -79,6 +79,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(lists::sd_models))
         .routes(routes!(lists::refresh_checkpoints))
         .routes(routes!(lists::latent_upscale_modes))
+        .routes(routes!(files::prompt_styles))
         .routes(routes!(files::sd_vae))
         .routes(routes!(files::hypernetworks))
         .routes(routes!(files::loras))

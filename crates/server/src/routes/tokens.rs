@@ -6,8 +6,8 @@ use crate::error::Failure;
 use crate::styles::read_styles;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{ApiError, Fault, Tokens, TokensRequest, ValidationErrors};
-use impasto_domain::{PromptRules, merge_styles, without_comments};
+use impasto_api::{ApiError, Fault, Tokens, TokensRequest, ValidationErrors, prompt_rules};
+use impasto_domain::{merge_styles, without_comments};
 use impasto_engine::PromptSide;
 
 /// Counts the tokens of a prompt as a picture would be made of it, with its styles and without its comments, in the
@@ -41,6 +41,6 @@ fn count_now(app: &App, request: &TokensRequest) -> Result<Tokens, Failure> {
         merge_styles(&request.prompt, texts, limits.max_prompt_bytes, "prompt").map_err(ApiError::from)?;
     let text = if app.options().enable_prompt_comments { without_comments(&merged) } else { merged };
     let side = if request.negative { PromptSide::Negative } else { PromptSide::Positive };
-    let tokens = app.engine().count_tokens(&text, side, steps, PromptRules::default())?;
+    let tokens = app.engine().count_tokens(&text, side, steps, prompt_rules(&app.options()))?;
     Ok(Tokens { count: tokens.count, limit: tokens.limit })
 }

@@ -11,7 +11,7 @@ use axum::extract::State;
 use impasto_api::{ApiError, Fault, Txt2ImgInfo, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
 use impasto_domain::{PROGRAM_VERSION, Schedule, python_float};
 use impasto_engine::{FinishedImage, JobState, JobStatus};
-use impasto_imaging::{Format, GridRows, Pixels, encode, encode_base64, grid};
+use impasto_imaging::{Format, GridRows, Pixels, encode, encode_base64, grid, parse_color};
 use impasto_settings::Options;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -66,20 +66,23 @@ fn answer(
     status: &Arc<JobStatus>,
 ) -> Result<Txt2ImgResponse, ApiError> {
     let save = request.save_images && options.samples_save;
-    let disk = Disk { root: &app.settings().data_dir, options, status, suffix: format_of(options).suffix() };
+    let styles = request.styles.clone().unwrap_or_default();
+    let disk = Disk { root: &app.settings().data_dir, options, status, styles: &styles };
+    let format = format_of(&options.samples_format, options);
     let mut files = Vec::with_capacity(status.images.len());
     for image in &status.images {
-        let file = file_of(pixels_of(image), &image.infotext, options)?;
+        let file = file_of(pixels_of(image), &image.infotext, format, options)?;
         if save {
-            disk.save((Kind::Picture, &options.outdir_txt2img_samples), image, &file)?;
+            disk.save((Kind::Picture, &options.outdir_txt2img_samples), image, (&file, format.suffix()))?;
         }
         files.push(file);
     }
     disk.remember_parameters();
-    let mut info = info(status, options);
+    let mut info = info(&request, status, options);
     if let Some((file, infotext)) = grid_of(&request, status, options)? {
         if let Some(first) = status.images.first().filter(|_| options.grid_save) {
-            disk.save((Kind::Grid, &options.outdir_txt2img_grids), first, &file)?;
+            let suffix = format_of(&options.grid_format, options).suffix();
+            disk.save((Kind::Grid, &options.outdir_txt2img_grids), first, (&file, suffix))?;
         }
         if options.return_grid {
             files.insert(0, file);
@@ -105,11 +108,19 @@ fn grid_of(
     options: &Options,
 ) -> Result<Option<(Vec<u8>, String)>, ApiError> {
     let wanted = request.save_images && (options.return_grid || options.grid_save);
-    let [first, _, ..] = status.images.as_slice() else { return Ok(None) };
+    let [first, rest @ ..] = status.images.as_slice() else { return Ok(None) };
+    if rest.is_empty() && options.grid_only_if_multiple {
+        return Ok(None);
+    }
     let pictures: Vec<Pixels<'_>> = status.images.iter().map(pixels_of).collect();
-    let make = || grid(&pictures, GridRows::Square, [0; 3]);
+    let rows =
+        GridRows::from_options(options.n_rows, status.request.batch_size, options.grid_prevent_empty_spots);
+    let background = parse_color(&options.grid_background_color).unwrap_or([255; 3]);
+    let make = || grid(&pictures, rows, background);
     let Some(grid) = wanted.then(make).flatten() else { return Ok(None) };
-    Ok(Some((file_of(Pixels::from(&grid), &first.infotext, options)?, first.infotext.clone())))
+    let format = format_of(&options.grid_format, options);
+    let file = file_of(Pixels::from(&grid), &first.infotext, format, options)?;
+    Ok(Some((file, first.infotext.clone())))
 }
 
 /// Where the pictures of one answer go.
@@ -117,14 +128,14 @@ struct Disk<'a> {
     root: &'a Path,
     options: &'a Options,
     status: &'a JobStatus,
-    suffix: &'static str,
+    styles: &'a [String],
 }
 
 impl Disk<'_> {
-    fn save(&self, place: (Kind, &str), image: &FinishedImage, file: &[u8]) -> Result<(), ApiError> {
+    fn save(&self, place: (Kind, &str), image: &FinishedImage, file: (&[u8], &str)) -> Result<(), ApiError> {
         let facts = self.facts(image);
-        let path = save_picture(self.root, place, self.options, &facts, (file, self.suffix), &image.infotext)
-            .map_err(|error| {
+        let path =
+            save_picture(self.root, place, self.options, &facts, file, &image.infotext).map_err(|error| {
                 ApiError::exception("OSError", format!("cannot save to {}: {error}", place.1))
             })?;
         tracing::info!(path = %path.display(), "saved");
@@ -148,7 +159,7 @@ impl Disk<'_> {
             steps: request.steps,
             cfg_scale: python_float(request.cfg_scale),
             size: (image.picture.width, image.picture.height),
-            styles: &[],
+            styles: self.styles,
             sampler: request.sampler.name(),
             scheduler: schedule.label(),
             model_hash: model.and_then(|model| model.short_hash()).unwrap_or_default(),
@@ -176,21 +187,26 @@ impl Disk<'_> {
     }
 }
 
-fn format_of(options: &Options) -> Format {
-    Format::from_name(&options.samples_format, options.jpeg_quality).unwrap_or(Format::Png)
+fn format_of(name: &str, options: &Options) -> Format {
+    Format::from_name(name, options.jpeg_quality).unwrap_or(Format::Png)
 }
 
 fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
     Pixels { width: image.picture.width, height: image.picture.height, rgb: &image.picture.rgb }
 }
 
-fn file_of(pixels: Pixels<'_>, infotext: &str, options: &Options) -> Result<Vec<u8>, ApiError> {
-    encode(pixels, format_of(options), options.enable_pnginfo.then_some(infotext))
+fn file_of(
+    pixels: Pixels<'_>,
+    infotext: &str,
+    format: Format,
+    options: &Options,
+) -> Result<Vec<u8>, ApiError> {
+    encode(pixels, format, options.enable_pnginfo.then_some(infotext))
         .map_err(|error| ApiError::exception("RuntimeError", error.to_string()))
 }
 
 /// What was made, in A1111's words.
-fn info(status: &JobStatus, options: &Options) -> Txt2ImgInfo {
+fn info(asked: &Txt2ImgRequest, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
     let request = &status.request;
     let count = request.image_count();
     let seeds: Vec<_> = (0..count).map(|index| request.seeds(index)).collect();
@@ -228,7 +244,7 @@ fn info(status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         extra_generation_params: extra.into_iter().collect::<BTreeMap<_, _>>(),
         index_of_first_image: 0,
         infotexts: status.images.iter().map(|image| image.infotext.clone()).collect(),
-        styles: Vec::new(),
+        styles: asked.styles.clone().unwrap_or_default(),
         job_timestamp: clock::timestamp(clock::now() - status.elapsed),
         clip_skip: options.clip_stop_at_last_layers,
         is_using_inpainting_conditioning: false,

@@ -315,3 +315,30 @@ async fn a_cancelled_job_is_an_error() {
     let (answer, ()) = tokio::join!(app.post("/sdapi/v1/txt2img", long(json!({}))), cancel);
     insta::assert_snapshot!(answer.told(), @r#"500 {"error":"RuntimeError","detail":"","body":"","errors":"the job was cancelled"}"#);
 }
+
+#[tokio::test]
+async fn styles_are_merged_into_prompts() {
+    let app = TestApp::new();
+    let file = "name,prompt,negative_prompt\noil,\"{prompt}, oil on canvas\",photo\nblue,blue,\n";
+    std::fs::write(app.folder.path().join("styles.csv"), file).unwrap();
+    assert_eq!(
+        app.get("/sdapi/v1/prompt-styles").await.good()[1],
+        json!({ "name": "blue", "prompt": "blue", "negative_prompt": "" })
+    );
+    let asked = json!({ "styles": ["oil", "nobody knows", "blue"], "negative_prompt": "dog", "steps": 1 });
+    let answer = app.post("/sdapi/v1/txt2img", small(asked)).await.good();
+    let info: Value = serde_json::from_str(answer["info"].as_str().unwrap()).unwrap();
+    assert_eq!(info["prompt"], "a cat, oil on canvas, blue");
+    assert_eq!(info["negative_prompt"], "dog, photo");
+    assert_eq!(info["styles"], json!(["oil", "nobody knows", "blue"]));
+    let plain = app.post("/sdapi/v1/txt2img", small(json!({ "steps": 1 }))).await.good();
+    assert_ne!(plain["images"], answer["images"]);
+    // Emphasis changes pictures where there are marks.
+    let marked = |mode: &str| {
+        small(json!({ "prompt": "a (cat:1.9)", "steps": 1, "override_settings": { "emphasis": mode } }))
+    };
+    let original = app.post("/sdapi/v1/txt2img", marked("Original")).await.good();
+    let ignored = app.post("/sdapi/v1/txt2img", marked("Ignore")).await.good();
+    assert_ne!(original["images"], ignored["images"]);
+    assert!(ignored["info"].as_str().unwrap().contains("Emphasis: Ignore"), "{}", ignored["info"]);
+}
