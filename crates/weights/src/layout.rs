@@ -45,19 +45,19 @@ impl Writer {
         self.layout.push((name, shape.to_vec()));
     }
 
-    /// Weight and bias [size] of a normalisation.
+    /// Weight and bias `[size]` of a normalisation.
     fn norm(&mut self, name: &str, size: usize) {
         self.put(format!("{name}.weight"), &[size]);
         self.put(format!("{name}.bias"), &[size]);
     }
 
-    /// Weight [out, in] and bias [out].
+    /// Weight `[out, in]` and bias `[out]`.
     fn linear(&mut self, name: &str, from: usize, to: usize) {
         self.put(format!("{name}.weight"), &[to, from]);
         self.put(format!("{name}.bias"), &[to]);
     }
 
-    /// Weight [out, in, kernel, kernel] and bias [out].
+    /// Weight `[out, in, kernel, kernel]` and bias `[out]`.
     fn conv(&mut self, name: &str, from: usize, to: usize, kernel: usize) {
         self.put(format!("{name}.weight"), &[to, from, kernel, kernel]);
         self.put(format!("{name}.bias"), &[to]);
