@@ -104,7 +104,7 @@ impl<B: Backend> Layer<B> {
     fn forward(&self, backend: &B, x: &B::Tensor, heads: usize) -> Result<B::Tensor, TensorError> {
         let normal = backend.layer_norm(x, &self.norms[0], EPSILON)?;
         let project = |weights| backend.linear(&normal, weights, LinearArgs::default());
-        let args = AttentionArgs { heads, causal: true, key_lengths: None };
+        let args = AttentionArgs { causal: true, ..AttentionArgs::new(heads) };
         let attended =
             backend.attention(&project(&self.query)?, &project(&self.key)?, &project(&self.value)?, args)?;
         let x = backend.linear(

@@ -327,6 +327,6 @@ impl Finish<'_> {
 fn number<S: Simd>(s: S, sums: &[i32], [step, offset]: [f32; 2], [scale, weight]: [S::F; 2]) -> S::F {
     assert!(sums.len() == S::LANES);
     // SAFETY: there are as many as a vector has.
-    let sum = unsafe { s.load_integers(sums.as_ptr()) };
+    let sum = s.integers(unsafe { s.load(sums.as_ptr().cast()) });
     s.fma(s.mul(sum, s.splat(step)), scale, s.mul(weight, s.splat(offset)))
 }

@@ -1,6 +1,7 @@
 //! The CPU backend against the reference and against itself, for every instruction set of this machine.
 
 mod int8;
+mod int8_attention;
 
 use impasto_cpu::{ConvolutionMethod, CpuBackend, CpuOptions, IsaName};
 use impasto_tensor::conformance::{Operation, accepted_nonsense, conformance_cases};
