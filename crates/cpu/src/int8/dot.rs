@@ -66,8 +66,9 @@ pub(crate) struct Tile<'a> {
     pub(crate) right: &'a [u8],
     /// What will be the right side soon: a line of it is asked for with each step. Any address.
     pub(crate) ahead: *const u8,
-    /// Where the results will go, asked for before the work: a row, and how many elements on the next one is. Any address.
-    pub(crate) out: (*const f32, usize),
+    /// Where the results will go, asked for before the work, if it lies far: a row, and how many elements on the next one is.
+    /// Any address.
+    pub(crate) out: Option<(*const f32, usize)>,
 }
 
 impl Tile<'_> {
@@ -126,12 +127,13 @@ mod vnni {
         let steps = tile.steps();
         let (mut left, mut right, mut ahead) = (tile.left.as_ptr(), tile.right.as_ptr(), tile.ahead);
         let mut lanes = [[_mm512_setzero_si512(); VECTORS]; ROWS];
-        // SAFETY: the loops read `steps` steps of the right side, and as many bytes of each row. Prefetches may have any
-        // address.
+        // SAFETY: the loops read `steps` steps of the right side, and as many bytes of each row; the sums are written for as
+        // many rows as there are. Prefetches may have any address.
         unsafe {
-            let (out, row) = tile.out;
-            for place in (0..ROWS).flat_map(|i| [i * row, i * row + LANES]) {
-                _mm_prefetch::<_MM_HINT_T0>(out.wrapping_add(place).cast());
+            if let Some((out, row)) = tile.out {
+                for place in (0..ROWS).flat_map(|i| [i * row, i * row + LANES]) {
+                    _mm_prefetch::<_MM_HINT_T0>(out.wrapping_add(place).cast());
+                }
             }
             for _ in 0..4 * steps / LINE {
                 for step in 0..LINE / 4 {
@@ -147,9 +149,11 @@ mod vnni {
             for step in 0..4 * steps % LINE / 4 {
                 add::<ROWS>(&mut lanes, left.add(4 * step), right.add(step * STEP));
             }
-            for (lanes, sums) in lanes.iter().zip(sums) {
+            // As many as there are registers, or they would have to go through memory.
+            let sums = sums.as_mut_ptr().cast::<i32>();
+            for (row, lanes) in lanes.iter().enumerate() {
                 for (vector, &lanes) in lanes.iter().enumerate() {
-                    _mm512_storeu_si512(sums.as_mut_ptr().add(vector * LANES).cast(), lanes);
+                    _mm512_storeu_si512(sums.add(row * PANEL + vector * LANES).cast(), lanes);
                 }
             }
         }
@@ -292,8 +296,7 @@ mod tests {
             for path in paths() {
                 let mut sums = [[7; PANEL]; TILE_ROWS];
                 let (left, right) = (&left[..], &right[..]);
-                let out = (std::ptr::null(), 0);
-                path.tile(Tile { left, rows, right, ahead: right.as_ptr(), out }, &mut sums);
+                path.tile(Tile { left, rows, right, ahead: right.as_ptr(), out: None }, &mut sums);
                 assert_eq!(sums, wanted, "{path:?}, {rows} rows, {steps} steps");
             }
         }

@@ -178,7 +178,7 @@ impl<L: LeftRecords> Block<'_, L> {
                         rows: rows.len(),
                         right,
                         ahead: ahead(right, index),
-                        out: (out.pointer(place..place), weights.sizes.columns),
+                        out: Some((out.pointer(place..place), weights.sizes.columns)),
                     };
                     self.dot.tile(tile, &mut sums);
                     let ranges = ranges.as_chunks().0;

@@ -280,8 +280,7 @@ impl HeadTask<'_> {
         let count = layout.keys_of(index).len();
         let Products { scores, weights, sums } = products;
         let product = |left: &[u8], rows, right, sums: &mut [[i32; PANEL]]| {
-            let out = (sums.as_ptr().cast(), PANEL);
-            self.dot.tile(Tile { left, rows, right, ahead: right.as_ptr(), out }, sums);
+            self.dot.tile(Tile { left, rows, right, ahead: right.as_ptr(), out: None }, sums);
         };
         for tile in tiles(count) {
             let left = &bytes::of(keys)[tile.start * layout.key_bytes()..];

@@ -73,11 +73,12 @@ impl Kernel for Weigh<'_> {
             // A weight of 255 where the score is the largest.
             let (greatest, rounding) = (s.splat(WEIGHT_LEVELS.log2()), s.splat(ROUNDING - 128.0));
             for (quad, to) in quads.iter().zip(weights.chunks_exact_mut(STEP)) {
-                let rounded = [0, 1, 2, 3].map(|key: usize| {
-                    let below = s.integers(s.sub_integers(bits(&quad[key]), most));
+                let mut rounded = [rounding; WIDE];
+                for (rounded, row) in rounded.iter_mut().zip(quad) {
+                    let below = s.integers(s.sub_integers(bits(row), most));
                     let score = s.fma(below, scale, greatest);
-                    s.add(math::exp2_coarse(s, score), rounding)
-                });
+                    *rounded = s.add(math::exp2_coarse(s, score), rounding);
+                }
                 // SAFETY: a step has the quads of a panel.
                 unsafe { s.store_low_bytes_of_four(to.as_mut_ptr().add(4 * at), rounded) };
             }
