@@ -60,12 +60,16 @@ impl Kernel for Weigh<'_> {
             // SAFETY: a row has a vector's elements there.
             let bits = |row: &[i32; PANEL]| unsafe { s.load(row.as_ptr().add(at).cast()) };
             let mut most = [s.splat(f32::from_bits(i32::MIN.cast_unsigned())); WIDE];
-            for rows in scores[..count].chunks(WIDE) {
-                for (row, most) in rows.iter().zip(&mut most) {
+            let (whole, last) = scores[..count].as_chunks::<WIDE>();
+            for quad in whole {
+                for (row, most) in quad.iter().zip(&mut most) {
                     *most = s.max_integers(*most, bits(row));
                 }
             }
-            let most = s.max_integers(s.max_integers(most[0], most[1]), s.max_integers(most[2], most[3]));
+            let mut most = s.max_integers(s.max_integers(most[0], most[1]), s.max_integers(most[2], most[3]));
+            for row in last {
+                most = s.max_integers(most, bits(row));
+            }
             let query_step = s.read(&panel.step[lanes.clone()]);
             let scale = s.mul(query_step, s.splat(step));
             let top = s.mul(s.integers(most), scale);
@@ -123,8 +127,8 @@ impl Kernel for Accumulate<'_> {
             if first {
                 s.write(&mut panel.total[lanes.clone()], number(&sums[0], numbers[0][2]));
             }
-            let [total, fade, share] =
-                [&panel.total, &panel.fade, &panel.share].map(|row| s.read(&row[lanes.clone()]));
+            let total = s.read(&panel.total[lanes.clone()]);
+            let (fade, share) = (s.read(&panel.fade[lanes.clone()]), s.read(&panel.share[lanes.clone()]));
             for ((sums, &[step, offset, lacks]), result) in sums.iter().zip(numbers).zip(&mut *results) {
                 let added = s.fma(number(sums, lacks), s.splat(step), s.mul(total, s.splat(offset)));
                 let result = &mut result[lanes.clone()];
