@@ -80,7 +80,7 @@ pub(crate) struct HeadRows<'a> {
     /// Features of all heads.
     pub(crate) features: usize,
     start: usize,
-    head_size: usize,
+    pub(crate) head_size: usize,
 }
 
 impl<'a> HeadRows<'a> {

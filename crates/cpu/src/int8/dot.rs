@@ -41,6 +41,7 @@ impl Dot {
     }
 
     /// For each row and each column of the tile's panel, the sum of the products.
+    #[inline]
     pub(crate) fn tile(self, tile: Tile<'_>, sums: &mut [[i32; PANEL]]) {
         let lines = (4 * tile.steps()).div_ceil(LINE);
         assert!(tile.rows <= TILE_ROWS.min(sums.len()) && tile.left.len() >= lines * tile.rows * LINE);

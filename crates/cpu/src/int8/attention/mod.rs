@@ -30,7 +30,7 @@ use crate::simd::MAX_LANES;
 use crate::transpose::Transpose;
 use impasto_tensor::shapes::AttentionSizes;
 use impasto_tensor::{AttentionArgs, TensorError};
-use pack::{RoundQuery, pack};
+use pack::{RoundQueries, pack};
 use softmax::{Accumulate, Panel, Weigh};
 use std::ops::{Range, RangeInclusive};
 
@@ -42,8 +42,8 @@ const FEWEST_KEYS: usize = 256;
 const HEAD_SIZES: RangeInclusive<usize> = 16..=512;
 // Bytes reach 255, those of a query 127, weights 255.
 const _: () = assert!(*HEAD_SIZES.end() * 255 * 127 < 1 << 24 && BLOCK * 255 * 255 < 1 << 24);
-// Quads of keys lie together.
-const _: () = assert!(BLOCK.is_multiple_of(4));
+// Quads of keys lie together, and what has room for a panel's results has room for a tile of sums.
+const _: () = assert!(BLOCK.is_multiple_of(4) && *HEAD_SIZES.start() >= TILE_ROWS);
 /// The most panels of queries in a task.
 const TASK_PANELS: usize = 4;
 /// The greatest byte of a query.
@@ -132,10 +132,7 @@ impl Layout {
     /// Elements that a task of some panels needs.
     fn task_size(&self, panels: usize) -> usize {
         let [queries, results] = self.panel_sizes();
-        self.block * PANEL
-            + self.block / 4 * PANEL
-            + (TILE_ROWS * PANEL).max(queries)
-            + panels * (queries + results)
+        self.block * PANEL + self.block / 4 * PANEL + self.head_size * PANEL + panels * (queries + results)
     }
 }
 
@@ -207,11 +204,11 @@ impl HeadTask<'_> {
     }
 
     fn attend(&self, scratch: &mut [f32], task_panels: usize, out: &Disjoint<'_>) {
-        let block = self.layout.block;
+        let Layout { block, head_size, .. } = self.layout;
         let [queries_size, results_size] = self.layout.panel_sizes();
         let (scores, rest) = scratch.split_at_mut(block * PANEL);
         let (weights, rest) = rest.split_at_mut(block / 4 * PANEL);
-        let (shared, rest) = rest.split_at_mut((TILE_ROWS * PANEL).max(queries_size));
+        let (shared, rest) = rest.split_at_mut(head_size * PANEL);
         let (queries, results) = rest.split_at_mut(task_panels * queries_size);
         let mut panels = [Panel::NEW; TASK_PANELS];
         for ((range, packed), panel) in
@@ -233,33 +230,39 @@ impl HeadTask<'_> {
         }
         for (range, results) in self.panels().zip(results.chunks_exact(results_size)) {
             let (totals, results) = results.split_at(PANEL);
-            for (column, (query, total)) in range.zip(totals).enumerate() {
+            self.isa.run(Transpose {
+                from: results,
+                from_stride: PANEL,
+                rows: head_size,
+                columns: range.len(),
+                to: &mut *shared,
+                to_stride: head_size,
+            });
+            for ((query, row), total) in range.zip(shared.chunks_exact(head_size)).zip(totals) {
                 let inverse = 1.0 / total;
                 // SAFETY: this head of this query is this task's.
                 let out = unsafe { out.part(self.query.place(query)) };
-                for (out, result) in out.iter_mut().zip(results[column..].iter().step_by(PANEL)) {
-                    *out = result * inverse;
-                }
+                out.iter_mut().zip(row).for_each(|(out, sum)| *out = sum * inverse);
             }
         }
     }
 
     /// Rounds a panel of queries and packs it as the right side of a product: `[features / 4, queries, 4]`.
-    fn pack_queries(&self, range: Range<usize>, rows: &mut [f32], packed: &mut [f32], panel: &mut Panel) {
-        let scale = std::f32::consts::LOG2_E / (self.layout.head_size as f32).sqrt();
-        let steps = self.layout.steps();
+    fn pack_queries(&self, queries: Range<usize>, rows: &mut [f32], packed: &mut [f32], panel: &mut Panel) {
+        let length = self.layout.steps();
         // What pads the last panel is computed as if it were queries, and not looked at.
-        let rows = &mut rows[..PANEL * steps];
+        let rows = &mut rows[..PANEL * length];
         rows.fill(0.0);
-        for (column, (query, row)) in range.zip(rows.chunks_exact_mut(steps)).enumerate() {
-            let (x, to) = (self.query.token(query), bytes::of_mut(row));
-            let [step, sum] = self.isa.run(RoundQuery { x, to });
-            panel.step[column] = step * scale;
-            panel.sum[column] = sum;
-        }
+        self.isa.run(RoundQueries { rows: self.query, queries, to: &mut *rows, length, panel });
         // Four bytes at a time change places as if they were one number.
-        let (from, from_stride, to_stride) = (&*rows, steps, PANEL);
-        self.isa.run(Transpose { from, from_stride, rows: PANEL, columns: steps, to: packed, to_stride });
+        self.isa.run(Transpose {
+            from: &*rows,
+            from_stride: length,
+            rows: PANEL,
+            columns: length,
+            to: packed,
+            to_stride: PANEL,
+        });
     }
 
     /// Takes one block of keys into a panel's results.

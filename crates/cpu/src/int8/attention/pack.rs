@@ -1,5 +1,6 @@
 //! Queries, keys and values as bytes, laid out for the products.
 
+use super::softmax::Panel;
 use super::{BLOCK, LINE, Layout, QUERY_LEVELS, ROUNDING, bytes, tiles};
 use crate::attention::HeadRows;
 use crate::buffer::Buffer;
@@ -7,7 +8,7 @@ use crate::gemm::Machine;
 use crate::int8::records::{LEAST_RANGE, extremes, quantise_group};
 use crate::isa::Isa;
 use crate::pool::Disjoint;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 use crate::transpose::Transpose;
 use impasto_tensor::TensorError;
 use impasto_tensor::shapes::AttentionSizes;
@@ -147,39 +148,61 @@ impl Kernel for Round<'_> {
     }
 }
 
-/// Rounds a query to signed bytes; gives its step and the sum of its bytes.
-pub(super) struct RoundQuery<'a> {
-    pub(super) x: &'a [f32],
-    pub(super) to: &'a mut [u8],
+/// Rounds queries to signed bytes.
+pub(super) struct RoundQueries<'a> {
+    pub(super) rows: HeadRows<'a>,
+    pub(super) queries: Range<usize>,
+    /// A row of bytes for each query.
+    pub(super) to: &'a mut [f32],
+    /// Elements of a row.
+    pub(super) length: usize,
+    pub(super) panel: &'a mut Panel,
 }
 
-impl Kernel for RoundQuery<'_> {
-    type Output = [f32; 2];
+impl Kernel for RoundQueries<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> [f32; 2] {
-        let Self { x, to } = self;
-        let [least, greatest, poison] = extremes(s, x);
-        let most = greatest.max(-least);
-        let (step, inverse) =
-            if most < LEAST_RANGE { (0.0, 0.0) } else { (most / QUERY_LEVELS, QUERY_LEVELS / most) };
-        let whole = x.len() / S::LANES * S::LANES;
-        assert!(to.len() >= x.len());
-        let (rounding, mut sums) = (s.splat(ROUNDING), s.splat(0.0));
-        for at in (0..whole).step_by(S::LANES) {
-            // SAFETY: both slices have a vector's elements there.
-            unsafe {
-                let rounded = s.add(s.mul(s.load(x.as_ptr().add(at)), s.splat(inverse)), rounding);
-                sums = s.add(sums, s.sub(rounded, rounding));
-                s.store_low_bytes(to.as_mut_ptr().add(at), rounded);
+    fn run<S: Simd>(self, s: S) {
+        let Self { rows, queries, to, length, panel } = self;
+        // Heads lie far apart, so that the processor does not see for itself what is needed next.
+        for query in queries.clone() {
+            for line in rows.token(query).chunks(MAX_LANES) {
+                s.prefetch(line.as_ptr());
             }
         }
-        let mut sum = s.sum(sums);
-        for (x, to) in x[whole..].iter().zip(&mut to[whole..]) {
-            let rounded = x * inverse + ROUNDING;
-            sum += rounded - ROUNDING;
-            *to = rounded.to_bits() as u8;
+        let scale = std::f32::consts::LOG2_E / (rows.head_size as f32).sqrt();
+        for (column, (query, to)) in queries.zip(to.chunks_exact_mut(length)).enumerate() {
+            let [step, sum] = round_query(s, rows.token(query), bytes::of_mut(to));
+            panel.step[column] = step * scale;
+            panel.sum[column] = sum;
         }
-        [step + poison, sum]
     }
+}
+
+/// Rounds a query; gives its step and the sum of its bytes.
+#[inline(always)]
+fn round_query<S: Simd>(s: S, x: &[f32], to: &mut [u8]) -> [f32; 2] {
+    let [least, greatest, poison] = extremes(s, x);
+    let most = greatest.max(-least);
+    let (step, inverse) =
+        if most < LEAST_RANGE { (0.0, 0.0) } else { (most / QUERY_LEVELS, QUERY_LEVELS / most) };
+    let whole = x.len() / S::LANES * S::LANES;
+    assert!(to.len() >= x.len());
+    let (rounding, mut sums) = (s.splat(ROUNDING), s.splat(0.0));
+    for at in (0..whole).step_by(S::LANES) {
+        // SAFETY: both slices have a vector's elements there.
+        unsafe {
+            let rounded = s.add(s.mul(s.load(x.as_ptr().add(at)), s.splat(inverse)), rounding);
+            sums = s.add(sums, s.sub(rounded, rounding));
+            s.store_low_bytes(to.as_mut_ptr().add(at), rounded);
+        }
+    }
+    let mut sum = s.sum(sums);
+    for (x, to) in x[whole..].iter().zip(&mut to[whole..]) {
+        let rounded = x * inverse + ROUNDING;
+        sum += rounded - ROUNDING;
+        *to = rounded.to_bits() as u8;
+    }
+    [step + poison, sum]
 }
