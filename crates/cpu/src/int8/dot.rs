@@ -42,7 +42,7 @@ impl Dot {
 
     /// For each row and each column of the tile's panel, the sum of the products.
     #[inline]
-    pub(crate) fn tile(self, tile: Tile<'_>, sums: &mut [[i32; PANEL]]) {
+    pub(crate) fn tile(self, tile: &Tile<'_>, sums: &mut [[i32; PANEL]]) {
         let lines = (4 * tile.steps()).div_ceil(LINE);
         assert!(tile.rows <= TILE_ROWS.min(sums.len()) && tile.left.len() >= lines * tile.rows * LINE);
         match self {
@@ -78,7 +78,8 @@ impl Tile<'_> {
     }
 }
 
-fn portable(Tile { left, right, rows, .. }: Tile<'_>, sums: &mut [[i32; PANEL]]) {
+fn portable(tile: &Tile<'_>, sums: &mut [[i32; PANEL]]) {
+    let &Tile { left, right, rows, .. } = tile;
     for (row, sums) in sums[..rows].iter_mut().enumerate() {
         *sums = [0; PANEL];
         for (step, right) in right.chunks_exact(STEP).enumerate() {
@@ -108,7 +109,7 @@ mod vnni {
     /// # Safety
     /// The CPU must have AVX-512 and VNNI; operands are those of [`super::Dot::tile`].
     #[target_feature(enable = "avx512f,avx512vnni")]
-    pub(super) unsafe fn tile(tile: Tile<'_>, sums: &mut [[i32; PANEL]]) {
+    pub(super) unsafe fn tile(tile: &Tile<'_>, sums: &mut [[i32; PANEL]]) {
         macro_rules! dispatch {
             ($($rows:literal)*) => {
                 match tile.rows {
@@ -124,7 +125,7 @@ mod vnni {
     /// # Safety
     /// As [`tile`].
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn micro<const ROWS: usize>(tile: Tile<'_>, sums: &mut [[i32; PANEL]]) {
+    unsafe fn micro<const ROWS: usize>(tile: &Tile<'_>, sums: &mut [[i32; PANEL]]) {
         let steps = tile.steps();
         let (mut left, mut right, mut ahead) = (tile.left.as_ptr(), tile.right.as_ptr(), tile.ahead);
         let mut lanes = [[_mm512_setzero_si512(); VECTORS]; ROWS];
@@ -297,7 +298,7 @@ mod tests {
             for path in paths() {
                 let mut sums = [[7; PANEL]; TILE_ROWS];
                 let (left, right) = (&left[..], &right[..]);
-                path.tile(Tile { left, rows, right, ahead: right.as_ptr(), out: None }, &mut sums);
+                path.tile(&Tile { left, rows, right, ahead: right.as_ptr(), out: None }, &mut sums);
                 assert_eq!(sums, wanted, "{path:?}, {rows} rows, {steps} steps");
             }
         }

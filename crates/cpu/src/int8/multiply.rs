@@ -180,7 +180,7 @@ impl<L: LeftRecords> Block<'_, L> {
                         ahead: ahead(right, index),
                         out: Some((out.pointer(place..place), weights.sizes.columns)),
                     };
-                    self.dot.tile(tile, &mut sums);
+                    self.dot.tile(&tile, &mut sums);
                     let ranges = ranges.as_chunks().0;
                     let scales = weights.scales(part, group, panel);
                     if group + 1 < chunk.end {

@@ -35,7 +35,7 @@ use softmax::{Accumulate, Panel, Weigh};
 use std::ops::{Range, RangeInclusive};
 
 /// The most keys of a block.
-const BLOCK: usize = 112;
+const BLOCK: usize = 168;
 /// The fewest keys that are worth rounding.
 const FEWEST_KEYS: usize = 256;
 /// Sizes of heads that are worth it, and whose sums of products are exact in `f32`.
@@ -283,7 +283,7 @@ impl HeadTask<'_> {
         let count = layout.keys_of(index).len();
         let Products { scores, weights, sums } = products;
         let product = |left: &[u8], rows, right, sums: &mut [[i32; PANEL]]| {
-            self.dot.tile(Tile { left, rows, right, ahead: right.as_ptr(), out: None }, sums);
+            self.dot.tile(&Tile { left, rows, right, ahead: right.as_ptr(), out: None }, sums);
         };
         for tile in tiles(count) {
             let left = &bytes::of(keys)[tile.start * layout.key_bytes()..];
