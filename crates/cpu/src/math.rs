@@ -18,7 +18,7 @@ const EXP: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419,
 /// `(2^f - 1) / f` for `|f| <= 1/2`, lowest power first.
 const EXP2: [f32; 5] = [std::f32::consts::LN_2, 0.240_222_83, 0.055_505_585, 0.009_669_692, 0.001_330_060_9];
 /// The same with fewer terms.
-const EXP2_COARSE: [f32; 3] = [0.693_282_96, 0.242_211_46, 0.055_009_118];
+const EXP2_COARSE: [f32; 3] = [0.693_282_96, 0.242_211_46, 0.055_009_12];
 /// `erfc(z) e^(z^2) / t` as a polynomial of `t = 1 / (1 + ERFC_RATE z)`, lowest power first.
 const ERFC: [f32; 8] = [
     0.186_332,

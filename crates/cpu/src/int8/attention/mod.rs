@@ -53,10 +53,11 @@ const WEIGHT_LEVELS: f32 = 255.0;
 /// Added to a number of at most 2^21 in size, leaves it in the low bits, rounded to the nearest, ties to even.
 const ROUNDING: f32 = 1.5 * (1_u32 << 23) as f32;
 
-/// Whether attention is computed in 8 bits where that is asked for.
-pub(crate) fn suits(sizes: &AttentionSizes, args: &AttentionArgs<'_>) -> bool {
+/// Whether attention is computed in 8 bits where that is asked for: where it takes less time, as it saves no memory.
+pub(crate) fn suits(isa: Isa, sizes: &AttentionSizes, args: &AttentionArgs<'_>) -> bool {
     let all_keys = !args.causal && args.key_lengths.is_none();
-    all_keys && sizes.keys >= FEWEST_KEYS && HEAD_SIZES.contains(&sizes.head_size)
+    let large = sizes.keys >= FEWEST_KEYS && HEAD_SIZES.contains(&sizes.head_size);
+    all_keys && large && Dot::new(isa) != Dot::Portable
 }
 
 /// Sizes of what is packed.

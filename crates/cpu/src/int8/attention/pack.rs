@@ -30,7 +30,9 @@ pub(super) fn pack(
         for token in 0..sizes.keys {
             means.iter_mut().zip(rows.token(token)).for_each(|(mean, x)| *mean += x);
         }
-        means.iter_mut().for_each(|mean| *mean /= sizes.keys as f32);
+        for mean in means {
+            *mean /= sizes.keys as f32;
+        }
     })?;
 
     let (size, packing_size) = (layout.block_size(), layout.packing_size());
