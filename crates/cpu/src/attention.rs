@@ -75,16 +75,17 @@ impl Layout {
 
 /// One head of one batch row of a `[batch, tokens, features]` tensor.
 #[derive(Clone, Copy)]
-struct HeadRows<'a> {
-    elements: &'a [f32],
-    features: usize,
+pub(crate) struct HeadRows<'a> {
+    pub(crate) elements: &'a [f32],
+    /// Features of all heads.
+    pub(crate) features: usize,
     start: usize,
-    head_size: usize,
+    pub(crate) head_size: usize,
 }
 
 impl<'a> HeadRows<'a> {
     /// Head `head` of all batch rows' heads.
-    fn new(elements: &'a [f32], sizes: &AttentionSizes, tokens: usize, head: usize) -> Self {
+    pub(crate) fn new(elements: &'a [f32], sizes: &AttentionSizes, tokens: usize, head: usize) -> Self {
         let (row, head) = (head / sizes.heads, head % sizes.heads);
         let features = sizes.features();
         let start = row * tokens * features + head * sizes.head_size;
@@ -92,14 +93,20 @@ impl<'a> HeadRows<'a> {
     }
 
     /// Where the head of a token is.
-    fn place(&self, token: usize) -> Range<usize> {
+    pub(crate) fn place(&self, token: usize) -> Range<usize> {
         let start = self.start + token * self.features;
         start..start + self.head_size
     }
 
-    fn token(&self, token: usize) -> &'a [f32] {
+    pub(crate) fn token(&self, token: usize) -> &'a [f32] {
         &self.elements[self.place(token)]
     }
+}
+
+/// How many of `panels` panels a task has, `most` at most: fewer where there would be too few tasks. What a panel computes
+/// stays the same.
+pub(crate) fn task_panels(panels: usize, threads: usize, most: usize) -> usize {
+    (panels / (4 * threads)).min(most).max(1)
 }
 
 /// `out = softmax(query key^T / sqrt(d)) value` for each head.
@@ -114,9 +121,8 @@ pub(crate) fn attention(
     let heads = sizes.batch * sizes.heads;
     let packed = pack(machine, &layout, sizes, [key, value])?;
     let panels = sizes.queries.div_ceil(layout.panel);
-    // Fewer panels to a task where there would be too few tasks. What a panel computes stays the same.
     let most = TASK_PANELS.min(TASK_ELEMENTS / (2 * layout.panel_size()));
-    let task_panels = (panels * heads / (4 * machine.threads.threads())).min(most).max(1);
+    let task_panels = task_panels(panels * heads, machine.threads.threads(), most);
     let tasks = panels.div_ceil(task_panels);
     let scratch_size = BLOCK * layout.panel + 2 * task_panels * layout.panel_size();
     let mut scratch = machine.buffers.take(machine.threads.threads() * scratch_size)?;

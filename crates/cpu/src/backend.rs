@@ -289,7 +289,11 @@ impl Backend for CpuBackend {
         let sizes = shapes::attention(&query.shape, &key.shape, &value.shape, &args)?;
         let inputs = [query.elements(), key.elements(), value.elements()];
         self.tensor(query.shape.clone(), |out| {
-            attention::attention(self.machine(), inputs, &sizes, &args, out)
+            if args.precision == Precision::Int8 && int8::suits_attention(self.isa, &sizes, &args) {
+                int8::attention(self.machine(), inputs, &sizes, out)
+            } else {
+                attention::attention(self.machine(), inputs, &sizes, &args, out)
+            }
         })
     }
 

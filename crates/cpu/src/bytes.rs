@@ -1,4 +1,4 @@
-//! Elements of `f32` blocks as the bytes that they are made of.
+//! Elements of `f32` blocks as the bytes, or the integers, that they are made of.
 
 /// The bytes of `elements`.
 pub(crate) fn of(elements: &[f32]) -> &[u8] {
@@ -10,4 +10,11 @@ pub(crate) fn of(elements: &[f32]) -> &[u8] {
 pub(crate) fn of_mut(elements: &mut [f32]) -> &mut [u8] {
     // SAFETY: as above, and `elements` is borrowed mutably for as long.
     unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), size_of_val(elements)) }
+}
+
+/// As many integers as there are `elements`, to be written.
+pub(crate) fn integers_of_mut(elements: &mut [f32]) -> &mut [i32] {
+    // SAFETY: size and alignment are those of `f32`, and any bits are an integer and some `f32`; `elements` is borrowed
+    // mutably for as long.
+    unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), elements.len()) }
 }

@@ -17,6 +17,8 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 const EXP: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419, 0.001_381_314_2];
 /// `(2^f - 1) / f` for `|f| <= 1/2`, lowest power first.
 const EXP2: [f32; 5] = [std::f32::consts::LN_2, 0.240_222_83, 0.055_505_585, 0.009_669_692, 0.001_330_060_9];
+/// The same with fewer terms.
+const EXP2_COARSE: [f32; 3] = [0.693_282_96, 0.242_211_46, 0.055_009_12];
 /// `erfc(z) e^(z^2) / t` as a polynomial of `t = 1 / (1 + ERFC_RATE z)`, lowest power first.
 const ERFC: [f32; 8] = [
     0.186_332,
@@ -55,11 +57,22 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 /// `2^x` for `x <= 0` with a relative error below `2e-7`; `2^-126` for everything below that exponent, NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp2_of_negative<S: Simd>(s: S, x: S::F) -> S::F {
+    exp2(s, &EXP2, x)
+}
+
+/// The same with a relative error below `1.1e-4` and for `x <= 64`.
+#[inline(always)]
+pub(crate) fn exp2_coarse<S: Simd>(s: S, x: S::F) -> S::F {
+    exp2(s, &EXP2_COARSE, x)
+}
+
+#[inline(always)]
+fn exp2<S: Simd>(s: S, coefficients: &[f32], x: S::F) -> S::F {
     // The element comes second, because a comparison with NaN chooses the second.
     let inside = s.max(s.splat(-126.0), x);
     let n = s.round(inside);
     let fraction = s.sub(inside, n);
-    let power = s.fma(polynomial(s, &EXP2, fraction), fraction, s.splat(1.0));
+    let power = s.fma(polynomial(s, coefficients, fraction), fraction, s.splat(1.0));
     s.times_power(power, n)
 }
 
@@ -133,6 +146,14 @@ mod tests {
         }
     }
 
+    struct Exp2Coarse;
+    impl Function for Exp2Coarse {
+        #[inline(always)]
+        fn of<S: Simd>(&self, s: S, x: S::F) -> S::F {
+            exp2_coarse(s, x)
+        }
+    }
+
     impl Function for Activation {
         #[inline(always)]
         fn of<S: Simd>(&self, s: S, x: S::F) -> S::F {
@@ -162,6 +183,11 @@ mod tests {
             for (x, y) in xs.iter().zip(isa.run(Map(&xs, Exp2))) {
                 let wanted = f64::from(*x).exp2();
                 assert!((f64::from(y) / wanted - 1.0).abs() < 2e-7, "{isa:?}: exp2({x}) = {y}");
+            }
+            let xs = sweep(-126.0, 9.0);
+            for (x, y) in xs.iter().zip(isa.run(Map(&xs, Exp2Coarse))) {
+                let wanted = f64::from(*x).exp2();
+                assert!((f64::from(y) / wanted - 1.0).abs() < 1.1e-4, "{isa:?}: exp2_coarse({x}) = {y}");
             }
             let edges = isa.run(Map(&[0.0, f32::NEG_INFINITY, -1e30, f32::NAN], Exp2));
             assert_eq!(edges[..3], [1.0, f32::MIN_POSITIVE, f32::MIN_POSITIVE], "{isa:?}");

@@ -167,7 +167,7 @@ impl<B: Backend> Layer<B> {
     fn forward(&self, backend: &B, x: &B::Tensor, config: &ClipTextConfig) -> Result<B::Tensor, TensorError> {
         let normal = backend.layer_norm(x, &self.norms[0], EPSILON)?;
         let project = |weights| backend.linear(&normal, weights, LinearArgs::default());
-        let args = AttentionArgs { heads: config.heads, causal: true, key_lengths: None };
+        let args = AttentionArgs { causal: true, ..AttentionArgs::new(config.heads) };
         let attended =
             backend.attention(&project(&self.query)?, &project(&self.key)?, &project(&self.value)?, args)?;
         let x = backend.linear(

@@ -36,15 +36,16 @@ pub enum PaddingMode {
     Circular,
 }
 
-/// How a layer's weights are held and multiplied.
+/// How a layer's weights are held and multiplied, and how attention multiplies.
 ///
-/// A backend that lacks a precision, or has it not for layers of a shape, takes the next wider one.
+/// A backend that lacks a precision, or has it not for operations of a shape, takes the next wider one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// Weights and activations as bytes with scales, sums in 32 bits (W8A8): less memory and time, and less exact.
+    /// Weights and activations as bytes with scales, sums in 32 bits (W8A8): less memory and time, and less exact. In attention
+    /// queries, keys, values and what they are weighted with.
     Int8,
 }
 
@@ -130,6 +131,15 @@ pub struct AttentionArgs<'a> {
     pub causal: bool,
     /// How many keys each batch row has, where rows of different length share a call; the rest is not looked at.
     pub key_lengths: Option<&'a [usize]>,
+    /// How the products are computed.
+    pub precision: Precision,
+}
+
+impl AttentionArgs<'_> {
+    /// Every query sees every key, in single precision.
+    pub const fn new(heads: usize) -> Self {
+        Self { heads, causal: false, key_lengths: None, precision: Precision::F32 }
+    }
 }
 
 /// Ways to enlarge a picture.

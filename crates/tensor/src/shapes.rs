@@ -401,7 +401,7 @@ mod tests {
         assert!(linear(&[], [7, 3], None).is_err());
         assert!(columns(&[2, 4], 3, 3).is_err());
         assert!(resample(&[1, 2, 2, 1], Resample::Nearest { factor: usize::MAX }).is_err());
-        let args = AttentionArgs { heads: 2, causal: false, key_lengths: Some(&[3, 5]) };
+        let args = AttentionArgs { key_lengths: Some(&[3, 5]), ..AttentionArgs::new(2) };
         assert!(attention(&[2, 4, 8], &[2, 4, 8], &[2, 4, 8], &args).is_err());
     }
 }

@@ -41,9 +41,10 @@ impl Dot {
     }
 
     /// For each row and each column of the tile's panel, the sum of the products.
-    pub(crate) fn tile(self, tile: Tile<'_>, sums: &mut Sums) {
+    #[inline]
+    pub(crate) fn tile(self, tile: &Tile<'_>, sums: &mut [[i32; PANEL]]) {
         let lines = (4 * tile.steps()).div_ceil(LINE);
-        assert!(tile.rows <= TILE_ROWS && tile.left.len() >= lines * tile.rows * LINE);
+        assert!(tile.rows <= TILE_ROWS.min(sums.len()) && tile.left.len() >= lines * tile.rows * LINE);
         match self {
             // SAFETY: `new` has seen the instructions; the assertion is what the kernels ask for.
             #[cfg(target_arch = "x86_64")]
@@ -66,8 +67,9 @@ pub(crate) struct Tile<'a> {
     pub(crate) right: &'a [u8],
     /// What will be the right side soon: a line of it is asked for with each step. Any address.
     pub(crate) ahead: *const u8,
-    /// Where the results will go, asked for before the work: a row, and how many elements on the next one is. Any address.
-    pub(crate) out: (*const f32, usize),
+    /// Where the results will go, asked for before the work, if it lies far: a row, and how many elements on the next one is.
+    /// Any address.
+    pub(crate) out: Option<(*const f32, usize)>,
 }
 
 impl Tile<'_> {
@@ -76,7 +78,8 @@ impl Tile<'_> {
     }
 }
 
-fn portable(Tile { left, right, rows, .. }: Tile<'_>, sums: &mut Sums) {
+fn portable(tile: &Tile<'_>, sums: &mut [[i32; PANEL]]) {
+    let &Tile { left, right, rows, .. } = tile;
     for (row, sums) in sums[..rows].iter_mut().enumerate() {
         *sums = [0; PANEL];
         for (step, right) in right.chunks_exact(STEP).enumerate() {
@@ -93,7 +96,7 @@ fn portable(Tile { left, right, rows, .. }: Tile<'_>, sums: &mut Sums) {
 
 #[cfg(target_arch = "x86_64")]
 mod vnni {
-    use super::{LINE, PANEL, STEP, Sums, Tile};
+    use super::{LINE, PANEL, STEP, Tile};
     use std::arch::x86_64::{
         _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32,
         _mm512_setzero_si512, _mm512_storeu_si512,
@@ -106,7 +109,7 @@ mod vnni {
     /// # Safety
     /// The CPU must have AVX-512 and VNNI; operands are those of [`super::Dot::tile`].
     #[target_feature(enable = "avx512f,avx512vnni")]
-    pub(super) unsafe fn tile(tile: Tile<'_>, sums: &mut Sums) {
+    pub(super) unsafe fn tile(tile: &Tile<'_>, sums: &mut [[i32; PANEL]]) {
         macro_rules! dispatch {
             ($($rows:literal)*) => {
                 match tile.rows {
@@ -122,16 +125,17 @@ mod vnni {
     /// # Safety
     /// As [`tile`].
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn micro<const ROWS: usize>(tile: Tile<'_>, sums: &mut Sums) {
+    unsafe fn micro<const ROWS: usize>(tile: &Tile<'_>, sums: &mut [[i32; PANEL]]) {
         let steps = tile.steps();
         let (mut left, mut right, mut ahead) = (tile.left.as_ptr(), tile.right.as_ptr(), tile.ahead);
         let mut lanes = [[_mm512_setzero_si512(); VECTORS]; ROWS];
-        // SAFETY: the loops read `steps` steps of the right side, and as many bytes of each row. Prefetches may have any
-        // address.
+        // SAFETY: the loops read `steps` steps of the right side, and as many bytes of each row; the sums are written for as
+        // many rows as there are. Prefetches may have any address.
         unsafe {
-            let (out, row) = tile.out;
-            for place in (0..ROWS).flat_map(|i| [i * row, i * row + LANES]) {
-                _mm_prefetch::<_MM_HINT_T0>(out.wrapping_add(place).cast());
+            if let Some((out, row)) = tile.out {
+                for place in (0..ROWS).flat_map(|i| [i * row, i * row + LANES]) {
+                    _mm_prefetch::<_MM_HINT_T0>(out.wrapping_add(place).cast());
+                }
             }
             for _ in 0..4 * steps / LINE {
                 for step in 0..LINE / 4 {
@@ -147,9 +151,11 @@ mod vnni {
             for step in 0..4 * steps % LINE / 4 {
                 add::<ROWS>(&mut lanes, left.add(4 * step), right.add(step * STEP));
             }
-            for (lanes, sums) in lanes.iter().zip(sums) {
+            // As many as there are registers, or they would have to go through memory.
+            let sums = sums.as_mut_ptr().cast::<i32>();
+            for (row, lanes) in lanes.iter().enumerate() {
                 for (vector, &lanes) in lanes.iter().enumerate() {
-                    _mm512_storeu_si512(sums.as_mut_ptr().add(vector * LANES).cast(), lanes);
+                    _mm512_storeu_si512(sums.add(row * PANEL + vector * LANES).cast(), lanes);
                 }
             }
         }
@@ -181,7 +187,7 @@ mod vnni {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{LINE, PANEL, STEP, Sums};
+    use super::{LINE, PANEL, STEP};
     use std::arch::x86_64::{
         __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_loadu_si256, _mm256_madd_epi16,
         _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_slli_epi16, _mm256_srai_epi16,
@@ -195,7 +201,7 @@ mod avx2 {
     /// # Safety
     /// The CPU must have AVX2; operands are those of [`super::Dot::tile`].
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn tile(left: &[u8], right: &[u8], rows: usize, sums: &mut Sums) {
+    pub(super) unsafe fn tile(left: &[u8], right: &[u8], rows: usize, sums: &mut [[i32; PANEL]]) {
         for first in (0..rows).step_by(4) {
             for column in (0..PANEL).step_by(VECTORS * LANES) {
                 let at = (rows, first, column);
@@ -219,7 +225,7 @@ mod avx2 {
         left: &[u8],
         right: &[u8],
         (rows, first, column): (usize, usize, usize),
-        sums: &mut Sums,
+        sums: &mut [[i32; PANEL]],
     ) {
         let low = _mm256_set1_epi16(0xff);
         let mut lanes = [[_mm256_setzero_si256(); VECTORS]; ROWS];
@@ -292,8 +298,7 @@ mod tests {
             for path in paths() {
                 let mut sums = [[7; PANEL]; TILE_ROWS];
                 let (left, right) = (&left[..], &right[..]);
-                let out = (std::ptr::null(), 0);
-                path.tile(Tile { left, rows, right, ahead: right.as_ptr(), out }, &mut sums);
+                path.tile(&Tile { left, rows, right, ahead: right.as_ptr(), out: None }, &mut sums);
                 assert_eq!(sums, wanted, "{path:?}, {rows} rows, {steps} steps");
             }
         }

@@ -12,6 +12,7 @@
 //!
 //! An activation that is not finite makes its row's (for a convolution: its neighbourhood's) results NaN.
 
+mod attention;
 mod dot;
 mod multiply;
 mod records;
@@ -21,6 +22,7 @@ use crate::conv::{Windows, tap_by_tap};
 use crate::gemm::{Epilogue, Machine, MatrixSizes};
 use crate::isa::Isa;
 use crate::pool::ThreadPool;
+pub(crate) use attention::{attention, suits as suits_attention};
 use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::shapes::Conv2dSizes;
 use impasto_tensor::{Conv2dConfig, PaddingMode, TensorError, WeightView};

@@ -179,9 +179,9 @@ impl<L: LeftRecords> Block<'_, L> {
                         rows: rows.len(),
                         right,
                         ahead: ahead(right, index),
-                        out: (out.pointer(place..place), weights.sizes.columns),
+                        out: Some((out.pointer(place..place), weights.sizes.columns)),
                     };
-                    self.dot.tile(tile, &mut sums);
+                    self.dot.tile(&tile, &mut sums);
                     let ranges = ranges.as_chunks().0;
                     let scales = weights.scales(part, group, panel);
                     if group + 1 < chunk.end {
@@ -328,6 +328,6 @@ impl Finish<'_> {
 fn number<S: Simd>(s: S, sums: &[i32], [step, offset]: [f32; 2], [scale, weight]: [S::F; 2]) -> S::F {
     assert!(sums.len() == S::LANES);
     // SAFETY: there are as many as a vector has.
-    let sum = unsafe { s.load_integers(sums.as_ptr()) };
+    let sum = s.integers(unsafe { s.load(sums.as_ptr().cast()) });
     s.fma(s.mul(sum, s.splat(step)), scale, s.mul(weight, s.splat(offset)))
 }

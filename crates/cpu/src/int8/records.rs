@@ -13,7 +13,7 @@ use impasto_tensor::TensorError;
 /// Rows that one task rounds, at least.
 const ROWS_PER_TASK: usize = 16;
 /// Ranges below this are those of equal elements: a division by them might overflow.
-const LEAST_RANGE: f32 = 1e-30;
+pub(super) const LEAST_RANGE: f32 = 1e-30;
 /// Levels of a byte, without zero.
 const LEVELS: f32 = 255.0;
 /// Added to a number from 0 to 255, leaves it in the low byte, rounded to the nearest, ties to even.
@@ -96,7 +96,7 @@ impl Kernel for Quantise<'_> {
 
 /// Rounds a group to bytes; gives its step and offset.
 #[inline(always)]
-fn quantise_group<S: Simd>(s: S, x: &[f32], to: &mut [u8]) -> [f32; 2] {
+pub(super) fn quantise_group<S: Simd>(s: S, x: &[f32], to: &mut [u8]) -> [f32; 2] {
     let [least, greatest, poison] = extremes(s, x);
     let range = greatest - least;
     let (step, inverse) = if range < LEAST_RANGE { (0.0, 0.0) } else { (range / LEVELS, LEVELS / range) };
@@ -119,7 +119,7 @@ fn quantise_group<S: Simd>(s: S, x: &[f32], to: &mut [u8]) -> [f32; 2] {
 
 /// The least and the greatest element, and zero, or NaN if an element is not finite.
 #[inline(always)]
-fn extremes<S: Simd>(s: S, x: &[f32]) -> [f32; 3] {
+pub(super) fn extremes<S: Simd>(s: S, x: &[f32]) -> [f32; 3] {
     let vectors = x.chunks_exact(S::LANES);
     let mut found = [f32::INFINITY, f32::NEG_INFINITY, 0.0];
     for &x in vectors.remainder() {

@@ -7,8 +7,9 @@ use std::arch::x86_64::{
     _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps,
     _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps,
     _mm256_cvtps_epi32, _mm256_div_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_round_ps, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_max_epi32, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_or_si256, _mm256_round_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_sub_epi32, _mm256_sub_ps,
 };
 
 /// The proof that the CPU has AVX2, FMA and F16C.
@@ -83,9 +84,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load_integers(self, from: *const i32) -> __m256 {
-        // SAFETY: the caller vouches for the address, `self` for the instructions.
-        unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(from.cast())) }
+    fn integers(self, bits: __m256) -> __m256 {
+        // SAFETY: `self` proves that the CPU has the instruction.
+        unsafe { _mm256_cvtepi32_ps(_mm256_castps_si256(bits)) }
+    }
+
+    #[inline(always)]
+    fn sub_integers(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves that the CPU has the instruction.
+        unsafe { _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b))) }
+    }
+
+    #[inline(always)]
+    fn max_integers(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves that the CPU has the instruction.
+        unsafe { _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b))) }
     }
 
     #[inline(always)]
@@ -96,6 +109,19 @@ impl Simd for Avx2 {
             let (low, high) = (_mm256_castsi256_si128(low), _mm256_extracti128_si256::<1>(low));
             let words = _mm_packus_epi32(low, high);
             _mm_storel_epi64(to.cast(), _mm_packus_epi16(words, words));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_low_bytes_of_four(self, to: *mut u8, x: [__m256; 4]) {
+        // SAFETY: the caller vouches for the address, `self` for the instructions.
+        unsafe {
+            let low = |x| _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0xff));
+            let [a, b, c, d] = x;
+            let (b, c) = (_mm256_slli_epi32::<8>(low(b)), _mm256_slli_epi32::<16>(low(c)));
+            let d = _mm256_slli_epi32::<24>(_mm256_castps_si256(d));
+            let all = _mm256_or_si256(_mm256_or_si256(low(a), b), _mm256_or_si256(c, d));
+            _mm256_storeu_si256(to.cast(), all);
         }
     }
 

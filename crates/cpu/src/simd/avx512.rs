@@ -5,11 +5,12 @@ use std::arch::x86_64::{
     __m512, _CMP_LT_OQ, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm_storeu_si128,
     _mm256_loadu_si256, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps_si512,
     _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
-    _mm512_cvtph_ps, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_blend_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps,
-    _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_pd,
-    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    _mm512_cvtph_ps, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_epi32,
+    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps,
+    _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_epi32,
+    _mm512_sub_ps, _mm512_ternarylogic_epi32, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+    _mm512_unpacklo_ps,
 };
 
 /// The proof that the CPU has AVX-512F.
@@ -84,15 +85,43 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn load_integers(self, from: *const i32) -> __m512 {
-        // SAFETY: the caller vouches for the address, `self` for the instructions.
-        unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(from.cast())) }
+    fn integers(self, bits: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instruction.
+        unsafe { _mm512_cvtepi32_ps(_mm512_castps_si512(bits)) }
+    }
+
+    #[inline(always)]
+    fn sub_integers(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instruction.
+        unsafe { _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
+    }
+
+    #[inline(always)]
+    fn max_integers(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instruction.
+        unsafe { _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
     }
 
     #[inline(always)]
     unsafe fn store_low_bytes(self, to: *mut u8, x: __m512) {
         // SAFETY: the caller vouches for the address, `self` for the instructions.
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_castps_si512(x))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_low_bytes_of_four(self, to: *mut u8, x: [__m512; 4]) {
+        /// Bits of the second operand where those of the first are set, else of the third.
+        const CHOOSE: i32 = 0xca;
+        // SAFETY: the caller vouches for the address, `self` for the instructions.
+        unsafe {
+            let [a, b, c, d] = x.map(|x| _mm512_castps_si512(x));
+            let (b, c, d) =
+                (_mm512_slli_epi32::<8>(b), _mm512_slli_epi32::<16>(c), _mm512_slli_epi32::<24>(d));
+            let ab = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0xff), a, b);
+            let cd = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0xff_ffff), c, d);
+            let all = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0xffff), ab, cd);
+            _mm512_storeu_si512(to.cast(), all);
+        }
     }
 
     #[inline(always)]

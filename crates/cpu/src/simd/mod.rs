@@ -42,16 +42,22 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// They must be writable, and nobody else's.
     unsafe fn store(self, to: *mut f32, x: Self::F);
-    /// The `LANES` integers at `from`, rounded to `f32`, at any alignment.
-    ///
-    /// # Safety
-    /// They must be readable.
-    unsafe fn load_integers(self, from: *const i32) -> Self::F;
+    /// The lanes' bits, taken to be integers, rounded to `f32`.
+    fn integers(self, bits: Self::F) -> Self::F;
+    /// The larger of the integers whose bits the lanes hold, as bits.
+    fn max_integers(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a - b` of the integers whose bits the lanes hold, as bits.
+    fn sub_integers(self, a: Self::F, b: Self::F) -> Self::F;
     /// Writes the low byte of each lane's representation at `to`.
     ///
     /// # Safety
     /// `LANES` bytes must be writable, and nobody else's.
     unsafe fn store_low_bytes(self, to: *mut u8, x: Self::F);
+    /// The same of four vectors, the bytes of a lane together.
+    ///
+    /// # Safety
+    /// `4 * LANES` bytes must be writable, and nobody else's.
+    unsafe fn store_low_bytes_of_four(self, to: *mut u8, x: [Self::F; 4]);
     /// Asks the first-level cache for the line at `from`, which may be any address.
     fn prefetch(self, from: *const f32);
     /// Asks the second-level cache for the line at `from`, which may be any address.
@@ -199,13 +205,25 @@ mod tests {
             s.prefetch_far(ramp.as_ptr());
 
             assert_eq!(s.lanes(s.read(&ramp[..3]))[1..4], [-1.0, 0.0, 0.0]);
-            let integers: Vec<i32> = (0..MAX_LANES as i32).map(|i| 100_000 * i - 7).collect();
-            // SAFETY: no instruction set has more than MAX_LANES lanes.
-            assert_eq!(s.lanes(unsafe { s.load_integers(integers.as_ptr()) })[..2], [-7.0, 99_993.0]);
+            let bits = |x: i32| f32::from_bits(x.cast_unsigned());
+            let integers: Vec<f32> = (0..MAX_LANES as i32).map(|i| bits(100_000 * i - 7)).collect();
+            let integers = s.read(&integers);
+            assert_eq!(s.lanes(s.integers(integers))[..2], [-7.0, 99_993.0]);
+            let larger = s.max_integers(integers, s.splat(bits(-3)));
+            assert_eq!(s.lanes(s.integers(larger))[..2], [-3.0, 99_993.0]);
+            let difference = s.sub_integers(integers, s.splat(bits(-3)));
+            assert_eq!(s.lanes(s.integers(difference))[..2], [-4.0, 99_996.0]);
             let mut bytes = [9_u8; MAX_LANES];
-            // SAFETY: as above.
-            unsafe { s.store_low_bytes(bytes.as_mut_ptr(), s.splat(f32::from_bits(0x1234_56ab))) };
+            // SAFETY: no instruction set has more than MAX_LANES lanes.
+            unsafe { s.store_low_bytes(bytes.as_mut_ptr(), s.splat(bits(0x1234_56ab))) };
             assert!(bytes.iter().enumerate().all(|(i, &b)| b == if i < S::LANES { 0xab } else { 9 }));
+            let mut bytes = [9_u8; 4 * MAX_LANES];
+            let four = [0x1234_56ab, -1, -2, 0x7fff_ff80].map(|x| s.splat(bits(x)));
+            // SAFETY: as above.
+            unsafe { s.store_low_bytes_of_four(bytes.as_mut_ptr(), four) };
+            for (i, four) in bytes.as_chunks::<4>().0.iter().enumerate() {
+                assert_eq!(*four, if i < S::LANES { [0xab, 0xff, 0xfe, 0x80] } else { [9; 4] });
+            }
 
             let mut out = [9.0; 3];
             s.write(&mut out[..2], x);

@@ -52,15 +52,32 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load_integers(self, from: *const i32) -> Lanes {
-        // SAFETY: the caller vouches for the address.
-        Lanes(unsafe { from.cast::<[i32; 4]>().read_unaligned() }.map(|x| x as f32))
+    fn integers(self, bits: Lanes) -> Lanes {
+        Lanes(bits.0.map(|x| x.to_bits().cast_signed() as f32))
+    }
+
+    #[inline(always)]
+    fn sub_integers(self, a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| f32::from_bits(a.to_bits().wrapping_sub(b.to_bits())))
+    }
+
+    #[inline(always)]
+    fn max_integers(self, a: Lanes, b: Lanes) -> Lanes {
+        let bits = |x: f32| x.to_bits().cast_signed();
+        zip(a, b, |a, b| f32::from_bits(bits(a).max(bits(b)).cast_unsigned()))
     }
 
     #[inline(always)]
     unsafe fn store_low_bytes(self, to: *mut u8, x: Lanes) {
         // SAFETY: the caller vouches for the address.
         unsafe { to.cast::<[u8; 4]>().write_unaligned(x.0.map(|x| x.to_bits() as u8)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_low_bytes_of_four(self, to: *mut u8, x: [Lanes; 4]) {
+        let lane = |i: usize| x.map(|x| x.0[i].to_bits() as u8);
+        // SAFETY: the caller vouches for the address.
+        unsafe { to.cast::<[[u8; 4]; 4]>().write_unaligned([lane(0), lane(1), lane(2), lane(3)]) }
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod int8;
+mod int8_attention;
 mod prepared;
 
 use impasto_cpu::{ConvolutionMethod, CpuBackend, CpuOptions, IsaName};

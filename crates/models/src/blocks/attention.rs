@@ -2,7 +2,7 @@
 
 use super::Source;
 use crate::ModelError;
-use impasto_tensor::{Activation, AttentionArgs, Backend, LinearArgs, TensorError};
+use impasto_tensor::{Activation, AttentionArgs, Backend, LinearArgs, Precision, TensorError};
 
 /// `x + proj_out(attention(norm(x)))`.
 #[derive(Debug)]
@@ -12,6 +12,7 @@ pub struct PictureAttention<B: Backend> {
     key: B::Linear,
     value: B::Linear,
     out: B::Linear,
+    precision: Precision,
     groups: usize,
 }
 
@@ -25,6 +26,7 @@ impl<B: Backend> PictureAttention<B> {
             key: linear("k")?,
             value: linear("v")?,
             out: linear("proj_out")?,
+            precision: source.precision(),
             groups,
         })
     }
@@ -37,7 +39,7 @@ impl<B: Backend> PictureAttention<B> {
         let pixels = backend.reshape(x, &[b, h * w, c])?;
         let normal = backend.group_norm(&pixels, &self.norm, self.groups, 1e-6, Activation::Identity)?;
         let project = |weights| backend.linear(&normal, weights, LinearArgs::default());
-        let args = AttentionArgs { heads: 1, causal: false, key_lengths: None };
+        let args = AttentionArgs { precision: self.precision, ..AttentionArgs::new(1) };
         let attended =
             backend.attention(&project(&self.query)?, &project(&self.key)?, &project(&self.value)?, args)?;
         let residual = LinearArgs { residual: Some(&pixels), ..LinearArgs::default() };

@@ -26,6 +26,11 @@ impl<'a, B: Backend> Source<'a, B> {
         Self { precision, prefix: self.prefix.clone(), ..*self }
     }
 
+    /// What linear layers and convolutions are held at here.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The place `name` inside this one.
     #[must_use]
     pub fn at(&self, name: impl AsRef<str>) -> Self {

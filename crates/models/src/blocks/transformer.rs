@@ -3,7 +3,7 @@
 use super::self_attention::{Pattern, inverse};
 use super::{Place, SelfAttention, Source};
 use crate::ModelError;
-use impasto_tensor::{Activation, Array, AttentionArgs, Backend, LinearArgs, TensorError};
+use impasto_tensor::{Activation, Array, AttentionArgs, Backend, LinearArgs, Precision, TensorError};
 
 /// Epsilon of the layer normalisations.
 const LAYER_NORM: f32 = 1e-5;
@@ -271,6 +271,7 @@ struct Attention<B: Backend> {
     value: B::Linear,
     out: B::Linear,
     heads: usize,
+    precision: Precision,
 }
 
 impl<B: Backend> Attention<B> {
@@ -286,6 +287,7 @@ impl<B: Backend> Attention<B> {
             value: source.linear_without_bias("to_v", key_features, features)?,
             out: source.linear("to_out.0", features, features)?,
             heads,
+            precision: source.precision(),
         })
     }
 
@@ -317,7 +319,7 @@ impl<B: Backend> Attention<B> {
         key_lengths: Option<&[usize]>,
     ) -> Result<B::Tensor, TensorError> {
         let query = backend.linear(x, &self.query, LinearArgs::default())?;
-        let args = AttentionArgs { heads: self.heads, causal: false, key_lengths };
+        let args = AttentionArgs { heads: self.heads, causal: false, key_lengths, precision: self.precision };
         backend.attention(&query, &keys.key, &keys.value, args)
     }
 

@@ -113,6 +113,7 @@ pub enum Operation {
 pub struct Prepared<B: Backend> {
     operation: Operation,
     rows: Range<usize>,
+    precision: Precision,
     inputs: Vec<B::Tensor>,
     weights: Weights<B>,
 }
@@ -149,7 +150,7 @@ impl Operation {
         self.prepare_at(backend, rows, Precision::F32)
     }
 
-    /// As [`Self::prepare`], with the weights at a precision.
+    /// As [`Self::prepare`], with the weights and the products of attention at a precision.
     pub fn prepare_at<B: Backend>(
         self,
         backend: &B,
@@ -234,7 +235,7 @@ impl Operation {
             Self::TimestepEmbedding { .. } => {}
             Self::RotateRows { features } => inputs.push(upload(0, &[features])?),
         }
-        Ok(Prepared { operation: self, rows, inputs, weights })
+        Ok(Prepared { operation: self, rows, precision, inputs, weights })
     }
 
     /// Runs the operation for batch rows `rows` and downloads the result.
@@ -242,7 +243,7 @@ impl Operation {
         backend.download(&self.prepare(backend, rows)?.run(backend)?)
     }
 
-    /// As [`Self::run`], with the weights at a precision.
+    /// As [`Self::run`], with the weights and the products of attention at a precision.
     pub fn run_at<B: Backend>(
         self,
         backend: &B,
@@ -321,7 +322,8 @@ impl<B: Backend> Prepared<B> {
             (Operation::Attention { heads, causal, key_lengths, .. }, _) => {
                 let lengths = key_lengths
                     .map(|lengths| self.rows.clone().map(|r| lengths[r % lengths.len()]).collect::<Vec<_>>());
-                let args = AttentionArgs { heads, causal, key_lengths: lengths.as_deref() };
+                let key_lengths = lengths.as_deref();
+                let args = AttentionArgs { heads, causal, key_lengths, precision: self.precision };
                 backend.attention(input(0), input(1), input(2), args)
             }
             (Operation::Geglu { .. }, _) => backend.geglu(input(0)),

@@ -18,7 +18,7 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
     let norm = backend.prepare_norm(&eight, &eight)?;
     let table = backend.prepare_embedding(&matrix)?;
     let attend = |q, k, v, heads, key_lengths: Option<&[usize]>| {
-        backend.attention(q, k, v, AttentionArgs { heads, causal: false, key_lengths }).is_ok()
+        backend.attention(q, k, v, AttentionArgs { key_lengths, ..AttentionArgs::new(heads) }).is_ok()
     };
     let circular = || Conv2dArgs { padding_mode: PaddingMode::Circular, ..Conv2dArgs::default() };
     let calls = [

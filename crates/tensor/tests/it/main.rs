@@ -53,7 +53,7 @@ fn attention_weighs_the_visible_values() {
     let tensor = |data: &[f32]| backend.upload(&Array::new([1, 2, 1], data.to_vec()).unwrap()).unwrap();
     let (query, key, value) = (tensor(&[0.0, 1.0]), tensor(&[0.0, 3f32.ln()]), tensor(&[8.0, 4.0]));
     let attend = |causal, key_lengths| {
-        let args = AttentionArgs { heads: 1, causal, key_lengths };
+        let args = AttentionArgs { causal, key_lengths, ..AttentionArgs::new(1) };
         backend.download(&backend.attention(&query, &key, &value, args).unwrap()).unwrap().into_data()
     };
     assert_eq!(attend(false, None), [6.0, 5.0]);
