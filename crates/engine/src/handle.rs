@@ -7,8 +7,9 @@ use crate::resident::Residents;
 use crate::tokenizers::Tokenizers;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
-use impasto_diffusion::{ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens};
-use impasto_domain::{GenerationRequest, PromptRules, RequestError, RequestLimits};
+use impasto_diffusion::{ImageSpec, check_prompts};
+use impasto_domain::{GenerationRequest, RequestError, RequestLimits};
+use impasto_models::Tokenizer;
 use impasto_tensor::{Backend, Precision};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::{BTreeMap, VecDeque};
@@ -389,18 +390,11 @@ impl Engine {
         self.inner.catalog.hashed(entry)
     }
 
-    /// How many tokens a prompt has in the model used where a request names none.
-    pub fn count_tokens(
-        &self,
-        prompt: &str,
-        side: PromptSide,
-        steps: u32,
-        rules: PromptRules,
-    ) -> Result<TokenCount, EngineError> {
+    /// The tokenizer of the model used where a request names none.
+    pub fn tokenizer(&self) -> Result<Arc<Tokenizer>, EngineError> {
         let model = self.inner.catalog.default_model()?;
         let (_, config) = self.inner.catalog.inspect(&model)?;
-        let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
-        Ok(count_tokens(prompt, side, steps, rules, &tokenizer)?)
+        self.inner.tokenizers.get(config.text.vocabulary)
     }
 
     /// What requests may ask for.

@@ -56,8 +56,8 @@ fn a_picture_made_with_shortcuts_is_the_same_alone_and_in_a_batch() {
 fn a_picture_of_a_prompt_with_parts_that_change_is_the_same_alone_and_in_a_batch() {
     let folder = folder(&["tiny.safetensors"]);
     let engine = engine(&folder, |_| {});
-    let prompt: String =
-        (0..12).map(|part| format!("{part} [cat|(dog:1.5)] BREAK a [mat:{part}:2] AND ")).collect();
+    let part = |number: u32| format!("{number} [cat|(dog:1.5)] BREAK a [mat:{number}:2]");
+    let prompt = (0..12).map(part).collect::<Vec<_>>().join(" AND ");
     let cached = Shortcuts { deepcache_interval: 2, ..Shortcuts::default() };
     for shortcuts in [Shortcuts::default(), cached] {
         let edited = GenerationRequest { prompt: prompt.clone(), shortcuts, steps: 4, ..request() };
