@@ -7,9 +7,8 @@ use crate::resident::Residents;
 use crate::tokenizers::Tokenizers;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
-use impasto_diffusion::{ImageSpec, check_prompts};
-use impasto_domain::{GenerationRequest, RequestError, RequestLimits};
-use impasto_models::Tokenizer;
+use impasto_diffusion::{ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens};
+use impasto_domain::{GenerationRequest, PromptRules, RequestError, RequestLimits};
 use impasto_tensor::{Backend, Precision};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::{BTreeMap, VecDeque};
@@ -261,9 +260,8 @@ impl Engine {
         let native = entry.native_size.unwrap_or((512, 512));
         request.validate(&self.inner.limits, native)?;
         check_clip_skip(&request, config.text.layers as u32)?;
-        check_prompts(&ImageSpec::of(&request, 0, native), || {
-            self.inner.tokenizers.get(config.text.vocabulary)
-        })?;
+        let tokenizer = || self.inner.tokenizers.get(config.text.vocabulary);
+        check_prompts(&ImageSpec::of(&request, 0, native), tokenizer)?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
@@ -390,11 +388,17 @@ impl Engine {
         self.inner.catalog.hashed(entry)
     }
 
-    /// The tokenizer of the model used where a request names none.
-    pub fn tokenizer(&self) -> Result<Arc<Tokenizer>, EngineError> {
-        let model = self.inner.catalog.default_model()?;
-        let (_, config) = self.inner.catalog.inspect(&model)?;
-        self.inner.tokenizers.get(config.text.vocabulary)
+    /// How many tokens a prompt has in the model used where a request names none.
+    pub fn count_tokens(
+        &self,
+        prompt: &str,
+        side: PromptSide,
+        steps: u32,
+        rules: PromptRules,
+    ) -> Result<TokenCount, EngineError> {
+        let (_, config) = self.model_for(&GenerationRequest::default())?;
+        let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
+        Ok(count_tokens(prompt, side, steps, rules, &tokenizer)?)
     }
 
     /// What requests may ask for.

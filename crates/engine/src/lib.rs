@@ -20,6 +20,5 @@ mod worker;
 pub use catalog::{BuiltinContent, BuiltinModel};
 pub use error::EngineError;
 pub use handle::{Engine, EngineConfig, EngineStats, SubmitOptions, Watcher};
-pub use impasto_diffusion::{Picture, PromptSide, TokenCount, count_tokens};
-pub use impasto_models::Tokenizer;
+pub use impasto_diffusion::{Picture, PromptSide, TokenCount};
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};

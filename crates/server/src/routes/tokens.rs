@@ -44,8 +44,6 @@ fn count(app: &App, request: &TokensRequest) -> Result<Tokens, Failure> {
         merge_styles(&request.prompt, texts, limits.max_prompt_bytes, "prompt").map_err(ApiError::from)?;
     let text = if app.options().enable_prompt_comments { without_comments(&merged) } else { merged };
     let side = if request.negative { PromptSide::Negative } else { PromptSide::Positive };
-    let tokenizer = app.engine().tokenizer()?;
-    let tokens = impasto_engine::count_tokens(&text, side, steps, PromptRules::default(), &tokenizer)
-        .map_err(ApiError::from)?;
+    let tokens = app.engine().count_tokens(&text, side, steps, PromptRules::default())?;
     Ok(Tokens { count: tokens.count, limit: tokens.limit })
 }
