@@ -188,11 +188,16 @@ impl Conditions {
         self.all.iter().take(self.rows(guided)).filter_map(move |condition| condition.context(call))
     }
 
+    /// The negative prompt's estimate among those of the rows, if it is there.
+    pub(crate) fn unconditional<'a>(&self, estimates: &'a [Vec<f32>]) -> Option<&'a [f32]> {
+        estimates.get(self.all.len() - 1).map(Vec::as_slice)
+    }
+
     /// One estimate out of those of the rows. Without the negative prompt's, they guide away from the first.
     pub(crate) fn guide(&self, estimates: &[Vec<f32>], cfg_scale: f64) -> Vec<f32> {
-        let (without, scale) = match estimates.get(self.all.len() - 1) {
+        let (without, scale) = match self.unconditional(estimates) {
             Some(negative) => (negative, cfg_scale),
-            None => (&estimates[0], 1.0),
+            None => (estimates[0].as_slice(), 1.0),
         };
         let parts = self.parts.iter().map(|&(at, weight)| (estimates[at].as_slice(), weight * scale));
         compose(without, parts)

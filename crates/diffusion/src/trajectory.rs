@@ -211,7 +211,8 @@ impl Trajectory {
         SelfAttention { merged: shortcuts.token_merging_ratio, tiles }
     }
 
-    /// How much of the UNet the next step takes for a row. Every so many steps it is the whole; between, it is for a row that went without guidance at the last whole one.
+    /// How much of the UNet the next step takes for a row. Every so many steps it is the whole; between, it is so for a row that
+    /// was left out at the last whole one.
     fn depth(&self, which: usize) -> Depth {
         let interval = self.shortcuts.deepcache_interval.max(1) as usize;
         let stages = self.shortcuts.deepcache_depth.max(1) as usize;

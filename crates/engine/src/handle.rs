@@ -214,9 +214,8 @@ impl Engine {
         let native = entry.native_size.unwrap_or((512, 512));
         request.validate(&self.inner.limits, native)?;
         check_clip_skip(&request, config.text.layers as u32)?;
-        check_prompts(&ImageSpec::of(&request, 0, native), || {
-            self.inner.tokenizers.get(config.text.vocabulary)
-        })?;
+        let tokenizer = || self.inner.tokenizers.get(config.text.vocabulary);
+        check_prompts(&ImageSpec::of(&request, 0, native), tokenizer)?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
@@ -369,8 +368,7 @@ impl Engine {
         steps: u32,
         rules: PromptRules,
     ) -> Result<TokenCount, EngineError> {
-        let model = self.inner.catalog.default_model()?;
-        let (_, config) = self.inner.catalog.inspect(&model)?;
+        let (_, config) = self.model_for(&GenerationRequest::default())?;
         let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
         Ok(count_tokens(prompt, side, steps, rules, &tokenizer)?)
     }

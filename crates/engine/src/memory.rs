@@ -1,6 +1,7 @@
 //! How much memory a picture takes, and how much there is.
 
 use crate::resident::CONTEXT_TOKENS;
+use impasto_diffusion::split_parts;
 use impasto_domain::GenerationRequest;
 use impasto_weights::{StableDiffusionConfig, UNetConfig, UNetLevel};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 const UNET_TENSORS: u64 = 40;
 /// The same for the decoder, in tensors of its widest level's channels at the size of its finest.
 const VAE_TENSORS: u64 = 6;
-/// Rows of a UNet call for one picture.
+/// Rows of a UNet call for one picture; more of them go into several calls.
 const ROWS_PER_IMAGE: u64 = 2;
 /// Latents that a trajectory holds: the sampler's, its last estimates, the noise.
 const LATENTS_PER_IMAGE: u64 = 4;
@@ -38,7 +39,8 @@ pub(crate) fn working_bytes(
     let vae = pixels * widest * VAE_TENSORS * FLOAT + picture * FLOAT * 2;
     let latents = latent * config.vae.latent_channels as u64 * FLOAT * LATENTS_PER_IMAGE * batch;
     let features = if request.shortcuts.deepcache_interval > 1 {
-        latent * deep_features(&config.unet) * FLOAT * ROWS_PER_IMAGE * batch
+        let rows = split_parts(&request.prompt).count() as u64 + 1;
+        latent * deep_features(&config.unet) * FLOAT * rows * batch
     } else {
         0
     };

@@ -192,7 +192,7 @@ export interface paths {
          * Counts the tokens of a prompt as a picture would be made of it, with its styles and without its comments, in the
          *     vocabulary of the default model.
          */
-        post: operations["count"];
+        post: operations["count_tokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2056,7 +2056,7 @@ export interface operations {
             };
         };
     };
-    count: {
+    count_tokens: {
         parameters: {
             query?: never;
             header?: never;

@@ -50,6 +50,36 @@ fn a_picture_made_with_shortcuts_is_the_same_alone_and_in_a_batch() {
     }
 }
 
+/// More contexts than are kept prepared, and rows of different depth.
+#[test]
+fn a_picture_of_a_prompt_with_parts_that_change_is_the_same_alone_and_in_a_batch() {
+    let folder = folder(&["tiny.safetensors"]);
+    let engine = engine(&folder, |_| {});
+    let part = |number: u32| format!("{number} [cat|(dog:1.5)] BREAK a [mat:{number}:2]");
+    let prompt = (0..12).map(part).collect::<Vec<_>>().join(" AND ");
+    let cached = Shortcuts { deepcache_interval: 2, ..Shortcuts::default() };
+    for shortcuts in [Shortcuts::default(), cached] {
+        let edited = GenerationRequest { prompt: prompt.clone(), shortcuts, steps: 4, ..request() };
+        let batch = pixels(&engine, GenerationRequest { batch_size: 3, ..edited.clone() });
+        let alone = pixels(&engine, GenerationRequest { seed: Some(9), ..edited.clone() });
+        assert!(alone[0] == batch[2], "{shortcuts:?}");
+        let plain = GenerationRequest { prompt: "0 cat BREAK a mat".into(), seed: Some(9), ..edited };
+        assert!(alone != pixels(&engine, plain), "{shortcuts:?}");
+    }
+}
+
+#[test]
+fn prompts_that_no_picture_can_be_made_of_are_refused_at_once() {
+    let folder = folder(&["tiny.safetensors"]);
+    let engine = engine(&folder, |_| {});
+    let items: Vec<String> = (0..300).map(|item| item.to_string()).collect();
+    let endless = GenerationRequest { prompt: format!("[{}]", items.join("|")), steps: 300, ..request() };
+    assert_eq!(
+        engine.submit(endless, PLAIN).unwrap_err().to_string(),
+        "prompt of 257 chunks is out of range: allowed are 1 to 256, of 75 tokens each"
+    );
+}
+
 #[test]
 fn a_request_may_ask_for_another_precision_than_the_engines() {
     let folder = folder(&["tiny.safetensors"]);

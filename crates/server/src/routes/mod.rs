@@ -69,7 +69,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(models::models))
         .routes(routes!(models::model))
         .routes(routes!(models::info))
-        .routes(routes!(tokens::count))
+        .routes(routes!(tokens::count_tokens))
         .routes(routes!(txt2img::txt2img))
         .routes(routes!(progress::progress))
         .routes(routes!(control::interrupt))

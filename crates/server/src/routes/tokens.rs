@@ -23,12 +23,15 @@ use impasto_engine::PromptSide;
         (status = 500, description = "There is no model, or the styles cannot be read", body = Fault)
     )
 )]
-pub(crate) async fn count(State(app): State<App>, JsonBody(body): JsonBody) -> Result<Json<Tokens>, Failure> {
+pub(crate) async fn count_tokens(
+    State(app): State<App>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Tokens>, Failure> {
     let request = TokensRequest::from_json(body)?;
-    Ok(Json(tokio::task::spawn_blocking(move || count_now(&app, &request)).await??))
+    Ok(Json(tokio::task::spawn_blocking(move || count(&app, &request)).await??))
 }
 
-fn count_now(app: &App, request: &TokensRequest) -> Result<Tokens, Failure> {
+fn count(app: &App, request: &TokensRequest) -> Result<Tokens, Failure> {
     let limits = app.engine().limits();
     let steps = limits.steps(request.steps).map_err(ApiError::from)?;
     let names = request.styles.as_deref().unwrap_or_default();
