@@ -18,7 +18,7 @@ mod trajectory;
 pub use denoiser::{Denoiser, Level};
 pub use error::TrajectoryError;
 pub use guidance::classifier_free;
-pub use noise::{ImageNoise, MersenneTwister, Philox};
+pub use noise::{BrownianTree, ImageNoise, MersenneTwister, Philox};
 pub use prompt::{
     CHUNK_TOKENS, Chunk, MAX_CHUNKS, Segment, Vocabulary, chunk, chunks_of, parse_attention, surely_fits,
 };
