@@ -4,7 +4,7 @@ use crate::comments::without_comments;
 use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
-use impasto_domain::{GenerationRequest, NoiseSource, RequestLimits, Sampler, Shortcuts};
+use impasto_domain::{GenerationRequest, NoiseSource, RequestLimits, Sampler, SamplerOptions, Shortcuts};
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value, json};
 
@@ -71,9 +71,9 @@ impl Txt2ImgRequest {
         let asked = self.scheduler.as_deref().filter(|name| !name.is_empty());
         let (sampler, schedule) = Sampler::resolve(name, asked);
         let eta = self.eta.or(match sampler {
+            _ if sampler.default_eta().is_none() => None,
             _ if sampler.is_timestep_based() => Some(options.eta_ddim),
-            _ if sampler.is_ancestral() => Some(options.eta_ancestral),
-            _ => None,
+            _ => Some(options.eta_ancestral),
         });
         let generation = GenerationRequest {
             model: options.sd_model_checkpoint.clone(),
@@ -94,6 +94,7 @@ impl Txt2ImgRequest {
             noise_source: NoiseSource::from_exact_name(&options.randn_source).unwrap_or_default(),
             eta,
             eta_noise_seed_delta: options.eta_noise_seed_delta,
+            sampler_options: SamplerOptions::default(),
             shortcuts: Shortcuts {
                 s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
                 ..shortcuts(options)

@@ -22,8 +22,8 @@ pub use noise::{BrownianTree, ImageNoise, MersenneTwister, Philox};
 pub use prompt::{
     CHUNK_TOKENS, Chunk, MAX_CHUNKS, Segment, Vocabulary, chunk, chunks_of, parse_attention, surely_fits,
 };
-pub use sampler::SamplerState;
-pub use schedule::NoiseLevels;
+pub use sampler::{InitialLatent, SamplerState, Sampling};
+pub use schedule::{NoiseLevels, Scheduling};
 pub use spec::{ImageSpec, ModelFacts};
 pub use step::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery};
 pub use trajectory::Trajectory;

@@ -1,7 +1,8 @@
 //! What one image is to be, and what must be known of the model to make it.
 
 use crate::TrajectoryError;
-use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule, Seeds, Shortcuts};
+use crate::sampler::Sampling;
+use impasto_domain::{GenerationRequest, NoiseSource, Sampler, SamplerOptions, Schedule, Seeds, Shortcuts};
 use impasto_models::Tokenizer;
 use impasto_weights::Prediction;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct ImageSpec {
     pub eta: Option<f64>,
     /// Added to the seed for the noise drawn during sampling.
     pub eta_noise_seed_delta: i64,
+    /// How sampling differs from what sampler and schedule do by themselves.
+    pub sampler_options: SamplerOptions,
     /// Ways to do less work than the exact run.
     pub shortcuts: Shortcuts,
 }
@@ -56,6 +59,8 @@ pub struct ModelFacts {
     pub betas: (f64, f64),
     /// Layers of the text encoder, which bound `clip_skip`.
     pub text_layers: usize,
+    /// Whether the model is of the XL family, for which one schedule has numbers of its own.
+    pub is_xl: bool,
 }
 
 /// Most values of a latent; far beyond any request that the limits let through.
@@ -79,7 +84,20 @@ impl ImageSpec {
             noise_source: request.noise_source,
             eta: request.eta,
             eta_noise_seed_delta: request.eta_noise_seed_delta,
+            sampler_options: request.sampler_options,
             shortcuts: request.shortcuts,
+        }
+    }
+
+    /// How the latent is to be sampled.
+    pub(crate) fn sampling(&self, model: &ModelFacts) -> Sampling {
+        Sampling {
+            sampler: self.sampler,
+            schedule: self.schedule,
+            steps: self.steps,
+            eta: self.eta,
+            options: self.sampler_options,
+            is_xl: model.is_xl,
         }
     }
 

@@ -3,6 +3,7 @@
 mod infotext;
 mod names;
 mod request;
+mod sampling;
 mod shortcuts;
 
 pub use infotext::{
@@ -10,4 +11,5 @@ pub use infotext::{
 };
 pub use names::{NoiseSource, Sampler, Schedule};
 pub use request::{GenerationRequest, RequestError, RequestLimits, Seeds};
+pub use sampling::{NoiseSchedule, SamplerOptions, UniPcSkip, UniPcVariant};
 pub use shortcuts::Shortcuts;
