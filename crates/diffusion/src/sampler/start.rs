@@ -17,6 +17,9 @@ use impasto_weights::Prediction;
 /// The strength above which a latent counts as this much noised.
 const MOST_STRENGTH: f64 = 0.999;
 
+/// The strength below which fixed steps are not spread any finer, so that a schedule fits into memory.
+const LEAST_STRENGTH: f64 = 0.001;
+
 /// How a latent is to be sampled.
 #[derive(Debug, Clone)]
 pub struct Sampling {
@@ -39,7 +42,7 @@ pub struct Sampling {
 pub struct InitialLatent<'a> {
     /// `[channels, height, width]`.
     pub latent: &'a Array,
-    /// The noise put on it, of unit variance.
+    /// The noise put on it, of the same shape and of unit variance.
     pub noise: Array,
     /// How far up the noise levels it goes, 0 to 1.
     pub denoising_strength: f64,
@@ -105,7 +108,7 @@ impl Sampling {
         let (asked, strength) = (self.steps as usize, strength.clamp(0.0, MOST_STRENGTH));
         match (fix_steps, strength > 0.0) {
             (false, _) => (asked, (strength * asked as f64) as usize),
-            (true, true) => ((asked as f64 / strength) as usize, asked.saturating_sub(1)),
+            (true, true) => ((asked as f64 / strength.max(LEAST_STRENGTH)) as usize, asked.saturating_sub(1)),
             (true, false) => (0, 0),
         }
     }

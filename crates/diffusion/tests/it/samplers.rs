@@ -276,12 +276,46 @@ fn strengths_at_the_ends_do_what_they_can() {
     for sampler in Sampler::all() {
         let options = SamplerOptions::default();
         assert_eq!(partly(sampler, 5, 0.0, true, options).data(), sines, "{sampler:?}");
-        for (steps, strength, fix_steps) in
-            [(5, 0.0, false), (1, 0.0, false), (1, 1.0, false), (3, 1.0, true), (40, 0.03, true)]
-        {
+        for (steps, strength, fix_steps) in [
+            (5, 0.0, false),
+            (1, 0.0, false),
+            (1, 1.0, false),
+            (3, 1.0, true),
+            (40, 0.03, true),
+            (2, 1e-300, true),
+        ] {
             let got = partly(sampler, steps, strength, fix_steps, options);
             assert!(got.data().iter().all(|value| value.is_finite()), "{sampler:?} {steps} {strength}");
         }
+    }
+}
+
+/// A1111's `initial_noise_multiplier` and `img2img_extra_noise`, which goes with the latent's scale.
+#[test]
+fn noise_of_a_latent_can_be_stronger() {
+    for sampler in [Sampler::Euler, Sampler::Ddim] {
+        let sampling = sampling(sampler, 10, SamplerOptions::default());
+        let levels = sampling.levels((0.00085, 0.012));
+        let mut source = ImageNoise::new(NoiseSource::Gpu, [1, 1, 1], Seeds { seed: 1, subseed: 0 }, 0.0, 0);
+        let mut begun = |noise_multiplier, extra_noise| {
+            let one = Array::new([1, 1, 1], vec![1.0]).unwrap();
+            let initial = InitialLatent {
+                latent: &one,
+                noise: one.clone(),
+                denoising_strength: 0.5,
+                fix_steps: false,
+                noise_multiplier,
+                extra_noise,
+            };
+            SamplerState::from_latent(&sampling, initial, &levels, &mut source).latent().data()[0]
+        };
+        // The training time just above those that five steps walk.
+        let alpha = levels.alpha_cumprod(501.0);
+        let scale = if sampler == Sampler::Ddim { alpha.sqrt() } else { 1.0 };
+        let amount = begun(1.0, 0.0) - scale;
+        assert!(sampler == Sampler::Euler || (amount - (1.0 - alpha).sqrt()).abs() < 1e-6, "{amount}");
+        let stronger = begun(0.5, 0.2);
+        assert!((stronger - (scale + 0.5 * (amount + 0.2 * scale))).abs() < 1e-6, "{sampler:?} {stronger}");
     }
 }
 
