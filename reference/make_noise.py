@@ -1,8 +1,8 @@
-"""Goldens for the noise of crates/diffusion: torch's CPU generator, philox, the turn towards variation noise.
+"""Goldens for the noise of crates/diffusion: torch's CPU generator, philox, the turn towards variation noise, Brownian motion.
 
     python reference/make_noise.py        # writes goldens/noise.safetensors and goldens/noise.json
 
-Made with torch 2.9.1 (AVX2 or AVX-512 code path), numpy 2.4.6, safetensors 0.8.0.
+Made with torch 2.9.1 (AVX2 or AVX-512 code path), torchsde 0.2.6, numpy 2.4.6, safetensors 0.8.0.
 """
 
 import json
@@ -11,9 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import save_file
+from torchsde._brownian import brownian_interval
 
+from trajectories import k_diffusion
+
+_, sampling = k_diffusion()
 GOLDENS = Path(__file__).resolve().parent.parent / "goldens"
 COUNTS = [1, 3, 4, 15, 16, 17, 31, 32, 100, 1024]
+BROWNIAN_SHAPE = (4, 2, 3)
+# Down and up again, across the ends, and less than the tree resolves apart.
+BROWNIAN_SIGMAS = [14.614641, 6.3, 6.29, 2.0, 0.029168, 0.5, 3.25, 0.0291675, 0.02]
 SEEDS = [0, 1, 42, 5489, 2**32 - 1, 2**32 + 7, 2**63 - 1]
 
 
@@ -49,6 +56,20 @@ def slerp(strength, low, high):
     ).unsqueeze(1) * high
 
 
+def philox_randn(size, dtype, device, seed):
+    """What A1111 puts in the place of torchsde's own normals where its noise is to be philox's."""
+    rows = philox_integers(int(seed), 0, int(np.prod(size)))
+    return torch.from_numpy(philox_normals(rows)).reshape(size)
+
+
+def brownian(seed, ends, sigmas):
+    """k-diffusion's noise for each pair of neighbours."""
+    latent = torch.zeros((1, *BROWNIAN_SHAPE))
+    sampler = sampling.BrownianTreeNoiseSampler(latent, *map(torch.tensor, ends), seed=[seed])
+    sigmas = torch.tensor(sigmas)
+    return torch.cat([sampler(a, b) for a, b in zip(sigmas[:-1], sigmas[1:])]).numpy()
+
+
 def main():
     arrays, integers = {}, {}
     for seed in SEEDS:
@@ -71,6 +92,14 @@ def main():
         arrays[f"slerp.{strength}"] = slerp(strength, *noises).numpy()
     # All but parallel: the same seed twice.
     arrays["slerp.parallel"] = slerp(0.3, noises[0], noises[0]).numpy()
+    ends = (0.0291675, 14.614641)
+    for seed in (0, 42, 2**32 + 7, 2**63 - 1):
+        arrays[f"brownian.cpu.{seed}"] = brownian(seed, ends, BROWNIAN_SIGMAS)
+    # The range of a model whose last level is noise alone.
+    arrays["brownian.cpu.wide"] = brownian(7, (0.0291675, 4518.77), [4518.77, 1000.5, 3.5, 0.1])
+    own, brownian_interval._randn = brownian_interval._randn, philox_randn
+    arrays["brownian.nv.42"] = brownian(42, ends, BROWNIAN_SIGMAS)
+    brownian_interval._randn = own
     save_file(arrays, GOLDENS / "noise.safetensors")
     (GOLDENS / "noise.json").write_text(json.dumps(integers) + "\n")
 

@@ -2,8 +2,8 @@
 
     python reference/make_samplers.py        # writes goldens/samplers.safetensors
 
-k-diffusion gives Euler, Euler a, DPM++ 2M and the Karras and exponential schedules. DDIM and the SGM uniform schedule
-are restated here from their equations with A1111's choices (times, order of operations, single precision).
+k-diffusion gives its samplers, with torchsde's Brownian noise, and the Karras, exponential and polyexponential schedules.
+What is A1111's own is restated in schedules.py and samplers.py.
 """
 
 import math
@@ -12,16 +12,50 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from trajectories import k_diffusion
+import samplers
+from schedules import SCHEDULES, Levels, alphas, log_alpha, sampling, sigmas_of, spread, times_of, unipc_times
 
 GOLDENS = Path(__file__).resolve().parent.parent / "goldens"
 SHAPE = (4, 4, 6)
-STEPS = [1, 2, 3, 7, 20, 30]
+STEPS = [1, 2, 3, 7, 20]
 SEED, SCALE = 42, 3.5
 MEANS = {"cond": 0.4, "uncond": -0.3}
 VARIANCE = 0.25
 
-external, sampling = k_diffusion()
+SIGMA_SAMPLERS = {
+    "dpmpp_2m": {},
+    "dpmpp_sde": {},
+    "dpmpp_2m_sde": {},
+    "dpmpp_2m_sde_heun": {"solver_type": "heun"},
+    "dpmpp_2s_ancestral": {},
+    "dpmpp_3m_sde": {},
+    "euler_ancestral": {},
+    "euler": {},
+    "lms": {},
+    "heun": {},
+    "dpm_2": {},
+    "dpm_2_ancestral": {},
+    "dpm_fast": {"eta": 1.0},
+    "dpm_adaptive": {"eta": 1.0},
+    "restart": {},
+    "lcm": {},
+}
+TIME_SAMPLERS = ("ddim", "ddim_cfgpp", "plms", "unipc")
+
+# k-diffusion integrates in the precision of what it is given.
+coefficient = sampling.linear_multistep_coeff
+sampling.linear_multistep_coeff = lambda order, t, i, j: coefficient(order, t.astype("float64"), i, j)
+
+# The lower sigma of an ancestral step is the root of a difference, of which single precision leaves little.
+ancestral = sampling.get_ancestral_step
+
+
+def exact_ancestral(start, end, eta=1.0):
+    down, up = ancestral(start.double(), end.double(), eta)
+    return torch.as_tensor(down).float(), torch.as_tensor(up).float()
+
+
+sampling.get_ancestral_step = exact_ancestral
 
 
 def network(x, t, which, velocity):
@@ -35,68 +69,55 @@ def network(x, t, which, velocity):
     return ((epsilon - sigma * clean) / root if velocity else epsilon).float()
 
 
-class Model:
-    """The interface of a CompVis model."""
-
-    def __init__(self, velocity):
-        betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
-        self.alphas_cumprod = torch.cumprod(1 - betas, 0).float()
-        self.velocity = velocity
-
-    def apply_model(self, x, t, cond):
-        return network(x, t.reshape(-1, 1, 1, 1), cond, self.velocity)
+def guided(estimate, scale=SCALE):
+    """Guidance as `uncond + (cond - uncond) * scale`, and the estimate without the prompt."""
+    cond, uncond = estimate("cond"), estimate("uncond")
+    return uncond + (cond - uncond) * scale, uncond
 
 
-def guided(model):
-    """Guidance of clean latents, as `uncond + (cond - uncond) * scale`."""
+def denoiser(levels, velocity, quantize):
+    """Karras et al. 2022, table 1, and Luo et al. 2023 for the levels of a consistency model."""
 
-    def denoise(x, sigma):
-        cond, uncond = (model(x, sigma, cond=which) for which in ("cond", "uncond"))
-        return uncond + (cond - uncond) * SCALE
+    def denoise(x, sigma, **_):
+        sigma = sigma.reshape(-1)[0]
+        t = levels.sigma_to_t(sigma, quantize).float()
+        root = (sigma**2 + 1).sqrt()
+
+        def estimate(which):
+            out = network(x / root, t, which, velocity)
+            clean = x / root**2 - out * sigma / root if velocity else x - out * sigma
+            if levels.stride > 1:
+                s = t * 10
+                clean = s / (s**2 + 0.25).sqrt() * clean + 0.25 / (s**2 + 0.25) * x
+            return clean
+
+        return guided(estimate)[0]
 
     return denoise
 
 
-def wrap(velocity):
-    kind = external.CompVisVDenoiser if velocity else external.CompVisDenoiser
-    return kind(Model(velocity))
+def predictor(bar, velocity, scale):
+    def predict(x, t):
+        a = torch.tensor(math.exp(log_alpha(bar, float(t)))).float() if t % 1 else bar[int(t)]
+
+        def estimate(which):
+            out = network(x, t, which, velocity)
+            return a.sqrt() * out + (1 - a).sqrt() * x if velocity else out
+
+        return guided(estimate, scale)
+
+    return predict
 
 
-def sigmas_of(name, n, wrapped):
-    low, high = wrapped.sigmas[0].item(), wrapped.sigmas[-1].item()
-    if name == "uniform":
-        return wrapped.get_sigmas(n)
-    if name == "karras":
-        return sampling.get_sigmas_karras(n, low, high)
-    if name == "exponential":
-        return sampling.get_sigmas_exponential(n, low, high)
-    start, end = (wrapped.sigma_to_t(torch.tensor(sigma)) for sigma in (high, low))
-    times = torch.linspace(start, end, n + 1)[:-1]
-    return torch.tensor([float(wrapped.t_to_sigma(t)) for t in times] + [0.0])
+def steps_of(n, strength, fix):
+    """A1111's steps over all levels, and those left to make, less one, for a latent noised by `strength`."""
+    strength = min(strength, 0.999)
+    if fix:
+        return int(n / strength), n - 1
+    return n, int(strength * n)
 
 
-def ddim(model, x, n, eta, noise):
-    """Song et al. 2021, equation 12."""
-    alphas = model.alphas_cumprod
-    times = torch.clip(torch.arange(0, 1000, 1000 // n) + 1, 0, 999)
-    for at in range(len(times) - 1, 0, -1):
-        t = times[at]
-        alpha, alpha_next = alphas[t], alphas[times[at - 1]]
-        a, b = alpha.double(), alpha_next.double()
-        sigma = (eta * ((1 - b) / (1 - alpha).double() * (1 - a / b)).sqrt()).float()
-        rows = {}
-        for which in ("cond", "uncond"):
-            rows[which] = model.apply_model(x, t[None], which)
-            if model.velocity:
-                rows[which] = alpha.sqrt() * rows[which] + (1 - alpha).sqrt() * x
-        epsilon = rows["uncond"] + (rows["cond"] - rows["uncond"]) * SCALE
-        clean = (x - (1 - alpha).sqrt() * epsilon) / alpha.sqrt()
-        x = alpha_next.sqrt() * clean + (1 - alpha_next - sigma**2).sqrt() * epsilon
-        x = x + sigma * noise()
-    return x
-
-
-def run(sampler, schedule, n, eta=None, delta=0, velocity=False):
+def run(name, schedule, n, velocity=False, zero_snr=False, delta=0, quantize=False, strength=None, fix=False, **options):
     generator = torch.Generator().manual_seed(SEED)
     x = torch.randn(SHAPE, generator=generator)[None]
     if delta:
@@ -105,32 +126,126 @@ def run(sampler, schedule, n, eta=None, delta=0, velocity=False):
     def noise(*_):
         return torch.randn(SHAPE, generator=generator)[None]
 
-    wrapped = wrap(velocity)
-    if sampler == "ddim":
-        return ddim(wrapped.inner_model, x, n, eta or 0.0, noise)[0]
-    sigmas = sigmas_of(schedule, n, wrapped)
-    extra = {"eta": 1.0 if eta is None else eta, "noise_sampler": noise} if sampler == "euler_ancestral" else {}
-    sample = getattr(sampling, f"sample_{sampler}")
-    return sample(guided(wrapped), x * sigmas[0], sigmas, disable=True, **extra)[0]
+    torch.randn_like = noise
+    initial = torch.sin(torch.arange(x.numel(), dtype=torch.float64)).float().reshape(x.shape)
+    bar = alphas(zero_snr)
+    total, left = (n, None) if strength is None else steps_of(n, strength, fix)
+    if name in TIME_SAMPLERS:
+        times = times_of(total)
+        if left is not None:
+            a = bar[times[left]]
+            x, times = a.sqrt() * initial + (1 - a).sqrt() * x, times[:left]
+        return over_times(name, x, bar, times, left is not None, velocity, noise, options)[0]
+    levels = Levels(bar, 20 if name == "lcm" else 1)
+    denoise = denoiser(levels, velocity, quantize)
+    shape = {key: options.pop(key) for key in ("sigma_min", "sigma_max", "rho", "discard") if key in options}
+    whole = sigmas_of(name, schedule, total, levels, **shape)
+    sigmas = whole if left is None else whole[total - left - 1 :]
+    low, high = levels.sigmas[0], levels.sigmas[-1]
+    if left is not None:
+        low, high = sigmas[-2], sigmas[0]
+        x = initial + x * sigmas[0]
+    elif options.pop("sgm", False):
+        x = x * (1 + sigmas[0] ** 2).sqrt()
+    else:
+        x = x * sigmas[0]
+    if name.startswith(("dpmpp_2m_sde", "dpmpp_3m_sde")) and len(sigmas) == 2 and sigmas[1] == 0:
+        # A single step is one of k-diffusion's errors: it asks for the length of a step that it has not made.
+        return denoise(x, sigmas[0])[0]
+    if name in ("restart", "lcm"):
+        return getattr(samplers, name)(denoise, x, sigmas, noise)[0]
+    options = {**SIGMA_SAMPLERS[name], **options, "disable": True}
+    if "sde" in name:
+        above = whole[whole > 0]
+        options["noise_sampler"] = sampling.BrownianTreeNoiseSampler(x, above.min(), whole.max(), seed=[SEED])
+    sample = getattr(sampling, f"sample_{name.removesuffix('_heun')}")
+    if name == "dpm_fast":
+        return sample(denoise, x, low, high, len(sigmas) - 1 if left is not None else n, **options)[0]
+    if name == "dpm_adaptive":
+        return sample(denoise, x, low, high, **options)[0]
+    return sample(denoise, x, sigmas, **options)[0]
+
+
+def over_times(name, x, bar, times, partly, velocity, noise, options):
+    predict = predictor(bar, velocity, SCALE / 12.5 if name == "ddim_cfgpp" else SCALE)
+    if name == "plms":
+        return samplers.plms(predict, x, bar, times)
+    if name == "unipc":
+        first = float(times[-1]) if partly else 999.0
+        skip = options.pop("skip", "time_uniform")
+        return samplers.unipc(predict, x, bar, unipc_times(bar, first, len(times), skip), **options)
+    return samplers.ddim(predict, x, bar, times, noise, plus=name == "ddim_cfgpp", **options)
+
+
+def schedules():
+    arrays = {}
+    levels, consistent, rescaled = Levels(alphas()), Levels(alphas(), 20), Levels(alphas(True))
+    for schedule in SCHEDULES:
+        for n in [*STEPS, 30]:
+            arrays[f"sigmas.{schedule}.{n}"] = sigmas_of("euler", schedule, n, levels)
+        arrays[f"sigmas.{schedule}.lcm"] = sigmas_of("lcm", schedule, 7, consistent)
+        arrays[f"sigmas.{schedule}.rescaled"] = sigmas_of("euler", schedule, 7, rescaled)
+        ends = {"sigma_min": 0.2, "sigma_max": 8.5}
+        arrays[f"sigmas.{schedule}.ends"] = sigmas_of("euler", schedule, 7, levels, **ends)
+    for schedule, rho in (("karras", 3.0), ("polyexponential", 2.5)):
+        arrays[f"sigmas.{schedule}.rho"] = sigmas_of("euler", schedule, 7, levels, rho=rho)
+    low, high = levels.sigmas[0].item(), levels.sigmas[-1].item()
+    for name, (alpha, beta) in {"skewed": (0.4, 1.3), "peaked": (3.0, 2.0), "wide": (0.05, 0.08)}.items():
+        arrays[f"sigmas.beta.{name}"] = spread("beta", 7, levels, low, high, alpha=alpha, beta=beta)
+    return arrays
+
+
+def cases():
+    """Every sampler at several steps, then what options change."""
+    for name in [*SIGMA_SAMPLERS, *TIME_SAMPLERS]:
+        # An odd number of consistency steps asks halfway between two levels, where rounding chooses.
+        odd = int(name == "lcm")
+        for n in [7] if name == "dpm_adaptive" else [1, 2, 3 + odd, 7 + odd, 20]:
+            yield f"{name}.{n}", run(name, "automatic", n)
+            yield f"{name}.{n}.velocity", run(name, "automatic", n, velocity=True)
+        if name != "dpm_adaptive":
+            # Its steps there hang on roundings: k-diffusion in double precision makes another picture.
+            yield f"{name}.rescaled", run(name, "automatic", 7 + odd, velocity=True, zero_snr=True)
+        yield f"{name}.partly", run(name, "automatic", 7 + odd, strength=0.6)
+        yield f"{name}.fixed", run(name, "automatic", 5, strength=0.35, fix=True)
+    for name in SIGMA_SAMPLERS:
+        if name not in ("dpm_fast", "dpm_adaptive"):
+            for schedule in ("kl_optimal", "ddim"):
+                yield f"{name}.{schedule}", run(name, schedule, 8)
+            yield f"{name}.ends", run(name, "karras", 7, sigma_min=0.2, sigma_max=8.5)
+        noisy = "ancestral" in name or "sde" in name or name.startswith("dpm_fast") or name == "dpm_adaptive"
+        if noisy:
+            yield f"{name}.eta", run(name, "automatic", 7, eta=0.4)
+            yield f"{name}.still", run(name, "automatic", 7, eta=0.0)
+        if noisy and name not in ("euler_ancestral", "dpm_adaptive"):
+            yield f"{name}.s_noise", run(name, "automatic", 7, s_noise=0.9)
+    for name in ("euler", "heun", "dpm_2"):
+        churn = {"s_churn": 2.0, "s_tmin": 0.1, "s_tmax": 9.0, "s_noise": 1.01}
+        yield f"{name}.churn", run(name, "automatic", 7, **churn)
+    for n in (36, 41):
+        yield f"restart.{n}", run("restart", "automatic", n)
+    for name in ("ddim", "ddim_cfgpp"):
+        yield f"{name}.eta", run(name, "automatic", 7, eta=0.6)
+    for variant in ("bh1", "bh2", "vary_coeff"):
+        for order in (1, 2, 4, 6):
+            yield f"unipc.{variant}.{order}", run("unipc", "automatic", 7, variant=variant, order=order)
+        flat = run("unipc", "automatic", 7, variant=variant, lower_order_final=False)
+        yield f"unipc.{variant}.flat", flat
+    for skip in ("time_quadratic", "logSNR"):
+        yield f"unipc.{skip}", run("unipc", "automatic", 7, skip=skip)
+        yield f"unipc.{skip}.partly", run("unipc", "automatic", 7, strength=0.6, skip=skip)
+    yield "euler_ancestral.delta", run("euler_ancestral", "karras", 7, delta=31337)
+    yield "euler.quantized", run("euler", "karras", 7, quantize=True)
+    yield "euler.sgm", run("euler", "automatic", 7, sgm=True)
+    yield "lms.discard", run("lms", "automatic", 7, discard=True)
+    yield "euler.aligned", run("euler", "align_your_steps", 10)
 
 
 @torch.no_grad()
 def main():
-    arrays = {}
-    for schedule in ("uniform", "karras", "exponential", "sgm_uniform"):
-        for n in STEPS:
-            arrays[f"sigmas.{schedule}.{n}"] = sigmas_of(schedule, n, wrap(False))
-            for sampler in ("euler", "euler_ancestral", "dpmpp_2m"):
-                arrays[f"latent.{sampler}.{schedule}.{n}"] = run(sampler, schedule, n)
-    for n in STEPS:
-        arrays[f"latent.ddim.automatic.{n}"] = run("ddim", None, n)
-    arrays["latent.euler_ancestral.eta"] = run("euler_ancestral", "karras", 7, eta=0.4)
-    arrays["latent.euler_ancestral.still"] = run("euler_ancestral", "karras", 7, eta=0.0)
-    arrays["latent.euler_ancestral.delta"] = run("euler_ancestral", "karras", 7, delta=31337)
-    arrays["latent.ddim.eta"] = run("ddim", None, 7, eta=0.6)
-    for sampler in ("euler", "dpmpp_2m", "ddim"):
-        arrays[f"latent.{sampler}.velocity"] = run(sampler, "karras", 20, velocity=True)
-    assert all(math.isfinite(float(x.abs().sum())) for x in arrays.values())
+    arrays = {**schedules(), **{f"latent.{name}": latent for name, latent in cases()}}
+    odd = [name for name, x in arrays.items() if not math.isfinite(float(x.abs().sum()))]
+    assert not odd, odd
     save_file({name: x.contiguous() for name, x in arrays.items()}, GOLDENS / "samplers.safetensors")
 
 

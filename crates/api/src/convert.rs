@@ -5,7 +5,7 @@ use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
     Emphasis, GenerationRequest, InfotextOptions, NoiseSource, Precision, PromptRules, RequestLimits,
-    Sampler, Shortcuts, Style, merge_styles, without_comments,
+    Sampler, SamplerOptions, Shortcuts, Style, merge_styles, without_comments,
 };
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value, json};
@@ -88,9 +88,9 @@ impl Txt2ImgRequest {
         let asked = self.scheduler.as_deref().filter(|name| !name.is_empty());
         let (sampler, schedule) = Sampler::resolve(name, asked);
         let eta = self.eta.or(match sampler {
+            _ if sampler.default_eta().is_none() => None,
             _ if sampler.is_timestep_based() => Some(options.eta_ddim),
-            _ if sampler.is_ancestral() => Some(options.eta_ancestral),
-            _ => None,
+            _ => Some(options.eta_ancestral),
         });
         let names = self.styles.as_deref().unwrap_or_default();
         let texts = Texts { styles, names, options, limits };
@@ -115,6 +115,7 @@ impl Txt2ImgRequest {
             eta,
             eta_noise_seed_delta: options.eta_noise_seed_delta,
             prompt_rules: prompt_rules(options),
+            sampler_options: SamplerOptions::default(),
             shortcuts: Shortcuts {
                 s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
                 ..shortcuts(options)
@@ -256,7 +257,7 @@ mod tests {
         assert_eq!((converted.eta, converted.seed, converted.width), (Some(0.5), Some(0), Some(64)));
         assert_eq!(converted.prompt, "cat \n");
         let unknown = convert(
-            json!({ "sampler_name": "LMS", "scheduler": "x", "override_settings": { "sd_model_checkpoint": "x" } }),
+            json!({ "sampler_name": "lms", "scheduler": "x", "override_settings": { "sd_model_checkpoint": "x" } }),
         );
         let unknown = unknown.unwrap();
         assert_eq!(

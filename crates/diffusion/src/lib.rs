@@ -20,13 +20,13 @@ pub use conditions::check_prompts;
 pub use denoiser::{Denoiser, Level};
 pub use error::TrajectoryError;
 pub use guidance::classifier_free;
-pub use noise::{ImageNoise, MersenneTwister, Philox};
+pub use noise::{BrownianTree, ImageNoise, MersenneTwister, Philox};
 pub use prompt::{
     CHUNK_TOKENS, Chunk, ExtraNetwork, ExtraNetworks, MAX_CHUNKS, Part, PromptSide, Segment, TextSchedule,
     TextSpan, Timeline, TokenCount, count_tokens, parse_attention, split_parts,
 };
-pub use sampler::SamplerState;
-pub use schedule::NoiseLevels;
+pub use sampler::{InitialLatent, SamplerState, Sampling};
+pub use schedule::{NoiseLevels, Scheduling};
 pub use spec::{ImageSpec, ModelFacts};
 pub use step::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery};
 pub use trajectory::Trajectory;

@@ -2,7 +2,10 @@
 
 use crate::TrajectoryError;
 use crate::prompt::{ExtraNetworks, Timeline};
-use impasto_domain::{GenerationRequest, NoiseSource, PromptRules, Sampler, Schedule, Seeds, Shortcuts};
+use crate::sampler::Sampling;
+use impasto_domain::{
+    GenerationRequest, NoiseSource, PromptRules, Sampler, SamplerOptions, Schedule, Seeds, Shortcuts,
+};
 use impasto_models::Tokenizer;
 use impasto_weights::Prediction;
 use std::sync::Arc;
@@ -42,6 +45,8 @@ pub struct ImageSpec {
     pub eta: Option<f64>,
     /// Added to the seed for the noise drawn during sampling.
     pub eta_noise_seed_delta: i64,
+    /// How sampling differs from what sampler and schedule do by themselves.
+    pub sampler_options: SamplerOptions,
     /// Ways to do less work than the exact run.
     pub shortcuts: Shortcuts,
 }
@@ -61,6 +66,8 @@ pub struct ModelFacts {
     pub betas: (f64, f64),
     /// Layers of the text encoder, which bound `clip_skip`.
     pub text_layers: usize,
+    /// Whether the model is of the XL family, for which one schedule has numbers of its own.
+    pub is_xl: bool,
 }
 
 /// Most values of a latent; far beyond any request that the limits let through.
@@ -87,15 +94,31 @@ impl ImageSpec {
             noise_source: request.noise_source,
             eta: request.eta,
             eta_noise_seed_delta: request.eta_noise_seed_delta,
+            sampler_options: request.sampler_options,
             shortcuts: request.shortcuts,
         }
     }
 
     /// What numbers in the prompts' schedules count: calls of the model, of which samplers of second order make two a step.
     pub(crate) fn timeline(&self) -> Timeline {
-        let second_order = self.sampler.options().iter().any(|(name, _)| *name == "second_order");
-        let calls = self.steps.saturating_mul(if second_order { 2 } else { 1 });
-        Timeline { calls, before: None, old: self.prompt_rules.old_scheduling }
+        Timeline { calls: self.calls(), before: None, old: self.prompt_rules.old_scheduling }
+    }
+
+    /// Calls of the model as A1111 counts them.
+    pub(crate) fn calls(&self) -> u32 {
+        self.steps.saturating_mul(if self.sampler.is_second_order() { 2 } else { 1 })
+    }
+
+    /// How the latent is to be sampled.
+    pub(crate) fn sampling(&self, model: &ModelFacts) -> Sampling {
+        Sampling {
+            sampler: self.sampler,
+            schedule: self.schedule,
+            steps: self.steps,
+            eta: self.eta,
+            options: self.sampler_options,
+            is_xl: model.is_xl,
+        }
     }
 
     /// `[channels, height, width]` of the latent, if the model can make such a picture.

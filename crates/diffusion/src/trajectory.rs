@@ -7,7 +7,6 @@ use crate::error::check_finite;
 use crate::noise::ImageNoise;
 use crate::prompt::Chunk;
 use crate::sampler::SamplerState;
-use crate::schedule::NoiseLevels;
 use crate::spec::{ImageSpec, ModelFacts};
 use crate::step::{
     Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery,
@@ -24,17 +23,16 @@ const LEAST_TILE: usize = 128;
 /// One image in the making. Ask [`Trajectory::next`] and [`Trajectory::answer`] in turns, until the step is
 /// [`Step::Done`]. What comes out depends on the specification and the answers alone.
 ///
-/// Stored with `serde` it is little more than two latents, and the features that a shortcut keeps: text vectors are asked
-/// for again after loading.
+/// Stored with `serde` it is little more than the few latents that its sampler remembers, and the features that a shortcut
+/// keeps: text vectors are asked for again after loading.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trajectory {
     conditions: Conditions,
-    /// Calls of the UNet done.
-    calls: usize,
     clip_skip: u32,
     cfg_scale: f64,
     shortcuts: Shortcuts,
-    /// Steps asked for.
+    /// Model calls that the steps asked for take, two each with samplers of second order: what prompts and guidance are
+    /// scheduled by.
     steps: usize,
     /// The picture's seed.
     seed: u64,
@@ -93,21 +91,21 @@ impl Trajectory {
         spec.check(model)?;
         let shape = spec.latent_shape(model)?;
         let conditions = Conditions::new(&spec, &model.tokenizer)?;
-        let levels = NoiseLevels::scaled_linear(model.betas);
+        let sampling = spec.sampling(model);
+        let levels = sampling.levels(model.betas);
+        sampling.check(&levels)?;
         let (strength, delta) = (spec.subseed_strength, spec.eta_noise_seed_delta);
-        let noise = ImageNoise::new(spec.noise_source, shape, spec.seeds, strength, delta);
-        let initial = noise.initial();
-        let sampler = SamplerState::new(spec.sampler, spec.schedule, spec.steps, spec.eta, &levels, initial);
+        let mut noise = ImageNoise::new(spec.noise_source, shape, spec.seeds, strength, delta);
+        let sampler = SamplerState::new(&sampling, &levels, noise.initial(), &mut noise);
         Ok(Self {
             features: vec![None; conditions.rows(true)],
             conditions,
-            calls: 0,
             clip_skip: spec.clip_skip,
-            cfg_scale: spec.cfg_scale,
+            cfg_scale: spec.cfg_scale * spec.sampler.guidance_factor(),
             shortcuts: spec.shortcuts,
-            steps: spec.steps as usize,
+            steps: spec.calls() as usize,
             seed: spec.seeds.seed,
-            denoiser: Denoiser::new(levels, model.prediction),
+            denoiser: sampling.denoiser(levels, model.prediction),
             sampler,
             noise,
             downscale: model.downscale,
@@ -138,7 +136,7 @@ impl Trajectory {
                     depth: self.depth(which),
                     self_attention: self.self_attention(),
                 };
-                let contexts = self.conditions.contexts(self.calls, guided);
+                let contexts = self.conditions.contexts(self.sampler.calls(), guided);
                 Step::Denoise(DenoiseQuery { rows: contexts.enumerate().map(row).collect() })
             }
             Pending::Decode => Step::Decode(DecodeQuery { latent: Arc::new(self.result().clone()) }),
@@ -151,15 +149,13 @@ impl Trajectory {
     pub fn answer(&mut self, answer: Answer) -> Result<(), TrajectoryError> {
         match (self.pending(), answer) {
             (Pending::Text(which, _), Answer::Text(vectors)) => self.conditions.take_text(which, vectors),
-            (Pending::Denoise(level, guided), Answer::Output(rows)) => {
-                self.take_output(level, self.conditions.rows(guided), rows)
-            }
+            (Pending::Denoise(level, guided), Answer::Output(rows)) => self.take_output(level, guided, rows),
             (Pending::Decode, Answer::Decoded(pixels)) => self.take_pixels(&pixels),
             (pending, answer) => Err(TrajectoryError::answer(pending.wants(), kind(&answer))),
         }
     }
 
-    /// Sampler steps done, and in all. DDIM's are those it makes, which may differ from those asked for.
+    /// Sampler steps done, and in all. Those of DDIM and its kin are those they make, which may differ from those asked for.
     pub fn progress(&self) -> (u32, u32) {
         (self.sampler.steps_done() as u32, self.sampler.steps() as u32)
     }
@@ -194,9 +190,9 @@ impl Trajectory {
     fn is_guided(&self, level: Level) -> bool {
         let sigma = match level {
             Level::Sigma(sigma) => sigma,
-            Level::Timestep(timestep) => self.denoiser.levels().sigma_at(timestep as f32),
+            Level::Timestep(timestep) => self.denoiser.levels().sigma_at(timestep),
         };
-        !self.shortcuts.skip_guidance(self.sampler.steps_done(), self.steps, sigma)
+        !self.shortcuts.skip_guidance(self.sampler.calls(), self.steps, sigma)
     }
 
     /// How pixels attend to each other at the next step. Sizes of tiles are drawn anew for each, by the picture's seed.
@@ -206,7 +202,7 @@ impl Trajectory {
             edge: tile_edge(self.sampler.latent().shape(), self.downscale, shortcuts.hypertile_max_tile_unet),
             choices: shortcuts.hypertile_swap_size_unet as usize,
             max_level: shortcuts.hypertile_max_depth_unet as usize,
-            seed: mix(self.seed, self.sampler.steps_done() as u64),
+            seed: mix(self.seed, self.sampler.calls() as u64),
         });
         SelfAttention { merged: shortcuts.token_merging_ratio, tiles }
     }
@@ -216,10 +212,13 @@ impl Trajectory {
     fn depth(&self, which: usize) -> Depth {
         let interval = self.shortcuts.deepcache_interval.max(1) as usize;
         let stages = self.shortcuts.deepcache_depth.max(1) as usize;
-        let (step, steps) = (self.sampler.steps_done(), self.sampler.steps());
+        let call = self.sampler.calls();
+        let is_last = self.sampler.calls_needed() == Some(call + 1);
         match &self.features[which] {
-            Some(features) if step % interval != 0 => Depth::Reuse { stages, features: features.clone() },
-            _ if (step + 1) % interval == 0 || step + 1 == steps => Depth::Whole,
+            Some(features) if !call.is_multiple_of(interval) => {
+                Depth::Reuse { stages, features: features.clone() }
+            }
+            _ if (call + 1).is_multiple_of(interval) || is_last => Depth::Whole,
             _ => Depth::Keep { stages },
         }
     }
@@ -235,9 +234,10 @@ impl Trajectory {
     fn take_output(
         &mut self,
         level: Level,
-        rows: usize,
+        guided: bool,
         answer: Vec<RowOutput>,
     ) -> Result<(), TrajectoryError> {
+        let rows = self.conditions.rows(guided);
         let latent = self.sampler.latent();
         let odd = answer.iter().find(|row| row.output.shape() != latent.shape());
         if odd.is_some() || answer.len() != rows {
@@ -254,19 +254,22 @@ impl Trajectory {
         let estimates: Vec<Vec<f32>> = (answer.iter())
             .map(|row| self.denoiser.estimate(latent.data(), row.output.data(), level))
             .collect();
+        let unconditional = if guided { estimates.last().map(Vec::as_slice) } else { None };
         let mut estimate = latent.clone();
         estimate.data_mut().copy_from_slice(&self.conditions.guide(&estimates, self.cfg_scale));
         self.keep_features(answer);
-        self.calls += 1;
-        self.sampler.advance(estimate, self.denoiser.levels(), &mut self.noise);
+        self.sampler.advance(estimate, unconditional, &mut self.noise);
+        if self.sampler.level().is_none() {
+            self.features.fill(None);
+        }
         Ok(())
     }
 
     /// Keeps the features that later steps will use, and drops those that none will.
     fn keep_features(&mut self, answer: Vec<RowOutput>) {
         let interval = self.shortcuts.deepcache_interval.max(1) as usize;
-        let (step, steps) = (self.sampler.steps_done(), self.sampler.steps());
-        if step % interval == 0 {
+        let call = self.sampler.calls();
+        if call.is_multiple_of(interval) {
             self.features.fill(None);
         }
         for (which, row) in answer.into_iter().enumerate() {
@@ -274,7 +277,7 @@ impl Trajectory {
                 self.features[which] = Some(features);
             }
         }
-        if (step + 1) % interval == 0 || step + 1 == steps {
+        if (call + 1).is_multiple_of(interval) {
             self.features.fill(None);
         }
     }

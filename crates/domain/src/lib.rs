@@ -5,6 +5,7 @@ mod infotext;
 mod names;
 mod prompt_rules;
 mod request;
+mod sampling;
 mod shortcuts;
 mod styles;
 
@@ -15,5 +16,6 @@ pub use infotext::{
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use prompt_rules::{Emphasis, PromptRules};
 pub use request::{GenerationRequest, InfotextOptions, RequestError, RequestLimits, Seeds};
+pub use sampling::{NoiseSchedule, SamplerOptions, UniPcSkip, UniPcVariant};
 pub use shortcuts::Shortcuts;
 pub use styles::{Style, StylesError, merge_styles, parse_styles, write_styles};

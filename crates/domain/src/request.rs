@@ -1,6 +1,6 @@
 //! A request for pictures, with every default filled in, and the check that it makes sense.
 
-use crate::{NoiseSource, Precision, PromptRules, Sampler, Schedule, Shortcuts};
+use crate::{NoiseSource, Precision, PromptRules, Sampler, SamplerOptions, Schedule, Shortcuts};
 use serde::{Deserialize, Serialize};
 
 /// Fewest pixels along an edge: one of the latent.
@@ -43,13 +43,16 @@ pub struct GenerationRequest {
     pub clip_skip: u32,
     /// Whose random numbers to use.
     pub noise_source: NoiseSource,
-    /// Noise multiplier of ancestral samplers and DDIM; `None` means the sampler's own (1 and 0).
+    /// Multiplier of the noise added at each step; `None` means the sampler's own: see [`Sampler::default_eta`].
     pub eta: Option<f64>,
     /// Added to the seed for the noise drawn during sampling.
     pub eta_noise_seed_delta: i64,
     /// How the prompts are read.
     #[serde(default)]
     pub prompt_rules: PromptRules,
+    /// How sampling differs from what sampler and schedule do by themselves.
+    #[serde(default)]
+    pub sampler_options: SamplerOptions,
     /// Ways to do less work than the exact run.
     #[serde(default)]
     pub shortcuts: Shortcuts,
@@ -101,6 +104,7 @@ impl Default for GenerationRequest {
             eta: None,
             eta_noise_seed_delta: 0,
             prompt_rules: PromptRules::default(),
+            sampler_options: SamplerOptions::default(),
             shortcuts: Shortcuts::default(),
             precision: None,
             infotext: InfotextOptions::default(),
@@ -223,7 +227,11 @@ impl GenerationRequest {
         let eta = self.eta.unwrap_or(0.0);
         let noise = "is out of range: allowed are finite numbers of at least 0";
         check("eta", &eta, eta.is_finite() && eta >= 0.0, noise)?;
-        for (field, value, [least, most]) in self.shortcuts.ranges() {
+        let SamplerOptions { sigma_min, sigma_max, .. } = self.sampler_options;
+        let below = "must be below sigma_max";
+        check("sigma_min", &sigma_min, sigma_max == 0.0 || sigma_min < sigma_max, below)?;
+        let ranges = self.sampler_options.ranges().into_iter().chain(self.shortcuts.ranges());
+        for (field, value, [least, most]) in ranges {
             let problem = format!("is out of range: allowed are {least} to {most}");
             check(field, &value, (least..=most).contains(&value), problem)?;
         }
@@ -270,7 +278,7 @@ mod tests {
     #[test]
     fn refuses_nonsense_naming_field_and_value() {
         let limits = RequestLimits::default();
-        let sound = GenerationRequest::default();
+        let (sound, usual) = (GenerationRequest::default(), SamplerOptions::default());
         assert_eq!(sound.validate(&limits, (512, 512)), Ok(()));
         let cases = [
             (
@@ -319,6 +327,20 @@ mod tests {
                     ..sound.clone()
                 },
                 "s_min_uncond 15.5 is out of range: allowed are 0 to 15",
+            ),
+            (
+                GenerationRequest {
+                    sampler_options: SamplerOptions { sigma_min: 5.0, sigma_max: 5.0, ..usual },
+                    ..sound.clone()
+                },
+                "sigma_min 5 must be below sigma_max",
+            ),
+            (
+                GenerationRequest {
+                    sampler_options: SamplerOptions { uni_pc_order: 51, ..usual },
+                    ..sound.clone()
+                },
+                "uni_pc_order 51 is out of range: allowed are 1 to 50",
             ),
             (
                 GenerationRequest { clip_skip: 13, ..sound.clone() },

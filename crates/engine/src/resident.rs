@@ -262,5 +262,6 @@ fn facts<B: Backend>(config: &StableDiffusionConfig, networks: &StableDiffusion<
         prediction: config.prediction,
         betas: config.betas,
         text_layers: config.text.layers,
+        is_xl: false,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every image has its own generators, so its noise does not depend on what else is made beside it.
 
-use super::Generator;
+use super::{BrownianTree, Generator};
 use impasto_domain::{NoiseSource, Seeds};
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,11 @@ impl ImageNoise {
         });
         self.drawn += 1;
         generator.normals(count)
+    }
+
+    /// Brownian motion between two sigmas, by the seed alone.
+    pub fn brownian(&self, lowest: f32, highest: f32) -> BrownianTree {
+        BrownianTree::new(self.source, self.seeds.seed, self.count(), lowest, highest)
     }
 
     fn count(&self) -> usize {

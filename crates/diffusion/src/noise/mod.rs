@@ -1,10 +1,13 @@
 //! Random numbers with a normal distribution, as PyTorch draws them, so that a seed means the picture it always meant.
 
+mod brownian;
 mod image;
 mod mersenne;
 mod philox;
+mod seed_sequence;
 mod single;
 
+pub use brownian::BrownianTree;
 pub use image::ImageNoise;
 pub use mersenne::MersenneTwister;
 pub use philox::Philox;

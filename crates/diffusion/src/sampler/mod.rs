@@ -1,117 +1,102 @@
 //! Samplers: how a latent is moved from noise to a picture, one answer at a time.
 //!
-//! A sampler says at which level it must know an estimate ([`SamplerState::level`]) and moves on when it is told
-//! ([`SamplerState::advance`]). It never calls a model, so it can be stored between any two steps.
+//! A sampler says of which latent, and at which level, it must know an estimate ([`SamplerState::latent`],
+//! [`SamplerState::level`]) and moves on when it is told ([`SamplerState::advance`]). It never calls a model, so it can be
+//! stored between any two calls.
 
 mod ddim;
-mod sigma;
+mod dpm_adaptive;
+mod dpm_fast;
+mod dpm_solver;
+mod euler;
+mod heun;
+mod lcm;
+mod lms;
+mod math;
+mod multistep;
+mod plms;
+mod start;
+mod times;
+mod two_stage;
+mod unipc;
+mod walk;
+
+pub use start::{InitialLatent, Sampling};
 
 use crate::denoiser::Level;
 use crate::noise::ImageNoise;
-use crate::schedule::NoiseLevels;
-use impasto_domain::{Sampler, Schedule};
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
 
-/// A latent on its way, and the rule that moves it.
+/// A latent on its way, and what moves it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SamplerState {
-    rule: Rule,
-    /// Steps done.
-    index: usize,
+    path: Path,
+    /// Steps asked for.
+    asked: usize,
+    /// Estimates told so far.
+    calls: usize,
     latent: Array,
     /// The newest estimate of the clean latent.
     denoised: Option<Array>,
 }
 
-/// What tells samplers apart.
+/// The kinds of ways down.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-enum Rule {
-    /// Sigmas, of which the last is 0.
-    Euler {
-        sigmas: Vec<f32>,
-    },
-    EulerAncestral {
-        sigmas: Vec<f32>,
-        eta: f32,
-    },
-    DpmPp2m {
-        sigmas: Vec<f32>,
-    },
-    /// Training times, highest first; the last is where the latent ends.
-    Ddim {
-        timesteps: Vec<usize>,
-        eta: f64,
-    },
+enum Path {
+    Sigmas(walk::SigmaWalk),
+    Fast(dpm_fast::DpmFast),
+    Adaptive(dpm_adaptive::DpmAdaptive),
+    Ddim(ddim::Ddim),
+    Plms(plms::Plms),
+    UniPc(unipc::UniPc),
+}
+
+/// What a sampler is told.
+struct Told<'a> {
+    /// The estimate after guidance, as [`crate::Denoiser::estimate`] gives it. Where it is of the noise, it becomes one of the
+    /// clean latent.
+    estimate: &'a mut [f32],
+    /// The estimate without the prompt, if there is guidance.
+    unconditional: Option<&'a [f32]>,
 }
 
 impl SamplerState {
-    /// A sampler about to make its first step from `noise`, which has unit variance.
-    ///
-    /// `steps` is what was asked for. [`Sampler::Ddim`] makes as many steps as A1111's, which is often one less, or one
-    /// more; at `steps` of 1 it makes none. It has no schedule.
-    pub fn new(
-        sampler: Sampler,
-        schedule: Schedule,
-        steps: u32,
-        eta: Option<f64>,
-        levels: &NoiseLevels,
-        mut noise: Array,
-    ) -> Self {
-        let sigmas = || levels.sigmas(sampler, schedule, steps);
-        let rule = match sampler {
-            Sampler::Euler => Rule::Euler { sigmas: sigmas() },
-            Sampler::EulerAncestral => {
-                Rule::EulerAncestral { sigmas: sigmas(), eta: eta.unwrap_or(1.0) as f32 }
-            }
-            Sampler::DpmPp2m => Rule::DpmPp2m { sigmas: sigmas() },
-            Sampler::Ddim => Rule::Ddim { timesteps: ddim::timesteps(steps), eta: eta.unwrap_or(0.0) },
-        };
-        if let Some(first) = rule.sigmas().and_then(|sigmas| sigmas.first()) {
-            noise.data_mut().iter_mut().for_each(|value| *value *= first);
-        }
-        Self { rule, index: 0, latent: noise, denoised: None }
-    }
-
     /// Where an estimate is needed next; `None` once the latent has arrived.
     pub fn level(&self) -> Option<Level> {
-        if self.steps_done() == self.steps() {
-            return None;
-        }
-        match &self.rule {
-            Rule::Ddim { timesteps, .. } => {
-                timesteps.get(self.index).map(|&timestep| Level::Timestep(timestep))
-            }
-            rule => rule.sigmas()?.get(self.index).map(|&sigma| Level::Sigma(sigma)),
+        match &self.path {
+            Path::Sigmas(walk) => walk.level(),
+            Path::Fast(walk) => walk.level(),
+            Path::Adaptive(walk) => walk.level(),
+            Path::Ddim(walk) => walk.level(),
+            Path::Plms(walk) => walk.level(),
+            Path::UniPc(walk) => walk.level(),
         }
     }
 
-    /// Takes the `estimate` at [`SamplerState::level`], as [`crate::Denoiser::estimate`] gives it, and makes a step.
-    /// Does nothing once the latent has arrived, or if the estimate has another size.
-    pub fn advance(&mut self, mut estimate: Array, levels: &NoiseLevels, noise: &mut ImageNoise) {
-        if self.level().is_none() || estimate.shape() != self.latent.shape() {
+    /// Takes the `estimate` of [`SamplerState::latent`] at [`SamplerState::level`] after guidance, as
+    /// [`crate::Denoiser::estimate`] gives it, and that without the prompt, if there is guidance. Does nothing once the
+    /// latent has arrived, or if an estimate has another size.
+    pub fn advance(&mut self, mut estimate: Array, unconditional: Option<&[f32]>, noise: &mut ImageNoise) {
+        let fits = unconditional.is_none_or(|values| values.len() == estimate.data().len());
+        if self.level().is_none() || estimate.shape() != self.latent.shape() || !fits {
             return;
         }
         let latent = self.latent.data_mut();
-        match &self.rule {
-            Rule::Euler { sigmas } => sigma::euler(latent, estimate.data(), sigmas, self.index),
-            Rule::EulerAncestral { sigmas, eta } => {
-                sigma::euler_ancestral(latent, estimate.data(), sigmas, self.index, *eta, noise);
-            }
-            Rule::DpmPp2m { sigmas } => {
-                let old = self.denoised.as_ref().map(Array::data);
-                sigma::dpmpp_2m(latent, estimate.data(), old, sigmas, self.index);
-            }
-            Rule::Ddim { timesteps, eta } => {
-                let step = ddim::Step::new(levels, timesteps[self.index], timesteps[self.index + 1], *eta);
-                step.apply(latent, estimate.data_mut(), noise);
-            }
+        let mut told = Told { estimate: estimate.data_mut(), unconditional };
+        match &mut self.path {
+            Path::Sigmas(walk) => walk.advance(latent, &told, noise),
+            Path::Fast(walk) => walk.advance(latent, told.estimate, noise),
+            Path::Adaptive(walk) => walk.advance(latent, told.estimate, noise),
+            Path::Ddim(walk) => walk.advance(latent, &mut told, noise),
+            Path::Plms(walk) => walk.advance(latent, &mut told),
+            Path::UniPc(walk) => walk.advance(latent, &mut told),
         }
         self.denoised = Some(estimate);
-        self.index += 1;
+        self.calls += 1;
     }
 
-    /// The latent as it is.
+    /// The latent that an estimate is needed of, or, once there is no more to ask, the one arrived at.
     pub fn latent(&self) -> &Array {
         &self.latent
     }
@@ -123,26 +108,40 @@ impl SamplerState {
 
     /// Steps done.
     pub fn steps_done(&self) -> usize {
-        self.index
+        self.progress().0
     }
 
     /// Steps in all.
     pub fn steps(&self) -> usize {
-        let points = match &self.rule {
-            Rule::Ddim { timesteps, .. } => timesteps.len(),
-            rule => rule.sigmas().map_or(0, <[f32]>::len),
-        };
-        points.saturating_sub(1)
+        self.progress().1
     }
-}
 
-impl Rule {
-    fn sigmas(&self) -> Option<&[f32]> {
-        match self {
-            Self::Euler { sigmas } | Self::EulerAncestral { sigmas, .. } | Self::DpmPp2m { sigmas } => {
-                Some(sigmas)
-            }
-            Self::Ddim { .. } => None,
+    /// Estimates told so far.
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// Estimates needed from the first step to the last; `None` where that will show.
+    pub fn calls_needed(&self) -> Option<usize> {
+        match &self.path {
+            Path::Sigmas(walk) => Some(walk.calls()),
+            Path::Fast(walk) => Some(walk.calls()),
+            Path::Adaptive(_) => None,
+            Path::Plms(walk) => Some(walk.calls()),
+            Path::Ddim(_) | Path::UniPc(_) => Some(self.steps()),
+        }
+    }
+
+    /// Steps done and in all. DPM fast's are its model calls; DPM adaptive, which makes as many as it needs, counts the way
+    /// it has come in the steps asked for.
+    fn progress(&self) -> (usize, usize) {
+        match &self.path {
+            Path::Sigmas(walk) => walk.progress(),
+            Path::Fast(walk) => (self.calls, walk.calls()),
+            Path::Adaptive(walk) => ((walk.done() * self.asked as f32) as usize, self.asked),
+            Path::Ddim(walk) => walk.progress(),
+            Path::Plms(walk) => walk.progress(),
+            Path::UniPc(walk) => walk.progress(),
         }
     }
 }

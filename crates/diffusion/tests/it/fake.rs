@@ -1,6 +1,9 @@
 //! Networks made of formulas: the denoiser of `reference/make_samplers.py`, and a text encoder and a decoder to go with it.
 
-use impasto_diffusion::{Answer, DenoiseRow, Depth, ImageSpec, ModelFacts, RowOutput, Step, Trajectory};
+use impasto_diffusion::{
+    Answer, DenoiseRow, Denoiser, Depth, ImageSpec, Level, ModelFacts, RowOutput, Step, Trajectory,
+    classifier_free,
+};
 use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule};
 use impasto_models::Tokenizer;
 use impasto_tensor::Array;
@@ -16,6 +19,7 @@ pub(crate) fn model(prediction: Prediction) -> ModelFacts {
         prediction,
         betas: (0.00085, 0.012),
         text_layers: 12,
+        is_xl: false,
     }
 }
 
@@ -79,12 +83,34 @@ fn row_output(row: &DenoiseRow, mean: f64, prediction: Prediction) -> RowOutput 
     RowOutput { output: output(&seen, mean, prediction), features }
 }
 
-/// What a perfect network says of pictures that are normally distributed about `mean`, with variance 1/4.
+/// The estimate after guidance, and that without the prompt, as a trajectory would tell a sampler.
+pub(crate) fn estimates(
+    denoiser: &Denoiser,
+    latent: &Array,
+    level: Level,
+    sampler: Sampler,
+    prediction: Prediction,
+) -> (Array, Array) {
+    let (input, timestep) = denoiser.input(latent, level);
+    let estimate = |mean| {
+        let output = network(&input, timestep, mean, prediction);
+        denoiser.estimate(latent.data(), output.data(), level)
+    };
+    let (with, without) = (estimate(0.4), estimate(-0.3));
+    let array = |values: Vec<f32>| Array::new(latent.shape().to_vec(), values).unwrap();
+    (array(classifier_free(&with, &without, 3.5 * sampler.guidance_factor())), array(without))
+}
+
 fn output(row: &DenoiseRow, mean: f64, prediction: Prediction) -> Array {
+    network(&row.latent, row.timestep, mean, prediction)
+}
+
+/// What a perfect network says of pictures that are normally distributed about `mean`, with variance 1/4.
+fn network(latent: &Array, timestep: f32, mean: f64, prediction: Prediction) -> Array {
     const VARIANCE: f64 = 0.25;
-    let sigma = (f64::from(row.timestep) * 0.00622 - 3.53).exp();
+    let sigma = (f64::from(timestep) * 0.00622 - 3.53).exp();
     let root = (sigma * sigma + 1.0).sqrt();
-    let mut output = (*row.latent).clone();
+    let mut output = latent.clone();
     for value in output.data_mut() {
         let noisy = f64::from(*value) * root;
         let clean = (mean * sigma * sigma + noisy * VARIANCE) / (sigma * sigma + VARIANCE);

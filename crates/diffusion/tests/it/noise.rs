@@ -1,6 +1,6 @@
 //! Noise against `goldens/noise.*`, made by `reference/make_noise.py`.
 
-use impasto_diffusion::{ImageNoise, MersenneTwister, Philox};
+use impasto_diffusion::{BrownianTree, ImageNoise, MersenneTwister, Philox};
 use impasto_domain::{NoiseSource, Seeds};
 use impasto_tensor::Array;
 use impasto_testkit::{golden, golden_json};
@@ -111,5 +111,36 @@ fn variation_noise_turns_as_torch_computes_it() {
             &golden.array(&format!("slerp.{name}")),
             1e-6,
         );
+    }
+}
+
+/// As k-diffusion's noise sampler gives it, whatever is asked before: down and up, beyond the ends, and for less than the
+/// tree resolves.
+#[test]
+fn brownian_noise_is_torchsdes() {
+    let golden = golden("noise");
+    let (ends, way) = (
+        (0.029_167_5, 14.614_641),
+        [14.614_641, 6.3, 6.29, 2.0, 0.029_168, 0.5, 3.25, 0.029_167_5, 0.02].as_slice(),
+    );
+    let (wide_ends, wide) = ((0.029_167_5, 4518.77), [4518.77, 1000.5, 3.5, 0.1].as_slice());
+    for (name, source, seed, (lowest, highest), sigmas) in [
+        ("cpu.0", NoiseSource::Cpu, 0, ends, way),
+        ("cpu.42", NoiseSource::Cpu, 42, ends, way),
+        ("cpu.4294967303", NoiseSource::Cpu, (1 << 32) + 7, ends, way),
+        ("cpu.9223372036854775807", NoiseSource::Cpu, (1 << 63) - 1, ends, way),
+        ("cpu.wide", NoiseSource::Cpu, 7, wide_ends, wide),
+        ("nv.42", NoiseSource::Nv, 42, ends, way),
+    ] {
+        let tree = BrownianTree::new(source, seed, 24, lowest, highest);
+        let wanted = golden.array(&format!("brownian.{name}"));
+        for (pair, wanted) in sigmas.windows(2).zip(wanted.unstack()) {
+            let got = Array::new(wanted.shape().to_vec(), tree.noise(pair[0], pair[1])).unwrap();
+            let zero = wanted.data().iter().all(|&value| value == 0.0);
+            assert!(!zero || got == wanted, "{name} {pair:?}");
+            if !zero {
+                impasto_testkit::assert_close(&format!("{name} {pair:?}"), &got, &wanted, 1e-6);
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Samplers on a real UNet of hardly any width, against k-diffusion on diffusers' (`goldens/tiny_parity.safetensors`).
 
-use impasto_diffusion::{Denoiser, ImageNoise, NoiseLevels, SamplerState, classifier_free};
+use impasto_diffusion::{ImageNoise, SamplerState, Sampling, classifier_free};
 use impasto_domain::{NoiseSource, Sampler, Schedule, Seeds};
 use impasto_models::StableDiffusion;
 use impasto_tensor::reference::ReferenceBackend;
@@ -21,10 +21,11 @@ fn sample(name: &str, sampler: Sampler) -> (Array, Array) {
 
     let model =
         StableDiffusion::load(Arc::new(ReferenceBackend::new()), &tiny_checkpoint(), Precision::F32).unwrap();
-    let levels = NoiseLevels::scaled_linear((0.00085, 0.012));
-    let denoiser = Denoiser::new(levels.clone(), Prediction::Epsilon);
+    let sampling = Sampling::of(sampler, Schedule::Automatic, steps);
+    let levels = sampling.levels((0.00085, 0.012));
+    let denoiser = sampling.denoiser(levels.clone(), Prediction::Epsilon);
     let mut noise = ImageNoise::new(NoiseSource::Cpu, [4, 8, 6], Seeds { seed: 0, subseed: 0 }, 0.0, 0);
-    let mut state = SamplerState::new(sampler, Schedule::Automatic, steps, None, &levels, first("noise"));
+    let mut state = SamplerState::new(&sampling, &levels, first("noise"), &mut noise);
     while let Some(level) = state.level() {
         let latent = state.latent();
         let (input, timestep) = denoiser.input(latent, level);
@@ -37,7 +38,7 @@ fn sample(name: &str, sampler: Sampler) -> (Array, Array) {
             .collect();
         let guided = classifier_free(&estimates[0], &estimates[1], scale);
         let guided = Array::new(latent.shape(), guided).unwrap();
-        state.advance(guided, &levels, &mut noise);
+        state.advance(guided, None, &mut noise);
     }
     (state.latent().clone(), first("latent"))
 }

@@ -2,7 +2,7 @@
 
 use crate::fake;
 use impasto_diffusion::{Answer, ImageSpec, Picture, RowOutput, Step, Trajectory, TrajectoryError};
-use impasto_domain::{GenerationRequest, Sampler, Schedule};
+use impasto_domain::{GenerationRequest, Sampler, SamplerOptions, Schedule};
 use impasto_tensor::Array;
 use impasto_weights::Prediction::Epsilon;
 
@@ -311,7 +311,7 @@ fn a_guidance_that_overflows_fails_instead_of_making_a_black_picture() {
 
 #[test]
 fn what_the_model_cannot_do_is_refused_by_field_and_value() {
-    let sound = ancestral(2);
+    let (sound, usual) = (ancestral(2), SamplerOptions::default());
     let cases = [
         (GenerationRequest { steps: 0, ..sound.clone() }, "steps 0 is out of range: allowed are 1 to 1000"),
         (GenerationRequest { width: Some(7), ..sound.clone() }, "width 7 is below this model's 8 pixels"),
@@ -326,6 +326,13 @@ fn what_the_model_cannot_do_is_refused_by_field_and_value() {
         (GenerationRequest { cfg_scale: f64::NAN, ..sound.clone() }, "cfg_scale NaN is out of range"),
         (GenerationRequest { eta: Some(-1.0), ..sound.clone() }, "eta -1 is out of range"),
         (GenerationRequest { subseed_strength: 2.0, ..sound.clone() }, "subseed_strength 2 is out of range"),
+        (
+            GenerationRequest {
+                sampler_options: SamplerOptions { sigma_max: 0.01, sigma_min: 0.5, ..usual },
+                ..sound.clone()
+            },
+            "sigma_min 0.5 is out of range: allowed are values below the highest sigma, 0.01",
+        ),
     ];
     for (request, message) in cases {
         let spec = ImageSpec::of(&request, 0, (512, 512));

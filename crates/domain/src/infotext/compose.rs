@@ -85,16 +85,14 @@ fn schedule_label(request: &GenerationRequest) -> &'static str {
 
 /// The key and, where it was asked for and differs from the sampler's default, the value of eta.
 fn eta(request: &GenerationRequest) -> (&'static str, Option<f64>) {
-    if request.sampler.is_timestep_based() {
-        ("Eta DDIM", request.eta.filter(|&eta| eta != 0.0))
-    } else {
-        ("Eta", request.eta.filter(|&eta| request.sampler.is_ancestral() && eta != 1.0))
-    }
+    let own = request.sampler.default_eta();
+    let eta = request.eta.filter(|_| own.is_some()).filter(|_| request.eta != own);
+    if request.sampler.is_timestep_based() { ("Eta DDIM", eta) } else { ("Eta", eta) }
 }
 
 /// The noise seed delta, where it makes a difference.
 fn noise_seed_delta(request: &GenerationRequest) -> Option<i64> {
-    let draws_noise = request.sampler.is_ancestral() && request.eta != Some(0.0);
+    let draws_noise = request.sampler.uses_ensd() && request.eta != Some(0.0);
     Some(request.eta_noise_seed_delta).filter(|&delta| draws_noise && delta != 0)
 }
 

@@ -77,8 +77,7 @@ mod tests {
             noise_source in proptest::sample::select(vec![NoiseSource::Gpu, NoiseSource::Cpu, NoiseSource::Nv]),
             precision in proptest::sample::select(vec![None, Some(Precision::Int8)]),
         ) -> GenerationRequest {
-            let takes_eta = sampler.is_ancestral() || sampler.is_timestep_based();
-            let eta = eta.filter(|_| takes_eta);
+            let eta = eta.filter(|_| sampler.default_eta().is_some());
             let (sampler, schedule) = Sampler::resolve(sampler.name(), Some(schedule.name()));
             GenerationRequest {
                 prompt,
@@ -95,7 +94,7 @@ mod tests {
                 clip_skip,
                 noise_source,
                 eta,
-                eta_noise_seed_delta: delta.filter(|_| sampler.is_ancestral() && eta != Some(0.0)).unwrap_or(0),
+                eta_noise_seed_delta: delta.filter(|_| sampler.uses_ensd() && eta != Some(0.0)).unwrap_or(0),
                 precision,
                 ..GenerationRequest::default()
             }

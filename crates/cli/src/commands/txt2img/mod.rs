@@ -8,7 +8,7 @@ use crate::output;
 use crate::resolve::Settings;
 use crate::setup;
 use files::Destination;
-use impasto_domain::{GenerationRequest, NoiseSource, PromptRules, Sampler, Schedule, Shortcuts};
+use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule, Shortcuts};
 use impasto_engine::{Engine, EngineError, JobState, JobStatus, Stop, SubmitOptions};
 use progress::Progress;
 use serde_json::json;
@@ -172,7 +172,6 @@ impl Txt2imgArguments {
             noise_source: self.rng,
             eta: self.eta,
             eta_noise_seed_delta: self.eta_noise_seed_delta,
-            prompt_rules: PromptRules::default(),
             shortcuts: Shortcuts::default(),
             ..GenerationRequest::default()
         }

@@ -3,7 +3,7 @@
 use super::reference::Reference;
 use super::{Outcome, Row};
 use anyhow::{Context as _, ensure};
-use impasto_diffusion::{Denoiser, ImageNoise, NoiseLevels, SamplerState, classifier_free};
+use impasto_diffusion::{ImageNoise, SamplerState, Sampling, classifier_free};
 use impasto_domain::{NoiseSource, Sampler, Schedule, Seeds};
 use impasto_models::StableDiffusion;
 use impasto_tensor::{Array, Backend};
@@ -110,11 +110,12 @@ impl Inputs {
         let &[channels, height, width] = noise.shape() else {
             anyhow::bail!("noise of shape {:?}; [batch, channels, height, width] is wanted", noise.shape());
         };
-        let denoiser = Denoiser::new(NoiseLevels::scaled_linear(model.config.betas), model.config.prediction);
+        let sampling = Sampling::of(sampler, schedule, self.steps);
+        let denoiser = sampling.denoiser(sampling.levels(model.config.betas), model.config.prediction);
         // None of the samplers here draws from it.
         let seeds = Seeds { seed: 0, subseed: 0 };
         let mut drawn = ImageNoise::new(NoiseSource::Cpu, [channels, height, width], seeds, 0.0, 0);
-        let mut state = SamplerState::new(sampler, schedule, self.steps, None, denoiser.levels(), noise);
+        let mut state = SamplerState::new(&sampling, denoiser.levels(), noise, &mut drawn);
         let contexts = [&self.context[row], &self.uncond[row]];
         while let Some(level) = state.level() {
             let (input, timestep) = denoiser.input(state.latent(), level);
@@ -124,7 +125,7 @@ impl Inputs {
             let [with, without] = rows.as_slice() else { anyhow::bail!("the UNet gave {} rows", rows.len()) };
             let guided = classifier_free(&estimate(with), &estimate(without), self.cfg_scale);
             let estimate = Array::new([channels, height, width], guided).context("the UNet's output")?;
-            state.advance(estimate, denoiser.levels(), &mut drawn);
+            state.advance(estimate, None, &mut drawn);
         }
         Ok(state.latent().clone())
     }
