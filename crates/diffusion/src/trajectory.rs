@@ -254,7 +254,7 @@ impl Trajectory {
         let estimates: Vec<Vec<f32>> = (answer.iter())
             .map(|row| self.denoiser.estimate(latent.data(), row.output.data(), level))
             .collect();
-        let unconditional = if guided { estimates.last().map(Vec::as_slice) } else { None };
+        let unconditional = self.conditions.unconditional(&estimates);
         let mut estimate = latent.clone();
         estimate.data_mut().copy_from_slice(&self.conditions.guide(&estimates, self.cfg_scale));
         self.keep_features(answer);
