@@ -257,13 +257,18 @@ mod tests {
         assert_eq!((converted.eta, converted.seed, converted.width), (Some(0.5), Some(0), Some(64)));
         assert_eq!(converted.prompt, "cat \n");
         let unknown = convert(
-            json!({ "sampler_name": "lms", "scheduler": "x", "override_settings": { "sd_model_checkpoint": "x" } }),
+            json!({ "sampler_name": "k_lms", "scheduler": "x", "override_settings": { "sd_model_checkpoint": "x" } }),
         );
         let unknown = unknown.unwrap();
         assert_eq!(
             (unknown.sampler, unknown.schedule, unknown.model),
             (Sampler::DpmPp2m, Schedule::Automatic, None)
         );
+        let eta = |name: &str| {
+            let options = json!({ "eta_ancestral": 0.5, "eta_ddim": 0.25 });
+            convert(json!({ "sampler_name": name, "override_settings": options })).unwrap().eta
+        };
+        assert_eq!((eta("DPM++ 2M SDE"), eta("DDIM CFG++"), eta("PLMS")), (Some(0.5), Some(0.25), None));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! whoever drives it may batch, pause, cancel and store many of them. What it computes is what AUTOMATIC1111's web UI
 //! computes with k-diffusion; where it differs on purpose, the item says so.
 
+mod begin;
 mod conditions;
 mod denoiser;
 mod error;
 mod guidance;
 mod noise;
+mod pass;
 mod prompt;
 mod sampler;
 mod schedule;
@@ -28,5 +30,8 @@ pub use prompt::{
 pub use sampler::{InitialLatent, SamplerState, Sampling};
 pub use schedule::{NoiseLevels, Scheduling};
 pub use spec::{ImageSpec, ModelFacts};
-pub use step::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery};
+pub use step::{
+    Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, EncodeQuery, Picture, RowOutput, Step, TextQuery,
+    UpscaleQuery,
+};
 pub use trajectory::Trajectory;

@@ -4,7 +4,8 @@ use crate::TrajectoryError;
 use crate::prompt::{ExtraNetworks, Timeline};
 use crate::sampler::Sampling;
 use impasto_domain::{
-    GenerationRequest, NoiseSource, PromptRules, Sampler, SamplerOptions, Schedule, Seeds, Shortcuts,
+    FromPicture, GenerationRequest, Hires, NoiseSource, PromptRules, Sampler, SamplerOptions, Schedule,
+    Seeds, Shortcuts,
 };
 use impasto_models::Tokenizer;
 use impasto_weights::Prediction;
@@ -49,6 +50,14 @@ pub struct ImageSpec {
     pub sampler_options: SamplerOptions,
     /// Ways to do less work than the exact run.
     pub shortcuts: Shortcuts,
+    /// The pictures to begin from, if not from noise alone.
+    pub from_picture: Option<Arc<FromPicture>>,
+    /// A second pass.
+    pub hires: Option<Hires>,
+    /// Number of the image within its request.
+    pub index: u32,
+    /// Calls of the model in the pass before, if this is a second.
+    pub calls_before: Option<u32>,
 }
 
 /// What a trajectory must know of a model.
@@ -96,12 +105,37 @@ impl ImageSpec {
             eta_noise_seed_delta: request.eta_noise_seed_delta,
             sampler_options: request.sampler_options,
             shortcuts: request.shortcuts,
+            from_picture: request.from_picture.clone(),
+            hires: request.hires.clone(),
+            index,
+            calls_before: None,
         }
+    }
+
+    /// The second pass, as an image of its own, and what was asked of it.
+    pub(crate) fn second_pass(&self) -> Option<(Self, &Hires)> {
+        let hires = self.hires.as_ref()?;
+        let (width, height) = hires.sizes((self.width, self.height)).target;
+        let prompt = hires.prompt.as_deref().map(|prompt| ExtraNetworks::take_from(prompt).0);
+        let pass = Self {
+            prompt: prompt.unwrap_or_else(|| self.prompt.clone()),
+            negative_prompt: hires.negative_prompt.clone().unwrap_or_else(|| self.negative_prompt.clone()),
+            width,
+            height,
+            steps: hires.steps_after(self.steps),
+            sampler: hires.sampler.unwrap_or(self.sampler),
+            schedule: hires.schedule.unwrap_or(self.schedule),
+            from_picture: None,
+            hires: None,
+            calls_before: Some(self.calls()),
+            ..self.clone()
+        };
+        Some((pass, hires))
     }
 
     /// What numbers in the prompts' schedules count: calls of the model, of which samplers of second order make two a step.
     pub(crate) fn timeline(&self) -> Timeline {
-        Timeline { calls: self.calls(), before: None, old: self.prompt_rules.old_scheduling }
+        Timeline { calls: self.calls(), before: self.calls_before, old: self.prompt_rules.old_scheduling }
     }
 
     /// Calls of the model as A1111 counts them.

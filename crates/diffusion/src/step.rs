@@ -13,6 +13,10 @@ pub enum Step {
     EncodeText(TextQuery),
     /// The UNet's raw output for some rows. Answer: [`Answer::Output`].
     Denoise(DenoiseQuery),
+    /// The latent of pixels. Answer: [`Answer::Encoded`].
+    EncodeImage(EncodeQuery),
+    /// A larger picture, by a network. Answer: [`Answer::Upscaled`].
+    Upscale(UpscaleQuery),
     /// Pixels of a latent. Answer: [`Answer::Decoded`].
     Decode(DecodeQuery),
     /// Nothing: here is the picture.
@@ -87,9 +91,31 @@ pub struct DecodeQuery {
     pub latent: Arc<Array>,
 }
 
+/// Pixels to encode.
+#[derive(Debug, Clone)]
+pub struct EncodeQuery {
+    /// `[3, height, width]`, -1 to 1.
+    pub pixels: Arc<Array>,
+}
+
+/// A picture to enlarge.
+#[derive(Debug, Clone)]
+pub struct UpscaleQuery {
+    /// The picture.
+    pub picture: Picture,
+    /// The network's name.
+    pub upscaler: String,
+    /// Width and height in pixels that are wanted. The answer need not have them: it is stretched.
+    pub size: (u32, u32),
+}
+
 /// What the networks gave.
 #[derive(Debug, Clone)]
 pub enum Answer {
+    /// `[channels, height, width]`, in the UNet's scale.
+    Encoded(Array),
+    /// The larger picture.
+    Upscaled(Picture),
     /// `[chunks, 77, features]`.
     Text(Array),
     /// One for each row.

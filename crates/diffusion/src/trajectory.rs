@@ -1,24 +1,19 @@
-//! One image in the making, as a state machine: text vectors, then denoising steps, then pixels.
+//! One image in the making, as a state machine: pixels to begin from, text vectors, denoising steps, a second pass, and pixels
+//! at the end.
 
 use crate::TrajectoryError;
-use crate::conditions::Conditions;
-use crate::denoiser::{Denoiser, Level};
+use crate::begin::{Beginning, Ending, planes};
+use crate::denoiser::Level;
 use crate::error::check_finite;
-use crate::noise::ImageNoise;
+use crate::pass::{Noising, Pass, Wants};
 use crate::prompt::Chunk;
-use crate::sampler::SamplerState;
 use crate::spec::{ImageSpec, ModelFacts};
-use crate::step::{
-    Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery,
-};
-use impasto_domain::Shortcuts;
-use impasto_models::{SelfAttention, Tiles, mix};
+use crate::step::{Answer, DecodeQuery, EncodeQuery, Picture, RowOutput, Step, UpscaleQuery};
+use impasto_domain::{HiresSizes, MaskedContent};
+use impasto_imaging::{Filter, ImagingError, PlaneFilter, ResizeMode, Rgb, fit, fit_upscaled, resize_planes};
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// Least edge of HyperTile's tiles, in pixels of the picture.
-const LEAST_TILE: usize = 128;
 
 /// One image in the making. Ask [`Trajectory::next`] and [`Trajectory::answer`] in turns, until the step is
 /// [`Step::Done`]. What comes out depends on the specification and the answers alone.
@@ -27,60 +22,51 @@ const LEAST_TILE: usize = 128;
 /// keeps: text vectors are asked for again after loading.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trajectory {
-    conditions: Conditions,
-    clip_skip: u32,
-    cfg_scale: f64,
-    shortcuts: Shortcuts,
-    /// Model calls that the steps asked for take, two each with samplers of second order: what prompts and guidance are
-    /// scheduled by.
-    steps: usize,
-    /// The picture's seed.
-    seed: u64,
-    /// Features of the last whole run of the UNet, row by row, while a step may use them.
-    #[serde(with = "shared")]
-    features: Vec<Option<Arc<Array>>>,
-    denoiser: Denoiser,
-    sampler: SamplerState,
-    noise: ImageNoise,
+    /// The pass at work.
+    pass: Pass,
+    /// The pass after it.
+    second: Option<Second>,
+    /// Steps of passes that are over.
+    steps_before: u32,
+    ending: Ending,
     /// Pixels along the edge of a latent cell.
     downscale: usize,
+    /// Whether the image is to be ended with what there is.
+    early: bool,
     stage: Stage,
 }
 
-/// Stores arrays that are shared as if they were not.
-mod shared {
-    use super::{Arc, Array};
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        arrays: &[Option<Arc<Array>>],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(arrays.iter().map(Option::as_deref))
-    }
-
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(
-        deserializer: D,
-    ) -> Result<Vec<Option<Arc<Array>>>, D::Error> {
-        let arrays = Vec::<Option<Array>>::deserialize(deserializer)?;
-        Ok(arrays.into_iter().map(|array| array.map(Arc::new)).collect())
-    }
+/// A second pass, and what enlarges its beginning.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Second {
+    pass: Pass,
+    sizes: HiresSizes,
+    upscaler: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Stage {
+    /// The pass begins with what comes of these pixels.
+    Encoding {
+        pixels: Arc<Array>,
+        mask: Option<(Vec<f32>, MaskedContent)>,
+    },
     Sampling,
+    /// The picture of the first pass is to be enlarged for the second.
+    Showing,
+    /// A network is to enlarge it.
+    Enlarging(Picture),
     Decoding,
     Done(Picture),
 }
 
 /// What is to be answered.
 enum Pending<'a> {
-    /// The text of the condition of this index.
+    Encode(&'a Arc<Array>),
     Text(usize, &'a [Chunk]),
-    /// A row for each part of the prompt and, if there is guidance, one for the negative prompt.
     Denoise(Level, bool),
     Decode,
+    Upscale(&'a Picture, &'a Second),
     Nothing(&'a Picture),
 }
 
@@ -88,58 +74,63 @@ impl Trajectory {
     /// An image about to be made. Refuses what this model cannot do, naming field and value.
     #[expect(clippy::needless_pass_by_value, reason = "a specification is spent on its trajectory")]
     pub fn new(spec: ImageSpec, model: &ModelFacts) -> Result<Self, TrajectoryError> {
-        spec.check(model)?;
-        let shape = spec.latent_shape(model)?;
-        let conditions = Conditions::new(&spec, &model.tokenizer)?;
-        let sampling = spec.sampling(model);
-        let levels = sampling.levels(model.betas);
-        sampling.check(&levels)?;
-        let (strength, delta) = (spec.subseed_strength, spec.eta_noise_seed_delta);
-        let mut noise = ImageNoise::new(spec.noise_source, shape, spec.seeds, strength, delta);
-        let sampler = SamplerState::new(&sampling, &levels, noise.initial(), &mut noise);
-        Ok(Self {
-            features: vec![None; conditions.rows(true)],
-            conditions,
-            clip_skip: spec.clip_skip,
-            cfg_scale: spec.cfg_scale * spec.sampler.guidance_factor(),
-            shortcuts: spec.shortcuts,
-            steps: spec.calls() as usize,
-            seed: spec.seeds.seed,
-            denoiser: sampling.denoiser(levels, model.prediction),
-            sampler,
-            noise,
-            downscale: model.downscale,
-            stage: Stage::Sampling,
-        })
+        let noising = spec.from_picture.as_deref().map(|source| Noising {
+            denoising_strength: source.denoising_strength,
+            fix_steps: source.fix_steps,
+            noise_multiplier: source.noise_multiplier,
+            extra_noise: source.extra_noise,
+        });
+        let mut pass = Pass::new(&spec, model, noising)?;
+        let second = spec.second_pass().map(|(after, hires)| {
+            let noising = Noising {
+                denoising_strength: hires.denoising_strength,
+                fix_steps: true,
+                noise_multiplier: 1.0,
+                extra_noise: 0.0,
+            };
+            Ok::<_, TrajectoryError>(Second {
+                pass: Pass::new(&after, model, Some(noising))?,
+                sizes: hires.sizes((spec.width, spec.height)),
+                upscaler: hires.upscaler.clone(),
+            })
+        });
+        let second = second.transpose()?;
+        let mut ending = Ending::default();
+        let stage = match &spec.from_picture {
+            None => {
+                pass.begin();
+                Stage::Sampling
+            }
+            Some(source) => {
+                let beginning = Beginning::new(source, spec.index, pass.cells(), model.downscale)?;
+                ending = beginning.ending;
+                let mask = beginning.mask.map(|mask| (mask, beginning.content));
+                Stage::Encoding { pixels: Arc::new(beginning.pixels), mask }
+            }
+        };
+        let downscale = model.downscale;
+        let mut made = Self { pass, second, steps_before: 0, ending, downscale, early: false, stage };
+        made.settle()?;
+        Ok(made)
     }
 
     /// What is needed next: the same again until it is answered. Fails if the latent has become infinite, as too high
     /// a `cfg_scale` makes it.
     #[expect(clippy::should_implement_trait, reason = "it repeats itself until answered: no iterator")]
     pub fn next(&mut self) -> Result<Step, TrajectoryError> {
-        let pending = self.pending();
-        if !matches!(pending, Pending::Nothing(_)) {
-            check_finite("the sampler", self.result().data())?;
-        }
-        Ok(match pending {
-            Pending::Text(_, chunks) => Step::EncodeText(TextQuery {
-                chunks: chunks.iter().map(|chunk| chunk.tokens.clone()).collect(),
-                clip_skip: self.clip_skip,
-            }),
+        Ok(match self.pending() {
+            Pending::Encode(pixels) => Step::EncodeImage(EncodeQuery { pixels: Arc::clone(pixels) }),
+            Pending::Text(_, chunks) => Step::EncodeText(self.pass.text_query(chunks)),
             Pending::Denoise(level, guided) => {
-                let (input, timestep) = self.denoiser.input(self.sampler.latent(), level);
-                let latent = Arc::new(input);
-                let row = |(which, context): (usize, &Arc<Array>)| DenoiseRow {
-                    latent: Arc::clone(&latent),
-                    timestep,
-                    context: Arc::clone(context),
-                    depth: self.depth(which),
-                    self_attention: self.self_attention(),
-                };
-                let contexts = self.conditions.contexts(self.sampler.calls(), guided);
-                Step::Denoise(DenoiseQuery { rows: contexts.enumerate().map(row).collect() })
+                self.pass.check()?;
+                Step::Denoise(self.pass.denoise_query(level, guided))
             }
-            Pending::Decode => Step::Decode(DecodeQuery { latent: Arc::new(self.result().clone()) }),
+            Pending::Decode => Step::Decode(DecodeQuery { latent: Arc::new(self.pass.result()?) }),
+            Pending::Upscale(picture, second) => Step::Upscale(UpscaleQuery {
+                picture: picture.clone(),
+                upscaler: second.upscaler.clone(),
+                size: second.sizes.enlarged,
+            }),
             Pending::Nothing(picture) => Step::Done(picture.clone()),
         })
     }
@@ -148,167 +139,243 @@ impl Trajectory {
     /// values that are not numbers.
     pub fn answer(&mut self, answer: Answer) -> Result<(), TrajectoryError> {
         match (self.pending(), answer) {
-            (Pending::Text(which, _), Answer::Text(vectors)) => self.conditions.take_text(which, vectors),
-            (Pending::Denoise(level, guided), Answer::Output(rows)) => self.take_output(level, guided, rows),
-            (Pending::Decode, Answer::Decoded(pixels)) => self.take_pixels(&pixels),
-            (pending, answer) => Err(TrajectoryError::answer(pending.wants(), kind(&answer))),
+            (Pending::Encode(_), Answer::Encoded(latent)) => self.take_latent(latent)?,
+            (Pending::Text(which, _), Answer::Text(vectors)) => self.pass.take_text(which, vectors)?,
+            (Pending::Denoise(level, guided), Answer::Output(rows)) => {
+                self.take_output(level, guided, rows)?
+            }
+            (Pending::Decode, Answer::Decoded(pixels)) => self.take_pixels(&pixels)?,
+            (Pending::Upscale(..), Answer::Upscaled(picture)) => self.take_enlarged(picture)?,
+            (pending, answer) => return Err(TrajectoryError::answer(pending.wants(), kind(&answer))),
         }
+        self.settle()
     }
 
-    /// Sampler steps done, and in all. Those of DDIM and its kin are those they make, which may differ from those asked for.
+    /// Sampler steps done, and in all, over all passes. Those of DDIM and its kin are those they make, which may differ from
+    /// those asked for.
     pub fn progress(&self) -> (u32, u32) {
-        (self.sampler.steps_done() as u32, self.sampler.steps() as u32)
+        let (done, steps) = self.pass.progress();
+        let to_come = self.second.as_ref().map_or(0, |second| second.pass.progress().1);
+        (self.steps_before + done, self.steps_before + steps + to_come)
     }
 
     /// The newest estimate of the clean latent, `[channels, height, width]`, for previews.
     pub fn denoised(&self) -> Option<&Array> {
-        self.sampler.denoised()
+        self.pass.denoised()
     }
 
-    /// Stops sampling: the next step decodes the newest estimate, or, where there is none yet, the noise.
+    /// Stops sampling: the next step decodes the newest estimate, or, where there is none yet, the noise. There is no second
+    /// pass any more.
     pub fn finish_early(&mut self) {
-        if matches!(self.stage, Stage::Sampling) {
-            self.stage = Stage::Decoding;
-            self.features.fill(None);
+        self.early = true;
+        match self.stage {
+            Stage::Sampling | Stage::Showing | Stage::Enlarging(_) => {
+                self.second = None;
+                self.stage = Stage::Decoding;
+                self.pass.end();
+            }
+            Stage::Encoding { .. } | Stage::Decoding | Stage::Done(_) => {}
         }
     }
 
     fn pending(&self) -> Pending<'_> {
-        let level = match (&self.stage, self.sampler.level()) {
-            (Stage::Done(picture), _) => return Pending::Nothing(picture),
-            (Stage::Decoding, _) | (Stage::Sampling, None) => return Pending::Decode,
-            (Stage::Sampling, Some(level)) => level,
-        };
-        let guided = self.is_guided(level);
-        match self.conditions.next_text(guided) {
-            Some((which, chunks)) => Pending::Text(which, chunks),
-            None => Pending::Denoise(level, guided),
+        match &self.stage {
+            Stage::Encoding { pixels, .. } => Pending::Encode(pixels),
+            Stage::Sampling => match self.pass.wants() {
+                Wants::Text(which, chunks) => Pending::Text(which, chunks),
+                Wants::Denoise(level, guided) => Pending::Denoise(level, guided),
+                Wants::Nothing => Pending::Decode,
+            },
+            Stage::Showing | Stage::Decoding => Pending::Decode,
+            Stage::Enlarging(picture) => match &self.second {
+                Some(second) => Pending::Upscale(picture, second),
+                None => Pending::Decode,
+            },
+            Stage::Done(picture) => Pending::Nothing(picture),
         }
     }
 
-    /// Whether the next step takes the negative prompt.
-    fn is_guided(&self, level: Level) -> bool {
-        let sigma = match level {
-            Level::Sigma(sigma) => sigma,
-            Level::Timestep(timestep) => self.denoiser.levels().sigma_at(timestep),
-        };
-        !self.shortcuts.skip_guidance(self.sampler.calls(), self.steps, sigma)
-    }
-
-    /// How pixels attend to each other at the next step. Sizes of tiles are drawn anew for each, by the picture's seed.
-    fn self_attention(&self) -> SelfAttention {
-        let shortcuts = &self.shortcuts;
-        let tiles = shortcuts.hypertile_enable_unet.then(|| Tiles {
-            edge: tile_edge(self.sampler.latent().shape(), self.downscale, shortcuts.hypertile_max_tile_unet),
-            choices: shortcuts.hypertile_swap_size_unet as usize,
-            max_level: shortcuts.hypertile_max_depth_unet as usize,
-            seed: mix(self.seed, self.sampler.calls() as u64),
-        });
-        SelfAttention { merged: shortcuts.token_merging_ratio, tiles }
-    }
-
-    /// How much of the UNet the next step takes for a row. Every so many steps it is the whole; between, it is so for a row that
-    /// was left out at the last whole one.
-    fn depth(&self, which: usize) -> Depth {
-        let interval = self.shortcuts.deepcache_interval.max(1) as usize;
-        let stages = self.shortcuts.deepcache_depth.max(1) as usize;
-        let call = self.sampler.calls();
-        let is_last = self.sampler.calls_needed() == Some(call + 1);
-        match &self.features[which] {
-            Some(features) if !call.is_multiple_of(interval) => {
-                Depth::Reuse { stages, features: features.clone() }
+    /// Goes on from a pass that has arrived.
+    fn settle(&mut self) -> Result<(), TrajectoryError> {
+        if !matches!((&self.stage, self.pass.wants()), (Stage::Sampling, Wants::Nothing)) {
+            return Ok(());
+        }
+        let filter =
+            self.second.as_ref().and_then(|second| PlaneFilter::from_latent_upscaler(&second.upscaler));
+        match (&self.second, filter) {
+            (None, _) => self.stage = Stage::Decoding,
+            (Some(_), None) => self.stage = Stage::Showing,
+            (Some(second), Some(filter)) => {
+                let latent = self.pass.result()?;
+                let cells = |(width, height): (u32, u32)| {
+                    [height as usize / self.downscale, width as usize / self.downscale]
+                };
+                let enlarged = stretched(&latent, cells(second.sizes.enlarged), filter)?;
+                self.begin_second(enlarged)?;
             }
-            _ if (call + 1).is_multiple_of(interval) || is_last => Depth::Whole,
-            _ => Depth::Keep { stages },
         }
+        Ok(())
     }
 
-    /// The latent to decode: where the sampler arrived, or its best guess from where it is.
-    fn result(&self) -> &Array {
-        match (&self.stage, self.sampler.level(), self.sampler.denoised()) {
-            (Stage::Decoding, Some(_), Some(denoised)) => denoised,
-            _ => self.sampler.latent(),
+    fn take_latent(&mut self, latent: Array) -> Result<(), TrajectoryError> {
+        check_finite("VAE", latent.data())?;
+        let Stage::Encoding { mask, .. } = std::mem::replace(&mut self.stage, Stage::Sampling) else {
+            return Ok(());
+        };
+        let cells = self.pass.cells();
+        // Only a latent that was not fitted as pixels has another size.
+        let latent = if latent.shape().get(1..) == Some(&cells[..]) {
+            latent
+        } else {
+            stretched(&latent, cells, PlaneFilter::Bilinear)?
+        };
+        self.pass.begin_from(latent, mask)?;
+        if self.early {
+            self.second = None;
+            self.stage = Stage::Decoding;
         }
+        Ok(())
     }
 
     fn take_output(
         &mut self,
         level: Level,
         guided: bool,
-        answer: Vec<RowOutput>,
+        rows: Vec<RowOutput>,
     ) -> Result<(), TrajectoryError> {
-        let rows = self.conditions.rows(guided);
-        let latent = self.sampler.latent();
-        let odd = answer.iter().find(|row| row.output.shape() != latent.shape());
-        if odd.is_some() || answer.len() != rows {
-            let shape = odd.map_or(latent.shape(), |row| row.output.shape());
-            let wanted = format!("{rows} UNet outputs {:?}", latent.shape());
-            return Err(TrajectoryError::answer(wanted, format!("{} of {shape:?}", answer.len())));
-        }
-        for (which, row) in answer.iter().enumerate() {
-            check_finite("Unet", row.output.data())?;
-            if row.features.is_none() && matches!(self.depth(which), Depth::Keep { .. }) {
-                return Err(TrajectoryError::answer("the features of a whole run", "none"));
-            }
-        }
-        let estimates: Vec<Vec<f32>> = (answer.iter())
-            .map(|row| self.denoiser.estimate(latent.data(), row.output.data(), level))
-            .collect();
-        let unconditional = self.conditions.unconditional(&estimates);
-        let mut estimate = latent.clone();
-        estimate.data_mut().copy_from_slice(&self.conditions.guide(&estimates, self.cfg_scale));
-        self.keep_features(answer);
-        self.sampler.advance(estimate, unconditional, &mut self.noise);
-        if self.sampler.level().is_none() {
-            self.features.fill(None);
-        }
-        Ok(())
-    }
-
-    /// Keeps the features that later steps will use, and drops those that none will.
-    fn keep_features(&mut self, answer: Vec<RowOutput>) {
-        let interval = self.shortcuts.deepcache_interval.max(1) as usize;
-        let call = self.sampler.calls();
-        if call.is_multiple_of(interval) {
-            self.features.fill(None);
-        }
-        for (which, row) in answer.into_iter().enumerate() {
-            if let (Depth::Keep { .. }, Some(features)) = (self.depth(which), row.features) {
-                self.features[which] = Some(features);
-            }
-        }
-        if (call + 1).is_multiple_of(interval) {
-            self.features.fill(None);
-        }
+        self.pass.take_output(level, guided, rows)
     }
 
     fn take_pixels(&mut self, pixels: &Array) -> Result<(), TrajectoryError> {
-        let cells = |axis: usize| self.sampler.latent().shape().get(axis).copied().unwrap_or(0);
-        let (height, width) = (cells(1) * self.downscale, cells(2) * self.downscale);
+        let [height, width] = self.pass.cells().map(|cells| cells * self.downscale);
         if pixels.shape() != [3, height, width] {
             let wanted = format!("pixels [3, {height}, {width}]");
             return Err(TrajectoryError::answer(wanted, format!("{:?}", pixels.shape())));
         }
         check_finite("VAE", pixels.data())?;
-        self.stage = Stage::Done(Picture::from_decoded(pixels)?);
+        let picture = Picture::from_decoded(pixels)?;
+        let between = matches!(self.stage, Stage::Showing).then_some(self.second.as_ref()).flatten();
+        let Some(second) = between else {
+            self.stage = Stage::Done(self.ending.apply(picture)?);
+            return Ok(());
+        };
+        match enlarge_plainly(&picture, second).map_err(|error| too_large(&error))? {
+            Some(enlarged) => self.begin_with(enlarged),
+            None => {
+                self.stage = Stage::Enlarging(picture);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_enlarged(&mut self, picture: Picture) -> Result<(), TrajectoryError> {
+        let Some(second) = &self.second else { return Ok(()) };
+        let (width, height) = second.sizes.enlarged;
+        let enlarged = rgb(picture).and_then(|picture| fit(&picture, ResizeMode::Stretch, width, height));
+        let enlarged = enlarged.map_err(|error| too_large(&error))?;
+        self.begin_with(enlarged)
+    }
+
+    /// Begins the second pass with the middle of an enlarged picture.
+    fn begin_with(&mut self, picture: Rgb) -> Result<(), TrajectoryError> {
+        let Some(second) = self.second.take() else { return Ok(()) };
+        self.steps_before += self.pass.progress().0;
+        self.pass = second.pass;
+        let [height, width] = self.pass.cells().map(|cells| (cells * self.downscale) as u32);
+        let cut = |whole: u32, part: u32| {
+            // As many latent cells are left out before as after, as A1111 counts them.
+            let beyond = i64::from(whole.saturating_sub(part)) / self.downscale as i64;
+            beyond / 2 * self.downscale as i64
+        };
+        let (left, top) = (cut(picture.width(), width), cut(picture.height(), height));
+        let region = impasto_imaging::Region {
+            left,
+            top,
+            right: left + i64::from(width),
+            bottom: top + i64::from(height),
+        };
+        let pixels = planes(&picture.crop(region).map_err(|error| too_large(&error))?);
+        self.stage = Stage::Encoding { pixels: Arc::new(pixels), mask: None };
         Ok(())
+    }
+
+    /// Begins the second pass with the middle of an enlarged latent.
+    fn begin_second(&mut self, enlarged: Array) -> Result<(), TrajectoryError> {
+        let Some(second) = self.second.take() else { return Ok(()) };
+        self.steps_before += self.pass.progress().0;
+        self.pass = second.pass;
+        let latent = middle(&enlarged, self.pass.cells())?;
+        self.pass.begin_from(latent, None)?;
+        self.settle()
     }
 }
 
-/// Least edge of HyperTile's tiles, in latent pixels: the greatest power of two that divides the picture's width and height,
-/// but no more than `most` pixels and no less than 128.
-fn tile_edge(latent: &[usize], downscale: usize, most: u32) -> usize {
-    let powers = latent.iter().skip(1).map(|&cells| 1 << (cells * downscale).trailing_zeros().min(16));
-    let edge = powers.min().unwrap_or(1).min(most as usize);
-    edge.max(LEAST_TILE) / downscale.max(1)
+/// A latent `[channels, height, width]` at another size.
+fn stretched(
+    latent: &Array,
+    [height, width]: [usize; 2],
+    filter: PlaneFilter,
+) -> Result<Array, TrajectoryError> {
+    let &[channels, from_height, from_width] = latent.shape() else {
+        return Err(TrajectoryError::answer("a latent", format!("{:?}", latent.shape())));
+    };
+    let values = resize_planes(latent.data(), [channels, from_height, from_width], [height, width], filter)
+        .map_err(|error| too_large(&error))?;
+    Array::new([channels, height, width], values)
+        .map_err(|error| TrajectoryError::answer("a latent", error.to_string()))
+}
+
+/// The middle of a latent, of so many cells.
+fn middle(latent: &Array, [height, width]: [usize; 2]) -> Result<Array, TrajectoryError> {
+    let &[channels, whole_height, whole_width] = latent.shape() else {
+        return Err(TrajectoryError::answer("a latent", format!("{:?}", latent.shape())));
+    };
+    if whole_height < height || whole_width < width {
+        let wanted = format!("a latent of at least {height} by {width} cells");
+        return Err(TrajectoryError::answer(wanted, format!("{whole_height} by {whole_width}")));
+    }
+    let (top, left) = ((whole_height - height) / 2, (whole_width - width) / 2);
+    let mut values = Vec::with_capacity(channels * height * width);
+    for plane in latent.data().chunks_exact(whole_height * whole_width) {
+        for row in plane.chunks_exact(whole_width).skip(top).take(height) {
+            values.extend_from_slice(&row[left..left + width]);
+        }
+    }
+    Array::new([channels, height, width], values)
+        .map_err(|error| TrajectoryError::answer("a latent", error.to_string()))
+}
+
+/// The picture enlarged without a network, if its upscaler is none.
+fn enlarge_plainly(picture: &Picture, second: &Second) -> Result<Option<Rgb>, ImagingError> {
+    let (width, height) = second.sizes.enlarged;
+    let picture = rgb(picture.clone())?;
+    match second.upscaler.as_str() {
+        "None" | "Lanczos" => fit(&picture, ResizeMode::Stretch, width, height).map(Some),
+        "Nearest" => fit_upscaled(&picture, ResizeMode::Stretch, width, height, |picture: &Rgb, factor| {
+            let side = |length: u32| (f64::from(length) * factor) as u32;
+            picture.resize(side(picture.width()), side(picture.height()), Filter::Nearest)
+        })
+        .map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn rgb(picture: Picture) -> Result<Rgb, ImagingError> {
+    Rgb::new(picture.width, picture.height, picture.rgb)
+}
+
+fn too_large(error: &ImagingError) -> TrajectoryError {
+    TrajectoryError::request("hr_resize_x", "the second pass", format!("cannot be enlarged: {error}"))
 }
 
 impl Pending<'_> {
     fn wants(&self) -> &'static str {
         match self {
+            Self::Encode(_) => "a latent",
             Self::Text(..) => "text vectors",
             Self::Denoise(..) => "UNet outputs",
             Self::Decode => "pixels",
+            Self::Upscale(..) => "an enlarged picture",
             Self::Nothing(_) => "nothing more",
         }
     }
@@ -316,8 +383,10 @@ impl Pending<'_> {
 
 fn kind(answer: &Answer) -> &'static str {
     match answer {
+        Answer::Encoded(_) => "a latent",
         Answer::Text(_) => "text vectors",
         Answer::Output(_) => "UNet outputs",
         Answer::Decoded(_) => "pixels",
+        Answer::Upscaled(_) => "an enlarged picture",
     }
 }

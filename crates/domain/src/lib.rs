@@ -1,5 +1,6 @@
 //! What a generation is: request, result, infotext, names and units. Plain data, no I/O.
 
+mod beginning;
 mod comments;
 mod infotext;
 mod names;
@@ -9,6 +10,7 @@ mod sampling;
 mod shortcuts;
 mod styles;
 
+pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedContent, ResizeMode};
 pub use comments::without_comments;
 pub use infotext::{
     InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,

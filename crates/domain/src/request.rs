@@ -1,7 +1,10 @@
 //! A request for pictures, with every default filled in, and the check that it makes sense.
 
-use crate::{NoiseSource, Precision, PromptRules, Sampler, SamplerOptions, Schedule, Shortcuts};
+use crate::{
+    FromPicture, Hires, NoiseSource, Precision, PromptRules, Sampler, SamplerOptions, Schedule, Shortcuts,
+};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Fewest pixels along an edge: one of the latent.
 const LEAST_EDGE: u32 = 8;
@@ -47,6 +50,12 @@ pub struct GenerationRequest {
     pub eta: Option<f64>,
     /// Added to the seed for the noise drawn during sampling.
     pub eta_noise_seed_delta: i64,
+    /// The pictures to begin from, if not from noise alone.
+    #[serde(default)]
+    pub from_picture: Option<Arc<FromPicture>>,
+    /// A second pass.
+    #[serde(default)]
+    pub hires: Option<Hires>,
     /// How the prompts are read.
     #[serde(default)]
     pub prompt_rules: PromptRules,
@@ -103,6 +112,8 @@ impl Default for GenerationRequest {
             noise_source: NoiseSource::Gpu,
             eta: None,
             eta_noise_seed_delta: 0,
+            from_picture: None,
+            hires: None,
             prompt_rules: PromptRules::default(),
             sampler_options: SamplerOptions::default(),
             shortcuts: Shortcuts::default(),

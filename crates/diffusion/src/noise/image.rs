@@ -48,6 +48,13 @@ impl ImageNoise {
         latent
     }
 
+    /// Noise by the seed alone, without the variation's.
+    pub fn unvaried(&self) -> Array {
+        let mut latent = Array::zeros(self.shape);
+        latent.data_mut().copy_from_slice(&self.fresh(self.seeds.seed));
+        latent
+    }
+
     /// What a sampler adds next, of unit variance: the numbers that follow the initial ones, or, with a noise seed
     /// delta, those of a generator of its own.
     pub fn ancestral(&mut self) -> Vec<f32> {

@@ -13,6 +13,7 @@ use crate::schedule::{NoiseLevels, Scheduling};
 use impasto_domain::{NoiseSchedule, Sampler, SamplerOptions, Schedule};
 use impasto_tensor::Array;
 use impasto_weights::Prediction;
+use serde::{Deserialize, Serialize};
 
 /// The strength above which a latent counts as this much noised.
 const MOST_STRENGTH: f64 = 0.999;
@@ -21,7 +22,7 @@ const MOST_STRENGTH: f64 = 0.999;
 const LEAST_STRENGTH: f64 = 0.001;
 
 /// How a latent is to be sampled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sampling {
     /// How the latent is moved.
     pub sampler: Sampler,

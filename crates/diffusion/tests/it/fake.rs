@@ -1,7 +1,7 @@
 //! Networks made of formulas: the denoiser of `reference/make_samplers.py`, and a text encoder and a decoder to go with it.
 
 use impasto_diffusion::{
-    Answer, DenoiseRow, Denoiser, Depth, ImageSpec, Level, ModelFacts, RowOutput, Step, Trajectory,
+    Answer, DenoiseRow, Denoiser, Depth, ImageSpec, Level, ModelFacts, Picture, RowOutput, Step, Trajectory,
     classifier_free,
 };
 use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule};
@@ -68,6 +68,24 @@ pub(crate) fn answer(step: &Step, prediction: Prediction) -> Option<Answer> {
             let cell = |index: usize| (query.latent.data()[index % query.latent.data().len()] * 1e3).sin();
             pixels.data_mut().iter_mut().enumerate().for_each(|(index, pixel)| *pixel = cell(index));
             Answer::Decoded(pixels)
+        }
+        // The mean of each cell's pixels, channel by channel; the last channel is the first again.
+        Step::EncodeImage(query) => {
+            let &[_, height, width] = query.pixels.shape() else { panic!("pixels have three dimensions") };
+            let (rows, columns) = (height / 8, width / 8);
+            let mut latent = Array::zeros([4, rows, columns]);
+            for (at, value) in latent.data_mut().iter_mut().enumerate() {
+                let (channel, row, column) = (at / (rows * columns) % 3, at / columns % rows, at % columns);
+                let pixel = |at: usize| {
+                    query.pixels.data()[(channel * height + row * 8 + at / 8) * width + column * 8 + at % 8]
+                };
+                *value = (0..64).map(pixel).sum::<f32>() / 64.0;
+            }
+            Answer::Encoded(latent)
+        }
+        Step::Upscale(query) => {
+            let (width, height) = query.size;
+            Answer::Upscaled(Picture { width, height, rgb: vec![77; (width * height * 3) as usize] })
         }
         Step::Done(_) => return None,
     })

@@ -3,6 +3,7 @@
 
 mod fake;
 mod noise;
+mod pictures;
 mod samplers;
 mod shortcuts;
 mod tiny;

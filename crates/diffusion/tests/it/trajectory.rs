@@ -10,10 +10,12 @@ fn ancestral(steps: u32) -> GenerationRequest {
     fake::request(Sampler::EulerAncestral, Schedule::Automatic, steps)
 }
 
-fn kind(step: &Step) -> &'static str {
+pub(crate) fn kind(step: &Step) -> &'static str {
     match step {
         Step::EncodeText(_) => "text",
         Step::Denoise(_) => "denoise",
+        Step::EncodeImage(_) => "encode",
+        Step::Upscale(_) => "upscale",
         Step::Decode(_) => "decode",
         Step::Done(_) => "done",
     }
@@ -32,7 +34,7 @@ fn advance(trajectory: &mut Trajectory) -> Option<Picture> {
     }
 }
 
-fn finish(mut trajectory: Trajectory) -> Picture {
+pub(crate) fn finish(mut trajectory: Trajectory) -> Picture {
     loop {
         if let Some(picture) = advance(&mut trajectory) {
             return picture;

@@ -1,0 +1,316 @@
+//! Beginning from a picture, and ending with it: what is encoded, what a mask keeps, and what is put back around the result.
+//!
+//! Sizes, order and rounding are A1111's img2img; the operations on pixels are in `impasto_imaging`.
+
+use crate::TrajectoryError;
+use crate::step::Picture;
+use impasto_domain::{Bitmap, FromPicture, Inpainting, MaskedContent, ResizeMode};
+use impasto_imaging::{
+    ColorCorrection, Filter, ImagingError, Mask, Region, Rgb, Rgba, apply_overlay, binary_mask, blur_mask,
+    crop_region, cut_out, expand_region, fill_masked, fit, latent_mask, overlay_mask,
+};
+use impasto_tensor::Array;
+use serde::{Deserialize, Serialize};
+
+/// What a picture and its mask come to for the networks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Beginning {
+    /// What is encoded, `[3, height, width]` from -1 to 1.
+    pub(crate) pixels: Array,
+    /// Where the latent is painted anew, 0 to 1, `height * width` values; nothing where that is everywhere.
+    pub(crate) mask: Option<Vec<f32>>,
+    /// What is there before.
+    pub(crate) content: MaskedContent,
+    /// What becomes of the result.
+    pub(crate) ending: Ending,
+}
+
+/// What becomes of a result.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ending {
+    /// The picture whose colours it takes.
+    colors: Option<Bitmap>,
+    /// What is laid over it.
+    overlay: Option<Bitmap>,
+    /// The part of the overlay's picture that it is, as left, top, right and bottom, if not all.
+    region: Option<[i64; 4]>,
+}
+
+impl Beginning {
+    /// What the source's picture for image `index` comes to at `cells`, height and width, of `unit` pixels each.
+    pub(crate) fn new(
+        source: &FromPicture,
+        index: u32,
+        [height, width]: [usize; 2],
+        unit: usize,
+    ) -> Result<Self, TrajectoryError> {
+        let bitmap = source.image(index).ok_or_else(|| {
+            TrajectoryError::request("init_images", 0, "pictures are too few: one is needed".to_owned())
+        })?;
+        let size = ((width * unit) as u32, (height * unit) as u32);
+        Self::prepare(source, bitmap, size, [height, width], unit).map_err(unusable)
+    }
+
+    fn prepare(
+        source: &FromPicture,
+        bitmap: &Bitmap,
+        size: (u32, u32),
+        [height, width]: [usize; 2],
+        unit: usize,
+    ) -> Result<Self, ImagingError> {
+        let mut image = rgba(bitmap)?.flatten(source.background);
+        let masked =
+            source.inpainting.as_ref().map(|inpainting| Masked::new(inpainting, &image, source, size));
+        let masked = masked.transpose()?.flatten();
+        let region = masked.as_ref().and_then(|masked| masked.region);
+        if region.is_none() && source.resize_mode != ResizeMode::Latent {
+            image = fit(&image, in_pixels(source.resize_mode), size.0, size.1)?;
+        }
+        let mut ending = Ending::default();
+        if let Some(masked) = &masked {
+            if masked.overlaid {
+                let shown = fitting(&masked.overlay, image.size(), source.resize_mode)?;
+                ending.overlay = Some(bitmap_of(&cut_out(&image, &shown.inverted())?));
+                ending.region = region.map(|Region { left, top, right, bottom }| [left, top, right, bottom]);
+            }
+            if let Some(region) = region {
+                image = fit(&image.crop(region)?, impasto_imaging::ResizeMode::Fill, size.0, size.1)?;
+            }
+            if masked.content != MaskedContent::Original {
+                image = fill_masked(&image, &fitting(&masked.mask, image.size(), source.resize_mode)?)?;
+            }
+        }
+        if source.color_correction {
+            ending.colors = Some(bitmap_of(&image.to_rgba()));
+        }
+        let mask = masked
+            .as_ref()
+            .map(|masked| latent_mask(&masked.mask, width as u32, height as u32, masked.round));
+        Ok(Self {
+            pixels: planes(&whole_cells(&image, unit)?),
+            mask: mask.transpose()?,
+            content: masked.map_or(MaskedContent::Original, |masked| masked.content),
+            ending,
+        })
+    }
+}
+
+/// A mask on its way to the latent.
+struct Masked {
+    /// At the size of what is made.
+    mask: Mask,
+    /// What of the original is put back: where this is black.
+    overlay: Mask,
+    /// The part of the picture that is made, if not all.
+    region: Option<Region>,
+    content: MaskedContent,
+    round: bool,
+    /// Whether the original is put back.
+    overlaid: bool,
+}
+
+impl Masked {
+    /// Nothing for a black mask whose surroundings alone would be made: there are none.
+    fn new(
+        inpainting: &Inpainting,
+        image: &Rgb,
+        source: &FromPicture,
+        size: (u32, u32),
+    ) -> Result<Option<Self>, ImagingError> {
+        let mut mask = binary_mask(&rgba(&inpainting.mask)?, inpainting.round);
+        if inpainting.invert {
+            mask = mask.inverted();
+        }
+        let [across, down] = inpainting.blur;
+        if across > 0 || down > 0 {
+            mask = blur_mask(&mask, across.into(), down.into())?;
+        }
+        let finished = |mask, overlay, region| Self {
+            mask,
+            overlay,
+            region,
+            content: inpainting.content,
+            round: inpainting.round,
+            overlaid: inpainting.overlay,
+        };
+        if !inpainting.only_masked {
+            let mask = fit(&mask, in_pixels(source.resize_mode), size.0, size.1)?;
+            let overlay = overlay_mask(&mask);
+            return Ok(Some(finished(mask, overlay, None)));
+        }
+        if mask.size() != image.size() {
+            mask = mask.resize(image.width(), image.height(), Filter::Lanczos)?;
+        }
+        let Some(region) = crop_region(&mask, inpainting.padding) else { return Ok(None) };
+        let region = expand_region(region, size, mask.size());
+        let made = fit(&mask.crop(region)?, impasto_imaging::ResizeMode::Fill, size.0, size.1)?;
+        Ok(Some(finished(made, mask, Some(region))))
+    }
+}
+
+impl Ending {
+    /// The picture with its colours corrected and the original around it.
+    pub(crate) fn apply(&self, picture: Picture) -> Result<Picture, TrajectoryError> {
+        if self.colors.is_none() && self.overlay.is_none() {
+            return Ok(picture);
+        }
+        self.finish(picture).map_err(unusable)
+    }
+
+    fn finish(&self, picture: Picture) -> Result<Picture, ImagingError> {
+        let mut result = Rgb::new(picture.width, picture.height, picture.rgb)?;
+        if let Some(colors) = &self.colors {
+            result = ColorCorrection::of(&rgba(colors)?.to_rgb()).apply(&result)?;
+        }
+        if let Some(overlay) = &self.overlay {
+            let overlay = rgba(overlay)?;
+            let region = self.region.map(|[left, top, right, bottom]| Region { left, top, right, bottom });
+            if region.is_none() && result.size() != overlay.size() {
+                result = result.resize(overlay.width(), overlay.height(), Filter::Lanczos)?;
+            }
+            result = apply_overlay(&result, &overlay, region)?;
+        }
+        let (width, height) = result.size();
+        Ok(Picture { width, height, rgb: result.into_samples() })
+    }
+}
+
+fn unusable(error: ImagingError) -> TrajectoryError {
+    TrajectoryError::request("init_images", "a picture", format!("cannot be used: {error}"))
+}
+
+fn rgba(bitmap: &Bitmap) -> Result<Rgba, ImagingError> {
+    Rgba::new(bitmap.width, bitmap.height, bitmap.rgba.clone())
+}
+
+fn bitmap_of(picture: &Rgba) -> Bitmap {
+    Bitmap { width: picture.width(), height: picture.height(), rgba: picture.samples().to_vec() }
+}
+
+/// How pixels are fitted where the latent might be.
+fn in_pixels(mode: ResizeMode) -> impasto_imaging::ResizeMode {
+    match mode {
+        ResizeMode::Stretch | ResizeMode::Latent => impasto_imaging::ResizeMode::Stretch,
+        ResizeMode::Crop => impasto_imaging::ResizeMode::Crop,
+        ResizeMode::Fill => impasto_imaging::ResizeMode::Fill,
+    }
+}
+
+/// A mask at another size, if it has not got it.
+fn fitting(mask: &Mask, (width, height): (u32, u32), mode: ResizeMode) -> Result<Mask, ImagingError> {
+    if mask.size() == (width, height) { Ok(mask.clone()) } else { fit(mask, in_pixels(mode), width, height) }
+}
+
+/// The picture without the pixels at its right and lower edge that make no whole latent cell.
+fn whole_cells(picture: &Rgb, unit: usize) -> Result<Rgb, ImagingError> {
+    let unit = unit.max(1) as u32;
+    let whole = |length: u32| i64::from((length / unit * unit).max(unit));
+    picture.crop(Region { left: 0, top: 0, right: whole(picture.width()), bottom: whole(picture.height()) })
+}
+
+/// `[3, height, width]` from -1 to 1.
+pub(crate) fn planes(picture: &Rgb) -> Array {
+    let shape = [3, picture.height() as usize, picture.width() as usize];
+    let mut array = Array::zeros(shape);
+    let size = shape[1] * shape[2];
+    if size > 0 {
+        for (channel, plane) in array.data_mut().chunks_exact_mut(size).enumerate() {
+            for (value, pixel) in plane.iter_mut().zip(picture.pixels()) {
+                *value = f32::from(pixel[channel]) / 255.0 * 2.0 - 1.0;
+            }
+        }
+    }
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bitmap(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 4]) -> Bitmap {
+        let rows = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        Bitmap { width, height, rgba: rows.flat_map(|(x, y)| pixel(x, y)).collect() }
+    }
+
+    fn source(images: Vec<Bitmap>, inpainting: Option<Inpainting>) -> FromPicture {
+        FromPicture {
+            images,
+            resize_mode: ResizeMode::Stretch,
+            denoising_strength: 0.75,
+            fix_steps: false,
+            noise_multiplier: 1.0,
+            extra_noise: 0.0,
+            color_correction: false,
+            background: [255; 3],
+            inpainting,
+        }
+    }
+
+    fn inpainting(mask: Bitmap) -> Inpainting {
+        Inpainting {
+            mask,
+            round: true,
+            invert: false,
+            blur: [0, 0],
+            content: MaskedContent::Original,
+            only_masked: false,
+            padding: 0,
+            overlay: true,
+        }
+    }
+
+    #[test]
+    fn pixels_are_fitted_and_flattened() {
+        let half = bitmap(32, 16, |x, _| if x < 16 { [255, 0, 0, 255] } else { [0, 0, 0, 0] });
+        let beginning = Beginning::new(&source(vec![half], None), 3, [2, 2], 8).unwrap();
+        assert_eq!(beginning.pixels.shape(), [3, 16, 16]);
+        let plane = |channel: usize| &beginning.pixels.data()[channel * 256..][..16];
+        assert_eq!((plane(0)[0], plane(1)[0], plane(1)[15]), (1.0, -1.0, 1.0));
+        assert_eq!((beginning.mask, beginning.ending), (None, Ending::default()));
+        assert!(Beginning::new(&source(Vec::new(), None), 0, [2, 2], 8).is_err());
+    }
+
+    #[test]
+    fn a_mask_reaches_the_latent_and_the_original_comes_back() {
+        let grey = bitmap(16, 16, |_, _| [100, 100, 100, 255]);
+        let right = bitmap(16, 16, |x, _| if x < 8 { [0, 0, 0, 255] } else { [255; 4] });
+        let beginning = Beginning::new(&source(vec![grey], Some(inpainting(right))), 0, [2, 2], 8).unwrap();
+        assert_eq!(beginning.mask.as_deref(), Some(&[0.0, 1.0, 0.0, 1.0][..]));
+        let made = Picture { width: 16, height: 16, rgb: vec![7; 16 * 16 * 3] };
+        let finished = beginning.ending.apply(made).unwrap();
+        assert_eq!((finished.rgb[0], finished.rgb[15 * 3]), (100, 7));
+    }
+
+    #[test]
+    fn only_the_surroundings_of_a_mask_are_made() {
+        let grey = bitmap(64, 64, |_, _| [100, 100, 100, 255]);
+        let spot = bitmap(64, 64, |x, y| {
+            if (40..48).contains(&x) && (8..16).contains(&y) { [255; 4] } else { [0, 0, 0, 255] }
+        });
+        let only =
+            Inpainting { only_masked: true, padding: 4, content: MaskedContent::Fill, ..inpainting(spot) };
+        let beginning =
+            Beginning::new(&source(vec![grey.clone()], Some(only.clone())), 0, [2, 2], 8).unwrap();
+        assert_eq!(beginning.pixels.shape(), [3, 16, 16]);
+        let made = Picture { width: 16, height: 16, rgb: vec![7; 16 * 16 * 3] };
+        let finished = beginning.ending.apply(made).unwrap();
+        assert_eq!((finished.width, finished.height), (64, 64));
+        let at = |x: usize, y: usize| finished.rgb[(y * 64 + x) * 3];
+        assert_eq!((at(44, 12), at(30, 12), at(0, 0)), (7, 100, 100));
+        // A mask without white leaves nothing to surround: the whole picture is made.
+        let black = Inpainting { mask: bitmap(64, 64, |_, _| [0, 0, 0, 255]), ..only };
+        let beginning = Beginning::new(&source(vec![grey], Some(black)), 0, [2, 2], 8).unwrap();
+        assert_eq!((beginning.mask, beginning.ending), (None, Ending::default()));
+    }
+
+    #[test]
+    fn hostile_bitmaps_are_refused() {
+        for bad in [
+            Bitmap { width: 4, height: 4, rgba: vec![0; 3] },
+            Bitmap { width: 0, height: 0, rgba: Vec::new() },
+        ] {
+            let message = Beginning::new(&source(vec![bad], None), 0, [2, 2], 8).unwrap_err().to_string();
+            assert!(message.contains("init_images"), "{message}");
+        }
+    }
+}
