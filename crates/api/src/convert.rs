@@ -2,10 +2,11 @@
 
 use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
-use crate::{ApiError, Txt2ImgRequest};
+use crate::{ApiError, LATENT_UPSCALE_MODES, Txt2ImgRequest};
 use impasto_domain::{
-    Emphasis, GenerationRequest, InfotextOptions, NoiseSource, Precision, PromptRules, RequestLimits,
-    Sampler, SamplerOptions, Shortcuts, Style, merge_styles, without_comments,
+    Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource, Precision, PromptRules,
+    RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip, UniPcVariant,
+    merge_styles, without_comments,
 };
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value, json};
@@ -99,8 +100,8 @@ impl Txt2ImgRequest {
             prompt: texts.read("prompt", self.prompt.as_deref(), |style| &style.prompt)?,
             negative_prompt: texts
                 .read("negative_prompt", self.negative_prompt.as_deref(), |style| &style.negative_prompt)?,
-            width: self.width.map(|value| limits.edge("width", value)).transpose()?,
-            height: self.height.map(|value| limits.edge("height", value)).transpose()?,
+            width: self.first_side("width", self.width, self.firstphase_width, limits)?,
+            height: self.first_side("height", self.height, self.firstphase_height, limits)?,
             steps: limits.steps(required("steps", self.steps)?)?,
             cfg_scale: required("cfg_scale", self.cfg_scale)?,
             sampler,
@@ -115,7 +116,9 @@ impl Txt2ImgRequest {
             eta,
             eta_noise_seed_delta: options.eta_noise_seed_delta,
             prompt_rules: prompt_rules(options),
-            sampler_options: SamplerOptions::default(),
+            from_picture: None,
+            hires: self.hires(options, limits)?,
+            sampler_options: self.sampler_options(options),
             shortcuts: Shortcuts {
                 s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
                 ..shortcuts(options)
@@ -141,6 +144,74 @@ impl Txt2ImgRequest {
         Ok(generation)
     }
 
+    /// The width or height of the first pass. The older way to ask for a second pass gives it a size of its own.
+    fn first_side(
+        &self,
+        field: &'static str,
+        side: Option<i64>,
+        first: Option<i64>,
+        limits: &RequestLimits,
+    ) -> Result<Option<u32>, ApiError> {
+        let first = first.filter(|&first| first != 0 && self.enable_hr == Some(true));
+        Ok(first.or(side).map(|value| limits.edge(field, value)).transpose()?)
+    }
+
+    /// The second pass, if there is to be one.
+    fn hires(&self, options: &Options, limits: &RequestLimits) -> Result<Option<Hires>, ApiError> {
+        if self.enable_hr != Some(true) {
+            return Ok(None);
+        }
+        let upscaler = self.hr_upscaler.as_deref().unwrap_or("Latent");
+        let plain = ["None", "Lanczos", "Nearest"];
+        if !plain.contains(&upscaler) && !LATENT_UPSCALE_MODES.contains(&upscaler) {
+            let message = format!("could not find upscaler named {upscaler}");
+            return Err(ApiError::exception("Exception", message));
+        }
+        let older = self.firstphase_width.unwrap_or(0) != 0 || self.firstphase_height.unwrap_or(0) != 0;
+        let (across, down) =
+            if older { (self.width, self.height) } else { (self.hr_resize_x, self.hr_resize_y) };
+        let side = |field, value: Option<i64>| match value.unwrap_or(0) {
+            0 => Ok(0),
+            value => limits.edge(field, value),
+        };
+        let sampler =
+            match chosen(self.hr_sampler_name.as_deref(), "Use same sampler") {
+                None => None,
+                Some(name) => Some(Sampler::from_exact_name(name).ok_or_else(|| {
+                    ApiError::exception("AssertionError", format!("bad sampler name: {name}"))
+                })?),
+            };
+        let text = |text: &Option<String>| {
+            let text = text.clone().filter(|text| !text.is_empty());
+            text.map(|text| if options.enable_prompt_comments { without_comments(&text) } else { text })
+        };
+        Ok(Some(Hires {
+            scale: self.hr_scale.unwrap_or(2.0),
+            width: side("hr_resize_x", across)?,
+            height: side("hr_resize_y", down)?,
+            upscaler: upscaler.to_owned(),
+            steps: u32::try_from(self.hr_second_pass_steps.unwrap_or(0).max(0)).unwrap_or(u32::MAX),
+            // A1111's page begins with 0.7, and its interface fails where nothing is said.
+            denoising_strength: self.denoising_strength.unwrap_or(0.7),
+            sampler,
+            schedule: chosen(self.hr_scheduler.as_deref(), "Use same scheduler")
+                .and_then(Schedule::from_exact_name),
+            prompt: text(&self.hr_prompt),
+            negative_prompt: text(&self.hr_negative_prompt),
+        }))
+    }
+
+    /// How sampling differs from the usual.
+    fn sampler_options(&self, options: &Options) -> SamplerOptions {
+        SamplerOptions {
+            s_churn: self.s_churn.unwrap_or(options.s_churn),
+            s_tmin: self.s_tmin.unwrap_or(options.s_tmin),
+            s_tmax: self.s_tmax.unwrap_or(options.s_tmax),
+            s_noise: self.s_noise.unwrap_or(options.s_noise),
+            ..sampler_options(options)
+        }
+    }
+
     /// Errors for what would change the picture and cannot be done.
     fn refuse_unsupported(&self) -> Result<(), ApiError> {
         if let Some(name) = self.script_name.as_deref().filter(|name| !name.is_empty()) {
@@ -150,10 +221,8 @@ impl Txt2ImgRequest {
         if let Some(name) = self.alwayson_scripts.keys().find(unknown) {
             return Err(ApiError::http(422, format!("always on script {name} not found")));
         }
-        let differs = |value: Option<f64>, neutral: f64| value.is_some_and(|value| value != neutral);
         let above_zero = |value: Option<i64>| value.is_some_and(|value| value > 0);
         let unsupported = [
-            ("enable_hr", self.enable_hr == Some(true), json!(self.enable_hr)),
             ("restore_faces", self.restore_faces == Some(true), json!(self.restore_faces)),
             ("tiling", self.tiling == Some(true), json!(self.tiling)),
             (
@@ -166,10 +235,12 @@ impl Txt2ImgRequest {
                 above_zero(self.seed_resize_from_h) && above_zero(self.seed_resize_from_w),
                 json!(self.seed_resize_from_h),
             ),
-            ("s_churn", differs(self.s_churn, 0.0), json!(self.s_churn)),
-            ("s_tmin", differs(self.s_tmin, 0.0), json!(self.s_tmin)),
-            ("s_tmax", differs(self.s_tmax, 0.0), json!(self.s_tmax)),
-            ("s_noise", differs(self.s_noise, 1.0), json!(self.s_noise)),
+            (
+                "hr_checkpoint_name",
+                self.enable_hr == Some(true)
+                    && chosen(self.hr_checkpoint_name.as_deref(), "Use same checkpoint").is_some(),
+                json!(self.hr_checkpoint_name),
+            ),
         ];
         let Some((field, _, value)) = unsupported.into_iter().find(|(_, asked, _)| *asked) else {
             return Ok(());
@@ -177,6 +248,46 @@ impl Txt2ImgRequest {
         let message = format!("{field} {} is not supported", shortened(&value));
         Err(ApiError::field(&[field], message, "value_error", Some(&value)))
     }
+}
+
+/// How the options ask for sampling to differ from the usual.
+pub fn sampler_options(options: &Options) -> SamplerOptions {
+    SamplerOptions {
+        s_churn: options.s_churn,
+        s_tmin: options.s_tmin,
+        s_tmax: options.s_tmax,
+        s_noise: options.s_noise,
+        sigma_min: options.sigma_min,
+        sigma_max: options.sigma_max,
+        rho: options.rho,
+        use_old_karras_scheduler_sigmas: options.use_old_karras_scheduler_sigmas,
+        beta_dist_alpha: options.beta_dist_alpha,
+        beta_dist_beta: options.beta_dist_beta,
+        always_discard_next_to_last_sigma: options.always_discard_next_to_last_sigma,
+        sgm_noise_multiplier: options.sgm_noise_multiplier,
+        enable_quantization: options.enable_quantization,
+        sd_noise_schedule: match options.sd_noise_schedule.as_str() {
+            "Zero Terminal SNR" => NoiseSchedule::ZeroTerminalSnr,
+            _ => NoiseSchedule::Default,
+        },
+        uni_pc_variant: match options.uni_pc_variant.as_str() {
+            "bh2" => UniPcVariant::Bh2,
+            "vary_coeff" => UniPcVariant::VaryCoeff,
+            _ => UniPcVariant::Bh1,
+        },
+        uni_pc_skip_type: match options.uni_pc_skip_type.as_str() {
+            "time_quadratic" => UniPcSkip::TimeQuadratic,
+            "logSNR" => UniPcSkip::LogSnr,
+            _ => UniPcSkip::TimeUniform,
+        },
+        uni_pc_order: options.uni_pc_order,
+        uni_pc_lower_order_final: options.uni_pc_lower_order_final,
+    }
+}
+
+/// A name that was chosen, and not the one that means the same as in the first pass.
+fn chosen<'a>(name: Option<&'a str>, same: &str) -> Option<&'a str> {
+    name.filter(|name| !name.is_empty() && *name != same)
 }
 
 /// How prompts come about.
@@ -358,7 +469,9 @@ mod tests {
         insta::assert_snapshot!(refusal(json!({ "steps": -3 })), @r#"{"detail":[{"loc":["body","steps"],"msg":"steps -3 is out of range: allowed are 1 to 1000","type":"value_error","input":-3}]}"#);
         insta::assert_snapshot!(refusal(json!({ "n_iter": 5_000_000_000_u64 })), @r#"{"detail":[{"loc":["body","n_iter"],"msg":"n_iter 5000000000 is out of range: allowed are 1 to 256","type":"value_error","input":5000000000}]}"#);
         insta::assert_snapshot!(refusal(json!({ "seed": -2 })), @r#"{"detail":[{"loc":["body","seed"],"msg":"seed -2 is out of range: allowed are 0 to 9223372036854775807, and -1 to draw one","type":"value_error","input":-2}]}"#);
-        insta::assert_snapshot!(refusal(json!({ "enable_hr": true })), @r#"{"detail":[{"loc":["body","enable_hr"],"msg":"enable_hr true is not supported","type":"value_error","input":true}]}"#);
+        insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_upscaler": "x" })), @r#"{"error":"Exception","detail":"","body":"","errors":"could not find upscaler named x"}"#);
+        insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_sampler_name": "x" })), @r#"{"error":"AssertionError","detail":"","body":"","errors":"bad sampler name: x"}"#);
+        insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_checkpoint_name": "x" })), @r#"{"detail":[{"loc":["body","hr_checkpoint_name"],"msg":"hr_checkpoint_name \"x\" is not supported","type":"value_error","input":"x"}]}"#);
         insta::assert_snapshot!(refusal(json!({ "script_name": "x/y/z plot" })), @r#"{"error":"HTTPException","detail":"Script 'x/y/z plot' not found","body":"","errors":""}"#);
         insta::assert_snapshot!(refusal(json!({ "alwayson_scripts": { "controlnet": {} } })), @r#"{"error":"HTTPException","detail":"always on script controlnet not found","body":"","errors":""}"#);
         insta::assert_snapshot!(refusal(json!({ "override_settings": { "nonsense": 1 } })), @r#"{"error":"KeyError","detail":"","body":"","errors":"'nonsense'"}"#);

@@ -18,6 +18,18 @@ pub struct Txt2ImgResponse {
     pub info: String,
 }
 
+/// The answer to `POST /sdapi/v1/img2img`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Img2ImgResponse {
+    /// Picture files in base64, without a prefix.
+    pub images: Vec<String>,
+    /// The request, with defaults, and without its pictures unless it asks for them.
+    #[schema(value_type = Object)]
+    pub parameters: Value,
+    /// What was made, as a JSON object in a text.
+    pub info: String,
+}
+
 /// What `info` holds, in its order.
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "the names are A1111's; the fields only carry them")]

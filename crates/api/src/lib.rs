@@ -7,6 +7,7 @@ mod absent;
 mod coerce;
 mod convert;
 mod error;
+mod img2img;
 mod info;
 mod jobs;
 mod lists;
@@ -17,9 +18,10 @@ mod tokens;
 mod txt2img;
 
 pub use absent::{Info, InterrogateRequest};
-pub use convert::{override_options, precision, prompt_rules, shortcuts};
+pub use convert::{override_options, precision, prompt_rules, sampler_options, shortcuts};
 pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
-pub use info::{PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
+pub use img2img::{DecodedPictures, Img2ImgRequest, PictureFields};
+pub use info::{Img2ImgResponse, PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
 pub use jobs::{
     Accepted, Job, JobImage, JobPreview, JobSubmission, Limits, Model, SamplerName, ScheduleName, ServerInfo,
 };

@@ -1,8 +1,7 @@
 //! The body of `POST /sdapi/v1/txt2img`: A1111's fields in A1111's order, of which some only matter to what is not
 //! there yet. They are read, told back and, where they would change the picture, refused.
 
-use crate::coerce::read_field;
-use crate::{ApiError, ValidationError};
+use crate::ApiError;
 use impasto_domain::{InfotextValue, parse_infotext};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -31,16 +30,18 @@ macro_rules! request {
         }
 
         impl $struct {
-            fn read(body: &mut Map<String, Value>) -> Result<Self, Vec<ValidationError>> {
+            pub(crate) fn read(body: &mut Map<String, Value>) -> Result<Self, Vec<$crate::ValidationError>> {
                 let mut errors = Vec::new();
                 let read = Self {
-                    $($field: read_field(body, stringify!($field), $default, &mut errors),)+
+                    $($field: $crate::coerce::read_field(body, stringify!($field), $default, &mut errors),)+
                 };
                 if errors.is_empty() { Ok(read) } else { Err(errors) }
             }
         }
     };
 }
+
+pub(crate) use request;
 
 type Dict = Map<String, Value>;
 
@@ -89,17 +90,17 @@ request! {
         do_not_save_grid: Option<bool> = Some(false);
         /// Noise of ancestral samplers and DDIM; null means the option.
         eta: Option<f64> = None;
-        /// Has no effect without `enable_hr`.
+        /// How much is made anew in the second pass, 0 to 1; null means 0.7.
         denoising_strength: Option<f64> = None;
         /// No negative prompt on every other step below this sigma; null means the option.
         s_min_uncond: Option<f64> = None;
-        /// Must be 0 or null: not supported.
+        /// Noise added before each step and taken away again; null means the option.
         s_churn: Option<f64> = None;
-        /// Must be 0 or null: not supported.
+        /// Highest sigma at which that is done; null means the option, 0 no bound.
         s_tmax: Option<f64> = None;
-        /// Must be 0 or null: not supported.
+        /// Lowest sigma at which that is done; null means the option.
         s_tmin: Option<f64> = None;
-        /// Must be 1 or null: not supported.
+        /// What added noise is multiplied with; null means the option.
         s_noise: Option<f64> = None;
         /// Options for this request alone, by name.
         #[schema(value_type = Option<Object>)]
@@ -117,31 +118,31 @@ request! {
         /// Has no effect.
         #[schema(value_type = Option<Object>)]
         comments: Option<Dict> = None;
-        /// Must not be true: not supported.
+        /// Whether there is a second pass, which makes the picture larger.
         enable_hr: Option<bool> = Some(false);
-        /// Has no effect without `enable_hr`.
+        /// Width of the first pass, if `width` is that of the second. An older way to ask.
         firstphase_width: Option<i64> = Some(0);
-        /// Has no effect without `enable_hr`.
+        /// Height of the first pass, likewise.
         firstphase_height: Option<i64> = Some(0);
-        /// Has no effect without `enable_hr`.
+        /// How much larger the second pass makes it, where no size is given.
         hr_scale: Option<f64> = Some(2.0);
-        /// Has no effect without `enable_hr`.
+        /// What enlarges: one of the latent upscale modes, `None`, `Lanczos` or `Nearest`; null means `Latent`.
         hr_upscaler: Option<String> = None;
-        /// Has no effect without `enable_hr`.
+        /// Steps of the second pass; 0 for as many as of the first.
         hr_second_pass_steps: Option<i64> = Some(0);
-        /// Has no effect without `enable_hr`.
+        /// Width after the second pass; 0 for what follows from the rest.
         hr_resize_x: Option<i64> = Some(0);
-        /// Has no effect without `enable_hr`.
+        /// Height after the second pass, likewise.
         hr_resize_y: Option<i64> = Some(0);
-        /// Has no effect without `enable_hr`.
+        /// Must be empty, null or `Use same checkpoint`: another is not supported.
         hr_checkpoint_name: Option<String> = None;
-        /// Has no effect without `enable_hr`.
+        /// Sampler of the second pass, if another.
         hr_sampler_name: Option<String> = None;
-        /// Has no effect without `enable_hr`.
+        /// Schedule of the second pass, if another.
         hr_scheduler: Option<String> = None;
-        /// Has no effect without `enable_hr`.
+        /// Prompt of the second pass, if another.
         hr_prompt: Option<String> = Some(String::new());
-        /// Has no effect without `enable_hr`.
+        /// Negative prompt of the second pass, if another.
         hr_negative_prompt: Option<String> = Some(String::new());
         /// A name for the job, by which `/internal/progress` tells of it.
         force_task_id: Option<String> = None;
@@ -172,6 +173,16 @@ const FIELDS: &[(&str, &str)] = &[
     ("Schedule type", "scheduler"),
     ("CFG scale", "cfg_scale"),
     ("Seed", "seed"),
+    ("Denoising strength", "denoising_strength"),
+    ("Hires upscale", "hr_scale"),
+    ("Hires upscaler", "hr_upscaler"),
+    ("Hires steps", "hr_second_pass_steps"),
+    ("Hires resize-1", "hr_resize_x"),
+    ("Hires resize-2", "hr_resize_y"),
+    ("Hires prompt", "hr_prompt"),
+    ("Hires negative prompt", "hr_negative_prompt"),
+    ("Hires sampler", "hr_sampler_name"),
+    ("Hires schedule type", "hr_scheduler"),
     ("Size-1", "width"),
     ("Size-2", "height"),
     ("Variation seed", "subseed"),
@@ -198,6 +209,24 @@ const OPTIONS: &[(&str, &str)] = &[
     ("DeepCache depth", "deepcache_depth"),
     ("Precision", "precision"),
     ("Emphasis", "emphasis"),
+    ("Noise Schedule", "sd_noise_schedule"),
+    ("SGM noise multiplier", "sgm_noise_multiplier"),
+    ("Discard penultimate sigma", "always_discard_next_to_last_sigma"),
+    ("Schedule min sigma", "sigma_min"),
+    ("Schedule max sigma", "sigma_max"),
+    ("Schedule rho", "rho"),
+    ("Beta schedule alpha", "beta_dist_alpha"),
+    ("Beta schedule beta", "beta_dist_beta"),
+    ("Sigma churn", "s_churn"),
+    ("Sigma tmin", "s_tmin"),
+    ("Sigma tmax", "s_tmax"),
+    ("Sigma noise", "s_noise"),
+    ("UniPC variant", "uni_pc_variant"),
+    ("UniPC skip type", "uni_pc_skip_type"),
+    ("UniPC order", "uni_pc_order"),
+    ("UniPC lower order final", "uni_pc_lower_order_final"),
+    ("Noise multiplier", "initial_noise_multiplier"),
+    ("Extra noise", "img2img_extra_noise"),
     ("Old prompt editing timelines", "use_old_scheduling"),
 ];
 
@@ -233,6 +262,9 @@ fn fill_in(body: &mut Dict, parsed: Vec<(String, InfotextValue)>) {
     let mut overrides = given.and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
     for (key, value) in parsed {
         let value = || Value::from(value.to_string());
+        if key == "Hires upscaler" {
+            body.entry("enable_hr").or_insert(Value::Bool(true));
+        }
         if let Some(field) = named(FIELDS, &key) {
             body.entry(field).or_insert_with(value);
         } else if let Some(option) = named(OPTIONS, &key) {
@@ -285,7 +317,10 @@ mod tests {
         assert_eq!(read.cfg_scale, Some(4.5));
         assert_eq!(
             Value::Object(read.override_settings.unwrap()),
-            json!({ "randn_source": "CPU", "CLIP_stop_at_last_layers": "2", "eta_noise_seed_delta": "5" })
+            json!({
+                "randn_source": "CPU", "CLIP_stop_at_last_layers": "2", "eta_noise_seed_delta": "5",
+                "sigma_max": "0", "sigma_min": "0", "rho": "0"
+            })
         );
     }
 }

@@ -175,6 +175,7 @@ impl Ending {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
 fn unusable(error: ImagingError) -> TrajectoryError {
     TrajectoryError::request("init_images", "a picture", format!("cannot be used: {error}"))
 }

@@ -8,7 +8,7 @@ use crate::error::check_finite;
 use crate::pass::{Noising, Pass, Wants};
 use crate::prompt::Chunk;
 use crate::spec::{ImageSpec, ModelFacts};
-use crate::step::{Answer, DecodeQuery, EncodeQuery, Picture, RowOutput, Step, UpscaleQuery};
+use crate::step::{Answer, DecodeQuery, EncodeQuery, Picture, Step, UpscaleQuery};
 use impasto_domain::{HiresSizes, MaskedContent};
 use impasto_imaging::{Filter, ImagingError, PlaneFilter, ResizeMode, Rgb, fit, fit_upscaled, resize_planes};
 use impasto_tensor::Array;
@@ -142,7 +142,7 @@ impl Trajectory {
             (Pending::Encode(_), Answer::Encoded(latent)) => self.take_latent(latent)?,
             (Pending::Text(which, _), Answer::Text(vectors)) => self.pass.take_text(which, vectors)?,
             (Pending::Denoise(level, guided), Answer::Output(rows)) => {
-                self.take_output(level, guided, rows)?
+                self.pass.take_output(level, guided, rows)?;
             }
             (Pending::Decode, Answer::Decoded(pixels)) => self.take_pixels(&pixels)?,
             (Pending::Upscale(..), Answer::Upscaled(picture)) => self.take_enlarged(picture)?,
@@ -211,7 +211,7 @@ impl Trajectory {
                     [height as usize / self.downscale, width as usize / self.downscale]
                 };
                 let enlarged = stretched(&latent, cells(second.sizes.enlarged), filter)?;
-                self.begin_second(enlarged)?;
+                self.begin_second(&enlarged)?;
             }
         }
         Ok(())
@@ -237,15 +237,6 @@ impl Trajectory {
         Ok(())
     }
 
-    fn take_output(
-        &mut self,
-        level: Level,
-        guided: bool,
-        rows: Vec<RowOutput>,
-    ) -> Result<(), TrajectoryError> {
-        self.pass.take_output(level, guided, rows)
-    }
-
     fn take_pixels(&mut self, pixels: &Array) -> Result<(), TrajectoryError> {
         let [height, width] = self.pass.cells().map(|cells| cells * self.downscale);
         if pixels.shape() != [3, height, width] {
@@ -259,13 +250,11 @@ impl Trajectory {
             self.stage = Stage::Done(self.ending.apply(picture)?);
             return Ok(());
         };
-        match enlarge_plainly(&picture, second).map_err(|error| too_large(&error))? {
-            Some(enlarged) => self.begin_with(enlarged),
-            None => {
-                self.stage = Stage::Enlarging(picture);
-                Ok(())
-            }
+        if let Some(enlarged) = enlarge_plainly(&picture, second).map_err(|error| too_large(&error))? {
+            return self.begin_with(&enlarged);
         }
+        self.stage = Stage::Enlarging(picture);
+        Ok(())
     }
 
     fn take_enlarged(&mut self, picture: Picture) -> Result<(), TrajectoryError> {
@@ -273,11 +262,11 @@ impl Trajectory {
         let (width, height) = second.sizes.enlarged;
         let enlarged = rgb(picture).and_then(|picture| fit(&picture, ResizeMode::Stretch, width, height));
         let enlarged = enlarged.map_err(|error| too_large(&error))?;
-        self.begin_with(enlarged)
+        self.begin_with(&enlarged)
     }
 
     /// Begins the second pass with the middle of an enlarged picture.
-    fn begin_with(&mut self, picture: Rgb) -> Result<(), TrajectoryError> {
+    fn begin_with(&mut self, picture: &Rgb) -> Result<(), TrajectoryError> {
         let Some(second) = self.second.take() else { return Ok(()) };
         self.steps_before += self.pass.progress().0;
         self.pass = second.pass;
@@ -300,11 +289,11 @@ impl Trajectory {
     }
 
     /// Begins the second pass with the middle of an enlarged latent.
-    fn begin_second(&mut self, enlarged: Array) -> Result<(), TrajectoryError> {
+    fn begin_second(&mut self, enlarged: &Array) -> Result<(), TrajectoryError> {
         let Some(second) = self.second.take() else { return Ok(()) };
         self.steps_before += self.pass.progress().0;
         self.pass = second.pass;
-        let latent = middle(&enlarged, self.pass.cells())?;
+        let latent = middle(enlarged, self.pass.cells())?;
         self.pass.begin_from(latent, None)?;
         self.settle()
     }

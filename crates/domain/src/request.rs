@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// Fewest pixels along an edge: one of the latent.
 const LEAST_EDGE: u32 = 8;
+/// Widest blur of a mask, in pixels.
+const MOST_BLUR: u32 = 256;
 /// Most layers of a known text encoder.
 const MOST_LAYERS: u32 = 12;
 
@@ -195,6 +197,12 @@ impl GenerationRequest {
         self.batch_size.saturating_mul(self.batch_count)
     }
 
+    /// Steps of all passes as they are asked for.
+    pub fn total_steps(&self) -> u32 {
+        let second = self.hires.as_ref().map_or(0, |hires| hires.steps_after(self.steps));
+        self.steps.saturating_add(second)
+    }
+
     /// The seeds of image `index`. Seeds count up over the whole job unless there is a variation, where only
     /// subseeds do. Undrawn seeds count as 0: see [`GenerationRequest::draw_seeds`].
     pub fn seeds(&self, index: u32) -> Seeds {
@@ -231,6 +239,7 @@ impl GenerationRequest {
         beside("height", height, LEAST_EDGE, limits.max_pixels / u64::from(width), "width", width)?;
         let batches = limits.max_images / self.batch_size;
         beside("n_iter", self.batch_count, 1, batches.into(), "batch_size", self.batch_size)?;
+        self.validate_beginning(limits, (width, height))?;
         check("cfg_scale", &self.cfg_scale, self.cfg_scale.is_finite(), "must be a finite number")?;
         let strength = self.subseed_strength;
         let share = "is out of range: allowed are 0 to 1";
@@ -250,6 +259,61 @@ impl GenerationRequest {
             let most = limits.max_prompt_bytes;
             let problem = format!("bytes are out of range: allowed are 0 to {most}");
             check(field, &text.len(), text.len() <= most, problem)?;
+        }
+        Ok(())
+    }
+}
+
+impl GenerationRequest {
+    /// Checks what a picture begins from, and its second pass.
+    fn validate_beginning(&self, limits: &RequestLimits, size: (u32, u32)) -> Result<(), RequestError> {
+        let share = "is out of range: allowed are 0 to 1";
+        let is_share = |share: f64| (0.0..=1.0).contains(&share);
+        if let Some(source) = &self.from_picture {
+            let strength = source.denoising_strength;
+            check("denoising_strength", &strength, is_share(strength), share)?;
+            let pictures = source.images.len();
+            let most = self.batch_size.max(1) as usize;
+            let problem = format!("pictures are out of range: allowed are 1 to {most}, the batch size");
+            check("init_images", &pictures, (1..=most).contains(&pictures), problem)?;
+            for (field, value) in [
+                ("initial_noise_multiplier", source.noise_multiplier),
+                ("img2img_extra_noise", source.extra_noise),
+            ] {
+                let problem = "is out of range: allowed are 0 to 10";
+                check(field, &value, (0.0..=10.0).contains(&value), problem)?;
+            }
+            let blur = source
+                .inpainting
+                .as_ref()
+                .map_or(0, |inpainting| inpainting.blur.into_iter().max().unwrap_or(0));
+            check(
+                "mask_blur",
+                &blur,
+                blur <= MOST_BLUR,
+                format!("is out of range: allowed are 0 to {MOST_BLUR}"),
+            )?;
+        }
+        let Some(hires) = &self.hires else { return Ok(()) };
+        let strength = hires.denoising_strength;
+        check("denoising_strength", &strength, is_share(strength), share)?;
+        let scale = hires.scale;
+        check("hr_scale", &scale, (0.05..=16.0).contains(&scale), "is out of range: allowed are 0.05 to 16")?;
+        if hires.steps > 0 {
+            limits
+                .steps(hires.steps.into())
+                .map_err(|error| RequestError { field: "hr_second_pass_steps", ..error })?;
+        }
+        let sizes = hires.sizes(size);
+        for (width, height) in [sizes.target, sizes.enlarged] {
+            let fits = limits.edge("hr_resize_x", width.into()).is_ok()
+                && limits.edge("hr_resize_y", height.into()).is_ok()
+                && u64::from(width) * u64::from(height) <= limits.max_pixels;
+            let problem = format!(
+                "is out of range: allowed are {LEAST_EDGE} to {} pixels along an edge, and {} in all",
+                limits.max_edge, limits.max_pixels
+            );
+            check("hr_resize_x", &format!("{width}x{height}"), fits, problem)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Options on sampling that few requests touch, with A1111's names and defaults.
 
+use crate::infotext::python_float;
 use serde::{Deserialize, Serialize};
 
 /// How sampling is to differ from what samplers and schedules do by themselves.
@@ -109,6 +110,52 @@ impl Default for SamplerOptions {
 }
 
 impl SamplerOptions {
+    /// What stands before eta in an infotext, and after it: what is not usual.
+    pub(crate) fn infotext(&self) -> [Vec<(&'static str, Option<String>)>; 2] {
+        let usual = Self::default();
+        let number = |value: f64, usual: f64| (value != usual).then(|| python_float(value));
+        let flag = |value: bool, usual: bool| {
+            (value != usual).then(|| if value { "True" } else { "False" }.to_owned())
+        };
+        let named =
+            |value: Option<serde_json::Value>| value.and_then(|value| value.as_str().map(str::to_owned));
+        let schedule = (self.sd_noise_schedule != usual.sd_noise_schedule)
+            .then(|| serde_json::to_value(self.sd_noise_schedule).ok())
+            .flatten();
+        let variant = (self.uni_pc_variant != usual.uni_pc_variant)
+            .then(|| serde_json::to_value(self.uni_pc_variant).ok())
+            .flatten();
+        let skip = (self.uni_pc_skip_type != usual.uni_pc_skip_type)
+            .then(|| serde_json::to_value(self.uni_pc_skip_type).ok())
+            .flatten();
+        let order = (self.uni_pc_order != usual.uni_pc_order).then(|| self.uni_pc_order.to_string());
+        let final_order = flag(self.uni_pc_lower_order_final, usual.uni_pc_lower_order_final);
+        let before = vec![
+            ("Noise Schedule", named(schedule)),
+            ("SGM noise multiplier", flag(self.sgm_noise_multiplier, usual.sgm_noise_multiplier)),
+            (
+                "Discard penultimate sigma",
+                flag(self.always_discard_next_to_last_sigma, usual.always_discard_next_to_last_sigma),
+            ),
+            ("Schedule min sigma", number(self.sigma_min, usual.sigma_min)),
+            ("Schedule max sigma", number(self.sigma_max, usual.sigma_max)),
+            ("Schedule rho", number(self.rho, usual.rho)),
+            ("Beta schedule alpha", number(self.beta_dist_alpha, usual.beta_dist_alpha)),
+            ("Beta schedule beta", number(self.beta_dist_beta, usual.beta_dist_beta)),
+        ];
+        let after = vec![
+            ("Sigma churn", number(self.s_churn, usual.s_churn)),
+            ("Sigma tmin", number(self.s_tmin, usual.s_tmin)),
+            ("Sigma tmax", number(self.s_tmax, usual.s_tmax)),
+            ("Sigma noise", number(self.s_noise, usual.s_noise)),
+            ("UniPC variant", named(variant)),
+            ("UniPC skip type", named(skip)),
+            ("UniPC order", order),
+            ("UniPC lower order final", final_order),
+        ];
+        [before, after]
+    }
+
     /// Name, value and range of each number.
     pub(crate) fn ranges(&self) -> [(&'static str, f64, [f64; 2]); 10] {
         [

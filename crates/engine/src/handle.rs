@@ -261,6 +261,8 @@ impl Engine {
         };
         // Models in memory make room for this one, and if it is among them, its weights are there already.
         let resident = self.inner.shared.resident_bytes.load(Ordering::Relaxed);
+        let (width, height) =
+            request.hires.as_ref().map_or((width, height), |hires| hires.sizes((width, height)).target);
         let working = working_bytes(config, (width, height), request);
         let needed = working.saturating_add(entry.bytes);
         if needed <= free + resident {

@@ -94,7 +94,7 @@ impl Job {
     pub(crate) fn first_status(id: JobId, request: Arc<GenerationRequest>, position: usize) -> JobStatus {
         JobStatus {
             id,
-            steps: request.steps,
+            steps: request.total_steps(),
             request,
             state: JobState::Queued,
             position,
@@ -220,14 +220,14 @@ impl Job {
     /// Steps made by the image that is farthest behind, and of how many.
     fn steps(&self) -> (u32, u32) {
         let behind = self.batch.iter().map(|image| image.trajectory.progress()).min();
-        behind.unwrap_or((0, self.request.steps))
+        behind.unwrap_or((0, self.request.total_steps()))
     }
 
     fn publish(&self, state: JobState, error: Option<String>) {
         let request = &self.request;
         let done = self.images.len() as u32;
         let (step, steps) = match (state, self.interrupted) {
-            (JobState::Done, None) => (request.steps, request.steps),
+            (JobState::Done, None) => (request.total_steps(), request.total_steps()),
             (JobState::Done, Some(interrupted)) => interrupted,
             _ => self.steps(),
         };

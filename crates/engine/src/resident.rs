@@ -9,7 +9,7 @@ use crate::recent::Recent;
 use crate::{EngineError, ModelEntry};
 use impasto_diffusion::{CHUNK_TOKENS, ModelFacts, TextQuery};
 use impasto_domain::Precision;
-use impasto_models::{ModelError, StableDiffusion, UNetContext, UNetTime};
+use impasto_models::{ModelError, StableDiffusion, UNetContext, UNetTime, VaeEncoder};
 use impasto_tensor::{Array, Backend};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::HashMap;
@@ -27,6 +27,9 @@ const TIMES: usize = 128;
 /// A model that is ready to run.
 pub(crate) struct Resident<B: Backend> {
     pub(crate) networks: StableDiffusion<B>,
+    encoder: Option<VaeEncoder<B>>,
+    backend: Arc<B>,
+    catalog: Arc<Catalog>,
     pub(crate) facts: ModelFacts,
     pub(crate) latent_to_rgb: LatentToRgb,
     /// Text vectors by what was asked, `[chunks, 77, features]`.
@@ -60,6 +63,24 @@ impl<B: Backend> Resident<B> {
             }
         }
         self.entry.clone()
+    }
+
+    /// The latent `[channels, height, width]` of pixels `[3, height, width]`. The encoder is loaded when it is first wanted, since
+    /// text to image has no use for it.
+    pub(crate) fn encode_image(&mut self, pixels: &Array) -> Result<Array, EngineError> {
+        let title = self.entry.title.clone();
+        let problem = |problem: String| EngineError::BadModel { name: title.clone(), problem };
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => {
+                let checkpoint = self.catalog.open(&self.entry)?;
+                let loaded = StableDiffusion::load_encoder(&self.backend, &checkpoint);
+                none.insert(loaded.map_err(|error| problem(error.to_string()))?)
+            }
+        };
+        let encode = || encoder.encode_mean(&Array::stack(&[pixels])?);
+        let latent = encode().map_err(|error| problem(error.to_string()))?;
+        latent.unstack().pop().ok_or_else(|| problem("its encoder gave no latent".to_owned()))
     }
 
     /// The vectors of a text, from memory where it was asked before.
@@ -224,6 +245,9 @@ fn load<B: Backend>(
     Ok(Resident {
         facts: facts(&networks.config, &networks),
         networks,
+        encoder: None,
+        backend: backend.clone(),
+        catalog: catalog.clone(),
         latent_to_rgb,
         texts: Recent::new(TEXT_CHUNKS),
         contexts: Recent::new(CONTEXT_TOKENS),

@@ -263,6 +263,15 @@ impl<B: Backend> Turn<'_, B> {
                 Step::Decode(_) if denoise.is_empty() && !self.model.is_hashed() => {
                     return Ok(Progress::Waiting);
                 }
+                // First of all, so that the images of a batch go on together.
+                Step::EncodeImage(query) => {
+                    let latent = self.model.encode_image(&query.pixels)?;
+                    job.batch[at].trajectory.answer(Answer::Encoded(latent)).map_err(failed)?;
+                    return Ok(Progress::Made { steps: 0, images: 0 });
+                }
+                Step::Upscale(query) => {
+                    return Err(EngineError::Failed(format!("upscaler {:?} not found", query.upscaler)));
+                }
                 Step::Decode(query) if denoise.is_empty() => {
                     self.decode(job, at, &query)?;
                     return Ok(Progress::Made { steps: 0, images: 1 });
@@ -327,7 +336,8 @@ impl<B: Backend> Turn<'_, B> {
         image.trajectory.answer(Answer::Decoded(decoded)).map_err(failed)?;
         let step = image.trajectory.next().map_err(failed)?;
         let Step::Done(picture) = step else {
-            return Err(EngineError::Failed("a decoded trajectory was not done".to_owned()));
+            // The picture of a first pass.
+            return Ok(());
         };
         let index = job.batch.remove(at).index;
         let entry = self.model.entry();

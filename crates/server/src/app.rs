@@ -8,6 +8,7 @@ use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
 use impasto_api::{ApiError, Txt2ImgRequest, override_options};
+use impasto_domain::{GenerationRequest, Style};
 use impasto_engine::{Engine, JobId, JobState, JobStatus, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
 use std::collections::VecDeque;
@@ -131,6 +132,15 @@ impl App {
         find_model(self.engine(), name)
     }
 
+    /// The styles there are, if a request names any.
+    pub(crate) async fn styles_of(&self, request: &Txt2ImgRequest) -> Result<Vec<Style>, Failure> {
+        if request.styles.as_ref().is_none_or(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        let data_dir = self.settings().data_dir.clone();
+        tokio::task::spawn_blocking(move || read_styles(&data_dir)).await?
+    }
+
     /// Hands a request to the engine.
     pub(crate) async fn submit(
         &self,
@@ -138,14 +148,18 @@ impl App {
         options: &Options,
         cancel_when_unwatched: bool,
     ) -> Result<Watcher, Failure> {
-        let named = request.styles.as_ref().is_some_and(|names| !names.is_empty());
-        let data_dir = self.settings().data_dir.clone();
-        let styles = if named {
-            tokio::task::spawn_blocking(move || read_styles(&data_dir)).await??
-        } else {
-            Vec::new()
-        };
+        let styles = self.styles_of(request).await?;
         let generation = request.to_generation(options, self.engine().limits(), &styles)?;
+        self.submit_generation(generation, options, cancel_when_unwatched).await
+    }
+
+    /// Hands to the engine what it is to make.
+    pub(crate) async fn submit_generation(
+        &self,
+        generation: GenerationRequest,
+        options: &Options,
+        cancel_when_unwatched: bool,
+    ) -> Result<Watcher, Failure> {
         let submit = SubmitOptions { cancel_when_unwatched, previews: options.live_previews_enable };
         let engine = self.engine().clone();
         // The engine opens the model's file.

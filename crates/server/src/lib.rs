@@ -3,6 +3,7 @@
 //! Handlers are thin: they read a body with `impasto-api`, ask the engine, and write an answer. [`App`] holds what they
 //! share; [`serve`] listens; [`openapi`] describes the interfaces without needing an engine.
 
+mod answer;
 mod app;
 mod auth;
 mod body;

@@ -151,6 +151,54 @@ settings! {
         eta_ancestral ("eta_ancestral"): f64 = 1.0, Bound::Range(0.0, 10.0);
         /// Noise of DDIM.
         eta_ddim ("eta_ddim"): f64 = 0.0, Bound::Range(0.0, 10.0);
+        /// Noise added before each step and taken away again, in Euler, Heun and DPM2.
+        s_churn ("s_churn"): f64 = 0.0, Bound::Range(0.0, 1000.0);
+        /// Lowest sigma at which that is done.
+        s_tmin ("s_tmin"): f64 = 0.0, Bound::Range(0.0, 1000.0);
+        /// Highest sigma at which that is done; 0 is no bound.
+        s_tmax ("s_tmax"): f64 = 0.0, Bound::Range(0.0, 1000.0);
+        /// What added noise is multiplied with, in the samplers that heed it.
+        s_noise ("s_noise"): f64 = 1.0, Bound::Range(0.0, 100.0);
+        /// Lowest sigma of schedules; 0 is the model's own.
+        sigma_min ("sigma_min"): f64 = 0.0, Bound::Range(0.0, 1000.0);
+        /// Highest sigma of schedules; 0 is the model's own.
+        sigma_max ("sigma_max"): f64 = 0.0, Bound::Range(0.0, 1000.0);
+        /// Curvature of the schedules that have one; 0 is the schedule's own.
+        rho ("rho"): f64 = 0.0, Bound::Range(0.0, 100.0);
+        /// Schedules go from sigma 10 to 0.1.
+        use_old_karras_scheduler_sigmas ("use_old_karras_scheduler_sigmas"): bool = false, ANY;
+        /// First parameter of the beta schedule.
+        beta_dist_alpha ("beta_dist_alpha"): f64 = 0.6, Bound::Range(0.01, 100.0);
+        /// Second parameter of the beta schedule.
+        beta_dist_beta ("beta_dist_beta"): f64 = 0.6, Bound::Range(0.01, 100.0);
+        /// Every sampler leaves the last sigma above 0 out.
+        always_discard_next_to_last_sigma ("always_discard_next_to_last_sigma"): bool = false, ANY;
+        /// The first latent's variance counts the picture's own.
+        sgm_noise_multiplier ("sgm_noise_multiplier"): bool = false, ANY;
+        /// The UNet is told whole training times only.
+        enable_quantization ("enable_quantization"): bool = false, ANY;
+        /// The noise levels that models count with: their own, or rescaled so that nothing is left of the picture at the last.
+        sd_noise_schedule ("sd_noise_schedule"): String = "Default".to_owned(), Bound::OneOf(&["Default", "Zero Terminal SNR"]);
+        /// Which step width UniPC corrects with.
+        uni_pc_variant ("uni_pc_variant"): String = "bh1".to_owned(), Bound::OneOf(&["bh1", "bh2", "vary_coeff"]);
+        /// How UniPC spreads its steps.
+        uni_pc_skip_type ("uni_pc_skip_type"): String = "time_uniform".to_owned(), Bound::OneOf(&["time_uniform", "time_quadratic", "logSNR"]);
+        /// Most earlier estimates that UniPC uses.
+        uni_pc_order ("uni_pc_order"): u32 = 3, Bound::Range(1.0, 50.0);
+        /// Whether UniPC uses fewer of them at the end.
+        uni_pc_lower_order_final ("uni_pc_lower_order_final"): bool = true, ANY;
+        /// What noise is multiplied with that is put on a picture to begin from.
+        initial_noise_multiplier ("initial_noise_multiplier"): f64 = 1.0, Bound::Range(0.0, 10.0);
+        /// Noise beyond that.
+        img2img_extra_noise ("img2img_extra_noise"): f64 = 0.0, Bound::Range(0.0, 10.0);
+        /// Whether results take the colours of the picture that they began from.
+        img2img_color_correction ("img2img_color_correction"): bool = false, ANY;
+        /// Whether as many steps are made from a picture as were asked for, rather than the share that the strength leaves.
+        img2img_fix_steps ("img2img_fix_steps"): bool = false, ANY;
+        /// What shows through where a picture to begin from is transparent.
+        img2img_background_color ("img2img_background_color"): String = "#ffffff".to_owned(), Bound::Colour;
+        /// Whether what a mask keeps is put back from the original.
+        overlay_inpaint ("overlay_inpaint"): bool = true, ANY;
         /// No negative prompt while no more than this share of the steps is done; 0 is off.
         skip_early_cond ("skip_early_cond"): f64 = 0.0, SHARE;
         /// No negative prompt for the last share of the steps; 0 is off.
@@ -213,6 +261,10 @@ settings! {
         grid_save ("grid_save"): bool = true, ANY;
         /// Folder below the data root for it.
         outdir_txt2img_grids ("outdir_txt2img_grids"): String = "outputs/txt2img-grids".to_owned(), Bound::InsideDataRoot;
+        /// Folder below the data root for pictures that began from pictures.
+        outdir_img2img_samples ("outdir_img2img_samples"): String = "outputs/img2img-images".to_owned(), Bound::InsideDataRoot;
+        /// Folder below the data root for their grids.
+        outdir_img2img_grids ("outdir_img2img_grids"): String = "outputs/img2img-grids".to_owned(), Bound::InsideDataRoot;
         /// Folder below the data root for all pictures; empty for one of each kind.
         outdir_samples ("outdir_samples"): String = String::new(), Bound::EmptyOrInside;
         /// Folder below the data root for all grids; empty for one of each kind.

@@ -420,6 +420,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/img2img": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes pictures from pictures and answers with them. The job ends when the client hangs up. */
+        post: operations["img2img"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sdapi/v1/interrogate": {
         parameters: {
             query?: never;
@@ -916,6 +933,17 @@ export interface components {
             /** @description Path of its file. */
             path: string;
         };
+        /** @description A request for pictures from pictures. Unknown fields are ignored; `"3"` and `3.7` will do for 3. */
+        Img2ImgRequest: components["schemas"]["Txt2ImgRequest"] & components["schemas"]["PictureFields"];
+        /** @description The answer to `POST /sdapi/v1/img2img`. */
+        Img2ImgResponse: {
+            /** @description Picture files in base64, without a prefix. */
+            images: string[];
+            /** @description The request, with defaults, and without its pictures unless it asks for them. */
+            parameters: Record<string, unknown>;
+            /** @description What was made, as a JSON object in a text. */
+            info: string;
+        };
         /** @description An answer in a few words. */
         Info: {
             /** @description The words. */
@@ -1120,6 +1148,93 @@ export interface components {
             size: number;
             /** @description Their names, the next first. */
             tasks: string[];
+        };
+        /** @description What image to image has beyond text to image. */
+        PictureFields: {
+            /**
+             * @description Picture files in base64: one for all of a batch, or one for each.
+             * @default null
+             */
+            init_images?: string[] | null;
+            /**
+             * Format: int64
+             * @description How they are fitted: 0 stretched, 1 cropped, 2 filled up, 3 stretched as latents.
+             * @default 0
+             */
+            resize_mode?: number | null;
+            /**
+             * Format: double
+             * @description Only for models that follow instructions, of which there are none here.
+             * @default null
+             */
+            image_cfg_scale?: number | null;
+            /**
+             * @description A picture file in base64, white where the picture is painted anew; of one with alpha, where it is opaque.
+             * @default null
+             */
+            mask?: string | null;
+            /**
+             * Format: int64
+             * @description Standard deviation of the mask's blur, in pixels, across and down.
+             * @default null
+             */
+            mask_blur?: number | null;
+            /**
+             * Format: int64
+             * @description The same across.
+             * @default 4
+             */
+            mask_blur_x?: number | null;
+            /**
+             * Format: int64
+             * @description The same down.
+             * @default 4
+             */
+            mask_blur_y?: number | null;
+            /**
+             * @description Whether the mask is nothing or all, not between.
+             * @default true
+             */
+            mask_round?: boolean | null;
+            /**
+             * Format: int64
+             * @description What is there before it is painted anew: 0 colours from around, 1 the original, 2 noise, 3 nothing.
+             * @default 0
+             */
+            inpainting_fill?: number | null;
+            /**
+             * @description Whether only the mask's surroundings are made, at the full size.
+             * @default true
+             */
+            inpaint_full_res?: boolean | null;
+            /**
+             * Format: int64
+             * @description Pixels around the mask that belong to its surroundings.
+             * @default 0
+             */
+            inpaint_full_res_padding?: number | null;
+            /**
+             * Format: int64
+             * @description 1 to paint the rest anew instead.
+             * @default 0
+             */
+            inpainting_mask_invert?: number | null;
+            /**
+             * Format: double
+             * @description What noise on the pictures is multiplied with; null means the option.
+             * @default null
+             */
+            initial_noise_multiplier?: number | null;
+            /**
+             * @description Has no effect.
+             * @default null
+             */
+            latent_mask?: string | null;
+            /**
+             * @description Whether the answer repeats the pictures.
+             * @default false
+             */
+            include_init_images?: boolean;
         };
         /** @description The answer to `POST /sdapi/v1/png-info`. */
         PngInfo: {
@@ -1489,7 +1604,7 @@ export interface components {
             eta?: number | null;
             /**
              * Format: double
-             * @description Has no effect without `enable_hr`.
+             * @description How much is made anew in the second pass, 0 to 1; null means 0.7.
              * @default null
              */
             denoising_strength?: number | null;
@@ -1501,25 +1616,25 @@ export interface components {
             s_min_uncond?: number | null;
             /**
              * Format: double
-             * @description Must be 0 or null: not supported.
+             * @description Noise added before each step and taken away again; null means the option.
              * @default null
              */
             s_churn?: number | null;
             /**
              * Format: double
-             * @description Must be 0 or null: not supported.
+             * @description Highest sigma at which that is done; null means the option, 0 no bound.
              * @default null
              */
             s_tmax?: number | null;
             /**
              * Format: double
-             * @description Must be 0 or null: not supported.
+             * @description Lowest sigma at which that is done; null means the option.
              * @default null
              */
             s_tmin?: number | null;
             /**
              * Format: double
-             * @description Must be 1 or null: not supported.
+             * @description What added noise is multiplied with; null means the option.
              * @default null
              */
             s_noise?: number | null;
@@ -1554,73 +1669,73 @@ export interface components {
             /** @description Has no effect. */
             comments?: Record<string, unknown> | null;
             /**
-             * @description Must not be true: not supported.
+             * @description Whether there is a second pass, which makes the picture larger.
              * @default false
              */
             enable_hr?: boolean | null;
             /**
              * Format: int64
-             * @description Has no effect without `enable_hr`.
+             * @description Width of the first pass, if `width` is that of the second. An older way to ask.
              * @default 0
              */
             firstphase_width?: number | null;
             /**
              * Format: int64
-             * @description Has no effect without `enable_hr`.
+             * @description Height of the first pass, likewise.
              * @default 0
              */
             firstphase_height?: number | null;
             /**
              * Format: double
-             * @description Has no effect without `enable_hr`.
+             * @description How much larger the second pass makes it, where no size is given.
              * @default 2
              */
             hr_scale?: number | null;
             /**
-             * @description Has no effect without `enable_hr`.
+             * @description What enlarges: one of the latent upscale modes, `None`, `Lanczos` or `Nearest`; null means `Latent`.
              * @default null
              */
             hr_upscaler?: string | null;
             /**
              * Format: int64
-             * @description Has no effect without `enable_hr`.
+             * @description Steps of the second pass; 0 for as many as of the first.
              * @default 0
              */
             hr_second_pass_steps?: number | null;
             /**
              * Format: int64
-             * @description Has no effect without `enable_hr`.
+             * @description Width after the second pass; 0 for what follows from the rest.
              * @default 0
              */
             hr_resize_x?: number | null;
             /**
              * Format: int64
-             * @description Has no effect without `enable_hr`.
+             * @description Height after the second pass, likewise.
              * @default 0
              */
             hr_resize_y?: number | null;
             /**
-             * @description Has no effect without `enable_hr`.
+             * @description Must be empty, null or `Use same checkpoint`: another is not supported.
              * @default null
              */
             hr_checkpoint_name?: string | null;
             /**
-             * @description Has no effect without `enable_hr`.
+             * @description Sampler of the second pass, if another.
              * @default null
              */
             hr_sampler_name?: string | null;
             /**
-             * @description Has no effect without `enable_hr`.
+             * @description Schedule of the second pass, if another.
              * @default null
              */
             hr_scheduler?: string | null;
             /**
-             * @description Has no effect without `enable_hr`.
+             * @description Prompt of the second pass, if another.
              * @default
              */
             hr_prompt?: string | null;
             /**
-             * @description Has no effect without `enable_hr`.
+             * @description Negative prompt of the second pass, if another.
              * @default
              */
             hr_negative_prompt?: string | null;
@@ -2361,6 +2476,65 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HypernetworkItem"][];
+                };
+            };
+        };
+    };
+    img2img: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Img2ImgRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Img2ImgResponse"];
+                };
+            };
+            /** @description There is no picture to begin from */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+            /** @description A field cannot be used */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrors"];
+                };
+            };
+            /** @description Too many jobs wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+            /** @description It came to an error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
                 };
             };
         };

@@ -61,6 +61,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("Model", told.model_name.then(|| facts.model_name.to_owned())),
         ("Variation seed", varied.then(|| seeds.subseed.to_string())),
         ("Variation seed strength", varied.then(|| python_float(request.subseed_strength))),
+        ("Denoising strength", denoising_strength(request).map(python_float)),
         ("Clip skip", (request.clip_skip > 1).then(|| request.clip_skip.to_string())),
         ("ENSD", noise_seed_delta(request).map(|delta| delta.to_string())),
         ("Token merging ratio", request.shortcuts.infotext_merging()),
@@ -68,13 +69,64 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     ];
     settings.extend(request.shortcuts.infotext_tiles());
     settings.extend(request.prompt_rules.infotext(request));
+    settings.extend(second_pass(request));
+    settings.extend(inpainting(request));
+    let [before, after] = request.sampler_options.infotext();
+    settings.extend(before);
     settings.push((eta_key, eta.map(python_float)));
+    settings.extend(after);
     settings.extend(request.shortcuts.infotext_end());
     // A key of our own: A1111 has none for it.
     let narrow = request.precision.filter(|&precision| precision != Precision::F32);
     settings.push(("Precision", narrow.map(|precision| precision.name().to_owned())));
     settings.push(("Version", told.version.then(|| facts.version.to_owned())));
     settings
+}
+
+/// How much of a picture is made anew, in the pass that begins from one.
+fn denoising_strength(request: &GenerationRequest) -> Option<f64> {
+    let second = request.hires.as_ref().map(|hires| hires.denoising_strength);
+    second.or(request.from_picture.as_ref().map(|source| source.denoising_strength))
+}
+
+/// What is told of a second pass.
+fn second_pass(request: &GenerationRequest) -> Vec<(&'static str, Option<String>)> {
+    let Some(hires) = &request.hires else { return Vec::new() };
+    let other = |text: &Option<String>, first: &String| text.clone().filter(|text| text != first);
+    let sized = (hires.width, hires.height) != (0, 0);
+    vec![
+        ("Hires sampler", hires.sampler.map(|sampler| sampler.name().to_owned())),
+        ("Hires prompt", other(&hires.prompt, &request.prompt)),
+        ("Hires negative prompt", other(&hires.negative_prompt, &request.negative_prompt)),
+        ("Hires schedule type", hires.schedule.map(|schedule| schedule.label().to_owned())),
+        ("Hires upscale", (!sized).then(|| python_float(hires.scale))),
+        ("Hires resize", sized.then(|| format!("{}x{}", hires.width, hires.height))),
+        ("Hires steps", (hires.steps > 0).then(|| hires.steps.to_string())),
+        ("Hires upscaler", Some(hires.upscaler.clone())),
+    ]
+}
+
+/// What is told of a mask.
+fn inpainting(request: &GenerationRequest) -> Vec<(&'static str, Option<String>)> {
+    let Some(source) = &request.from_picture else { return Vec::new() };
+    let noise = |value: f64, usual: f64| (value != usual).then(|| python_float(value));
+    let mut told = Vec::new();
+    if let Some(inpainting) = &source.inpainting {
+        let [across, down] = inpainting.blur;
+        let text = |told: bool, text: &str| told.then(|| text.to_owned());
+        told.extend([
+            ("Mask mode", text(inpainting.invert, "Inpaint not masked")),
+            ("Mask blur", (across == down && across > 0).then(|| across.to_string())),
+            ("Inpaint area", text(inpainting.only_masked, "Only masked")),
+            ("Masked area padding", inpainting.only_masked.then(|| inpainting.padding.to_string())),
+            ("Masked content", inpainting.content.infotext().map(str::to_owned)),
+        ]);
+    }
+    told.extend([
+        ("Noise multiplier", noise(source.noise_multiplier, 1.0)),
+        ("Extra noise", noise(source.extra_noise, 0.0)),
+    ]);
+    told
 }
 
 /// The label of the schedule that is used, where the sampler has one of its own to fall back to.

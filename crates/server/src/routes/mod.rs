@@ -6,6 +6,7 @@ mod docs;
 mod events;
 mod files;
 mod health;
+mod img2img;
 mod jobs;
 mod lists;
 mod models;
@@ -71,6 +72,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(models::info))
         .routes(routes!(tokens::count_tokens))
         .routes(routes!(txt2img::txt2img))
+        .routes(routes!(img2img::img2img))
         .routes(routes!(progress::progress))
         .routes(routes!(control::interrupt))
         .routes(routes!(control::skip))

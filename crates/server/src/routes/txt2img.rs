@@ -1,22 +1,12 @@
 //! `POST /sdapi/v1/txt2img`: submits a job and waits for it.
 
+use crate::answer::{Asked, answer, wait_for};
 use crate::app::App;
 use crate::body::JsonBody;
-use crate::clock;
 use crate::error::Failure;
-use crate::file_names::Facts;
-use crate::save::{Kind, save_picture};
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{ApiError, Fault, Txt2ImgInfo, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
-use impasto_domain::{PROGRAM_VERSION, Schedule, python_float};
-use impasto_engine::{FinishedImage, JobState, JobStatus};
-use impasto_imaging::{Format, GridRows, Pixels, encode, encode_base64, grid, parse_color};
-use impasto_settings::Options;
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use impasto_api::{Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
 
 /// Makes pictures from text and answers with them. The job ends when the client hangs up.
 #[utoipa::path(
@@ -35,219 +25,14 @@ pub(crate) async fn txt2img(
     State(app): State<App>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Txt2ImgResponse>, Failure> {
-    let request = Txt2ImgRequest::from_json(body)?;
+    let mut request = Txt2ImgRequest::from_json(body)?;
     let options = app.options_for(&request)?;
     let watcher = app.submit(&request, &options, true).await?;
-    let waited_for = app.wait_for(watcher.id());
-    if let Some(name) = request.force_task_id.as_deref().filter(|name| !name.is_empty()) {
-        app.name_task(name, watcher.id());
-    }
-    let status = watcher.finished().await;
-    drop(waited_for);
-    match status.state {
-        JobState::Done => {}
-        JobState::Cancelled => {
-            return Err(ApiError::exception("RuntimeError", "the job was cancelled").into());
-        }
-        _ => {
-            let reason = status.error.clone().unwrap_or_else(|| "the engine has stopped".to_owned());
-            return Err(ApiError::exception("RuntimeError", reason).into());
-        }
-    }
-    let answer = tokio::task::spawn_blocking(move || answer(&app, request, &options, &status));
-    Ok(Json(answer.await??))
-}
-
-/// Encodes, and saves if asked to. Takes a while for large pictures.
-fn answer(
-    app: &App,
-    mut request: Txt2ImgRequest,
-    options: &Options,
-    status: &Arc<JobStatus>,
-) -> Result<Txt2ImgResponse, ApiError> {
-    let save = request.save_images && options.samples_save;
-    let styles = request.styles.clone().unwrap_or_default();
-    let disk = Disk { root: &app.settings().data_dir, options, status, styles: &styles };
-    let format = format_of(&options.samples_format, options);
-    let mut files = Vec::with_capacity(status.images.len());
-    for image in &status.images {
-        let file = file_of(pixels_of(image), &image.infotext, format, options)?;
-        if save {
-            disk.save((Kind::Picture, &options.outdir_txt2img_samples), image, (&file, format.suffix()))?;
-        }
-        files.push(file);
-    }
-    disk.remember_parameters();
-    let mut info = info(&request, status, options);
-    if let Some((file, infotext)) = grid_of(&request, status, options)? {
-        if let Some(first) = status.images.first().filter(|_| options.grid_save) {
-            let suffix = format_of(&options.grid_format, options).suffix();
-            disk.save((Kind::Grid, &options.outdir_txt2img_grids), first, (&file, suffix))?;
-        }
-        if options.return_grid {
-            files.insert(0, file);
-            info.infotexts.insert(0, infotext);
-            info.index_of_first_image = 1;
-        }
-    }
-    let images =
-        if request.send_images { files.iter().map(|file| encode_base64(file)).collect() } else { Vec::new() };
+    let status = wait_for(&app, watcher, request.force_task_id.as_deref()).await?;
     request.width = status.request.width.map(i64::from);
     request.height = status.request.height.map(i64::from);
-    Ok(Txt2ImgResponse {
-        images,
-        parameters: request,
-        info: serde_json::to_string(&info).unwrap_or_default(),
-    })
-}
-
-/// All pictures in one and its infotext, the first one's, where there are several and they are to be saved.
-fn grid_of(
-    request: &Txt2ImgRequest,
-    status: &JobStatus,
-    options: &Options,
-) -> Result<Option<(Vec<u8>, String)>, ApiError> {
-    let wanted = request.save_images && (options.return_grid || options.grid_save);
-    let [first, rest @ ..] = status.images.as_slice() else { return Ok(None) };
-    if rest.is_empty() && options.grid_only_if_multiple {
-        return Ok(None);
-    }
-    let pictures: Vec<Pixels<'_>> = status.images.iter().map(pixels_of).collect();
-    let rows =
-        GridRows::from_options(options.n_rows, status.request.batch_size, options.grid_prevent_empty_spots);
-    let background = parse_color(&options.grid_background_color).unwrap_or([255; 3]);
-    let make = || grid(&pictures, rows, background);
-    let Some(grid) = wanted.then(make).flatten() else { return Ok(None) };
-    let format = format_of(&options.grid_format, options);
-    let file = file_of(Pixels::from(&grid), &first.infotext, format, options)?;
-    Ok(Some((file, first.infotext.clone())))
-}
-
-/// Where the pictures of one answer go.
-struct Disk<'a> {
-    root: &'a Path,
-    options: &'a Options,
-    status: &'a JobStatus,
-    styles: &'a [String],
-}
-
-impl Disk<'_> {
-    fn save(&self, place: (Kind, &str), image: &FinishedImage, file: (&[u8], &str)) -> Result<(), ApiError> {
-        let facts = self.facts(image);
-        let path =
-            save_picture(self.root, place, self.options, &facts, file, &image.infotext).map_err(|error| {
-                ApiError::exception("OSError", format!("cannot save to {}: {error}", place.1))
-            })?;
-        tracing::info!(path = %path.display(), "saved");
-        Ok(())
-    }
-
-    /// What the name of a picture's file may have.
-    fn facts(&self, image: &FinishedImage) -> Facts<'_> {
-        let request = &self.status.request;
-        let model = self.status.model.as_deref();
-        let now = clock::now();
-        let (batch, images) = (request.batch_size.max(1), request.image_count());
-        let first = image.index / batch * batch;
-        let seed = |index: u32| request.seeds(index.min(images.saturating_sub(1))).seed;
-        let schedule = match request.schedule {
-            Schedule::Automatic => request.sampler.default_schedule().unwrap_or(Schedule::Automatic),
-            chosen => chosen,
-        };
-        Facts {
-            seeds: [image.seed, seed(first), seed(first + batch - 1)],
-            steps: request.steps,
-            cfg_scale: python_float(request.cfg_scale),
-            size: (image.picture.width, image.picture.height),
-            styles: self.styles,
-            sampler: request.sampler.name(),
-            scheduler: schedule.label(),
-            model_hash: model.and_then(|model| model.short_hash()).unwrap_or_default(),
-            model_name: model.map(|model| model.name.as_str()).unwrap_or_default(),
-            vae: "NoneType",
-            prompt: &request.prompt,
-            negative_prompt: &request.negative_prompt,
-            clip_skip: request.clip_skip,
-            denoising_strength: None,
-            place: (image.index % batch, batch),
-            number: (image.index, images),
-            began: now - self.status.elapsed,
-            now,
-            most_words: self.options.directories_max_prompt_words as usize,
-        }
-    }
-
-    /// Writes the infotext of the first picture to `params.txt`, from where A1111's page and scripts take it.
-    fn remember_parameters(&self) {
-        let Some(first) = self.status.images.first() else { return };
-        let path = self.root.join("params.txt");
-        if let Err(error) = std::fs::write(&path, &first.infotext) {
-            tracing::warn!(path = %path.display(), %error, "cannot write the last parameters");
-        }
-    }
-}
-
-fn format_of(name: &str, options: &Options) -> Format {
-    Format::from_name(name, options.jpeg_quality).unwrap_or(Format::Png)
-}
-
-fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
-    Pixels { width: image.picture.width, height: image.picture.height, rgb: &image.picture.rgb }
-}
-
-fn file_of(
-    pixels: Pixels<'_>,
-    infotext: &str,
-    format: Format,
-    options: &Options,
-) -> Result<Vec<u8>, ApiError> {
-    encode(pixels, format, options.enable_pnginfo.then_some(infotext))
-        .map_err(|error| ApiError::exception("RuntimeError", error.to_string()))
-}
-
-/// What was made, in A1111's words.
-fn info(asked: &Txt2ImgRequest, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
-    let request = &status.request;
-    let count = request.image_count();
-    let seeds: Vec<_> = (0..count).map(|index| request.seeds(index)).collect();
-    let first = request.seeds(0);
-    let schedule = match request.schedule {
-        Schedule::Automatic => request.sampler.default_schedule(),
-        chosen => Some(chosen),
-    };
-    let extra = schedule.map(|schedule| ("Schedule type".to_owned(), Value::from(schedule.label())));
-    Txt2ImgInfo {
-        prompt: request.prompt.clone(),
-        all_prompts: vec![request.prompt.clone(); count as usize],
-        negative_prompt: request.negative_prompt.clone(),
-        all_negative_prompts: vec![request.negative_prompt.clone(); count as usize],
-        seed: first.seed,
-        all_seeds: seeds.iter().map(|seeds| seeds.seed).collect(),
-        subseed: first.subseed,
-        all_subseeds: seeds.iter().map(|seeds| seeds.subseed).collect(),
-        subseed_strength: request.subseed_strength,
-        width: request.width.unwrap_or_default(),
-        height: request.height.unwrap_or_default(),
-        sampler_name: request.sampler.name(),
-        cfg_scale: request.cfg_scale,
-        steps: request.steps,
-        batch_size: request.batch_size,
-        restore_faces: false,
-        face_restoration_model: None,
-        sd_model_name: status.model.as_ref().map(|model| model.name.clone()).unwrap_or_default(),
-        sd_model_hash: status.model.as_ref().and_then(|model| model.short_hash().map(str::to_owned)),
-        sd_vae_name: None,
-        sd_vae_hash: None,
-        seed_resize_from_w: -1,
-        seed_resize_from_h: -1,
-        denoising_strength: None,
-        extra_generation_params: extra.into_iter().collect::<BTreeMap<_, _>>(),
-        index_of_first_image: 0,
-        infotexts: status.images.iter().map(|image| image.infotext.clone()).collect(),
-        styles: asked.styles.clone().unwrap_or_default(),
-        job_timestamp: clock::timestamp(clock::now() - status.elapsed),
-        clip_skip: options.clip_stop_at_last_layers,
-        is_using_inpainting_conditioning: false,
-        version: PROGRAM_VERSION,
-    }
+    let asked = Asked::of(&request);
+    let made = tokio::task::spawn_blocking(move || answer(&app, &asked, &options, &status));
+    let (images, info) = made.await??;
+    Ok(Json(Txt2ImgResponse { images, parameters: request, info }))
 }

@@ -6,6 +6,7 @@ mod control;
 mod docs;
 mod files;
 mod health;
+mod img2img;
 mod jobs;
 mod lists;
 mod models;

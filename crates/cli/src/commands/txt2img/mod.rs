@@ -184,6 +184,7 @@ pub(crate) fn run(arguments: &Txt2imgArguments, settings: &Settings) -> anyhow::
     request.shortcuts = impasto_api::shortcuts(&settings.options);
     request.precision = impasto_api::precision(&settings.options);
     request.prompt_rules = impasto_api::prompt_rules(&settings.options);
+    request.sampler_options = impasto_api::sampler_options(&settings.options);
     // A size that is not given is the model's own, which is checked with it.
     request.validate(&setup::limits(settings), (8, 8)).map_err(|error| advise(error.into()))?;
     let destination = Destination::plan(

@@ -1,0 +1,72 @@
+//! `POST /sdapi/v1/img2img`: pictures from pictures.
+
+use crate::answer::{Asked, answer, wait_for};
+use crate::app::App;
+use crate::body::{JsonBody, WITH_PICTURES};
+use crate::error::Failure;
+use axum::Json;
+use axum::extract::State;
+use impasto_api::{ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors};
+use impasto_domain::Bitmap;
+use impasto_imaging::{ImagingError, decode, decode_base64};
+
+/// Pictures to begin from may be larger than those we make.
+const MOST_PIXELS: u64 = 1 << 26;
+
+/// Makes pictures from pictures and answers with them. The job ends when the client hangs up.
+#[utoipa::path(
+    post,
+    path = "/sdapi/v1/img2img",
+    tag = "sdapi",
+    request_body = Img2ImgRequest,
+    responses(
+        (status = 200, body = Img2ImgResponse),
+        (status = 404, description = "There is no picture to begin from", body = Fault),
+        (status = 422, description = "A field cannot be used", body = ValidationErrors),
+        (status = 429, description = "Too many jobs wait", body = Fault),
+        (status = 500, description = "It came to an error", body = Fault)
+    )
+)]
+pub(crate) async fn img2img(
+    State(app): State<App>,
+    JsonBody(body): JsonBody<WITH_PICTURES>,
+) -> Result<Json<Img2ImgResponse>, Failure> {
+    let request = Img2ImgRequest::from_json(body)?;
+    let options = app.options_for(&request.text)?;
+    let styles = app.styles_of(&request.text).await?;
+    let prepare = {
+        let (app, options) = (app.clone(), options.clone());
+        move || {
+            let pictures = decoded(&request)?;
+            let generation = request.to_generation(&options, app.engine().limits(), &styles, pictures)?;
+            Ok::<_, ApiError>((request, generation))
+        }
+    };
+    let (mut request, generation) = tokio::task::spawn_blocking(prepare).await??;
+    let watcher = app.submit_generation(generation, &options, true).await?;
+    let status = wait_for(&app, watcher, request.text.force_task_id.as_deref()).await?;
+    request.text.width = status.request.width.map(i64::from);
+    request.text.height = status.request.height.map(i64::from);
+    let asked = Asked::of(&request.text);
+    let made = tokio::task::spawn_blocking(move || answer(&app, &asked, &options, &status));
+    let (images, info) = made.await??;
+    Ok(Json(Img2ImgResponse { images, parameters: request.echo(), info }))
+}
+
+/// The pictures of a request.
+fn decoded(request: &Img2ImgRequest) -> Result<DecodedPictures, ApiError> {
+    let (images, mask) = request.files()?;
+    let images = images.iter().map(|image| bitmap(image)).collect::<Result<_, _>>()?;
+    Ok(DecodedPictures { images, mask: mask.map(bitmap).transpose()? })
+}
+
+fn bitmap(text: &str) -> Result<Bitmap, ApiError> {
+    let file = decode_base64(text).map_err(|error| match error {
+        ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
+        other => ApiError::http(500, format!("Invalid encoded image: {other}")),
+    })?;
+    let picture = decode(&file, MOST_PIXELS)
+        .map_err(|error| ApiError::http(500, format!("Invalid encoded image: {error}")))?;
+    let (width, height) = picture.size();
+    Ok(Bitmap { width, height, rgba: picture.into_samples() })
+}
