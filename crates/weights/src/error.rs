@@ -65,6 +65,16 @@ pub enum WeightsError {
         /// What it is.
         kind: ModelKind,
     },
+    /// Tensors, but not those of an upscaler that can be run.
+    #[error(
+        "{file} is {kind}, which is not supported as an upscaler; supported are ESRGAN and Real-ESRGAN networks (RRDB, compact)"
+    )]
+    Upscaler {
+        /// The file.
+        file: String,
+        /// What it is.
+        kind: ModelKind,
+    },
     /// A checkpoint whose tensors do not form its networks.
     #[error("{file} is {kind}, but not a complete one: {problems}")]
     Layout {
