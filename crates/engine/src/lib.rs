@@ -17,6 +17,7 @@ mod preview;
 mod recent;
 mod resident;
 mod status;
+mod upscale;
 mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
@@ -27,3 +28,4 @@ pub use impasto_diffusion::Picture;
 pub use library::{FileKind, Library, LibraryFile};
 pub use prepared::PreparedWeights;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};
+pub use upscale::Upscalers;
