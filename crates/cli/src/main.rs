@@ -17,7 +17,7 @@ mod setup;
 
 use arguments::{Command, LowArguments, ModelsCommand};
 use clap::Parser as _;
-use commands::{bench, doctor, models, openapi, prebuild, serve, txt2img};
+use commands::{bench, doctor, import, models, openapi, prebuild, serve, txt2img};
 use resolve::Settings;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -50,6 +50,9 @@ fn run(arguments: LowArguments, started: Instant) -> anyhow::Result<()> {
             models::info(&settings, &model, json)
         }
         Command::Models { command: ModelsCommand::Prebuild { models } } => prebuild::run(&settings, &models),
+        Command::Models { command: ModelsCommand::Import { source, to } } => {
+            import::run(&settings, &source, to.as_deref())
+        }
         Command::Doctor { json } => doctor::run(&settings, json),
         Command::Openapi => openapi::run(),
         Command::Bench { command } => bench::run(&command, &settings, started),

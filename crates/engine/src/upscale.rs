@@ -141,9 +141,9 @@ fn to_array(picture: &Rgb, channels: usize) -> Array {
     };
     let pixels = height * width;
     for (i, pixel) in picture.pixels().iter().enumerate() {
-        for part in 0..3 {
+        for (part, &sample) in pixel.iter().enumerate() {
             let place = if channels == 1 { part * pixels + i } else { i * channels + part };
-            array.data_mut()[place] = unit(pixel[part]);
+            array.data_mut()[place] = unit(sample);
         }
         if channels == 4 {
             array.data_mut()[4 * i + 3] = 1.0;
@@ -190,7 +190,7 @@ fn pixel_bytes(config: &UpscalerConfig) -> u64 {
     let floats = match *config {
         UpscalerConfig::Rrdb(rrdb) => {
             let dense = 2 * (rrdb.features + 4 * rrdb.growth) + 4 * rrdb.features;
-            let large = 3 * rrdb.features << (2 * rrdb.doublings);
+            let large = (3 * rrdb.features) << (2 * rrdb.doublings);
             dense.max(large).div_ceil(rrdb.unshuffle * rrdb.unshuffle)
         }
         UpscalerConfig::Compact(compact) => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod doctor;
+pub(crate) mod import;
 pub(crate) mod models;
 pub(crate) mod openapi;
 pub(crate) mod prebuild;

@@ -27,16 +27,18 @@ fn every_network_and_scale<B: Backend>(backend: Arc<B>) {
     let files = std::fs::read_dir(goldens_folder().join("upscalers")).unwrap();
     let files: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(files.len(), 8, "{files:?}");
+    let load = move |file: &str| upscaler(backend.clone(), file);
     for file in files {
         let (name, _) = file.split_once('.').unwrap();
-        let made = upscaler(backend.clone(), &file).forward(&pictures(&format!("{name}.picture"))).unwrap();
+        let made = load(&file).forward(&pictures(&format!("{name}.picture"))).unwrap();
         assert_close(name, &made, &pictures(&format!("{name}.made")), TOLERANCE);
     }
 }
 
 fn rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
+    let load = move |file: &str| upscaler(backend.clone(), file);
     for file in ["rrdb_x2.safetensors", "compact_x4.safetensors"] {
-        let model = upscaler(backend.clone(), file);
+        let model = load(file);
         let pictures = pictures(&file.replace("safetensors", "picture"));
         let together = model.forward(&pictures).unwrap().unstack();
         let alone = model.forward(&Array::stack(&[&pictures.unstack()[1]]).unwrap()).unwrap();
