@@ -2,6 +2,7 @@
 
 use crate::commands::bench::BenchCommand;
 use crate::commands::txt2img::Txt2imgArguments;
+use crate::commands::upscale::UpscaleArguments;
 use crate::setting_flags::SettingFlags;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Serve,
     /// Make pictures from text and write them to files.
     Txt2img(Txt2imgArguments),
+    /// Enlarge a picture and write it to a file.
+    Upscale(UpscaleArguments),
     /// List the models, show, prepare or import one.
     Models {
         #[command(subcommand)]

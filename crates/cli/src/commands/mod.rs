@@ -8,3 +8,4 @@ pub(crate) mod openapi;
 pub(crate) mod prebuild;
 pub(crate) mod serve;
 pub(crate) mod txt2img;
+pub(crate) mod upscale;

@@ -10,4 +10,5 @@ mod parity;
 mod program;
 mod serve;
 mod txt2img;
+mod upscale;
 mod usage;
