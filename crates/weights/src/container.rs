@@ -23,7 +23,7 @@ impl fmt::Display for Container {
             Self::Safetensors => "safetensors file",
             Self::TorchZip => "torch checkpoint (zip)",
             Self::TorchLegacy => "torch checkpoint (legacy)",
-            Self::Ncnn => "ncnn network",
+            Self::Ncnn => "network for ncnn",
         })
     }
 }

@@ -3,6 +3,14 @@
 use crate::{Container, ModelKind};
 use std::io;
 
+/// What to do about a container with something that is not read.
+fn advice(container: Container) -> &'static str {
+    match container {
+        Container::Ncnn => "",
+        _ => "; save it again as .safetensors",
+    }
+}
+
 /// What the messages below recommend.
 const SUPPORTED: &str = "Stable Diffusion 1.x checkpoints in the original layout, one file each: .safetensors, \
                          or .ckpt/.pt written by torch.save";
@@ -48,7 +56,7 @@ pub enum WeightsError {
         global: String,
     },
     /// A sound container with a feature that is not read.
-    #[error("{file} is a {container} with {problem}, which is not supported; save it again as .safetensors")]
+    #[error("{file} is a {container} with {problem}, which is not supported{}", advice(*container))]
     Unsupported {
         /// The file.
         file: String,

@@ -59,7 +59,7 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 
 /// Enlarges the picture. Texts of its file, such as the infotext, go with it.
 pub(crate) fn run(arguments: &UpscaleArguments, settings: &Settings) -> anyhow::Result<()> {
-    let quality = u8::try_from(settings.options.jpeg_quality).unwrap_or(u8::MAX);
+    let quality = settings.options.jpeg_quality;
     let destination = Destination::plan(arguments.output.as_deref(), 1, arguments.force, quality)?;
     let shown = arguments.picture.display();
     let file = std::fs::read(&arguments.picture).with_context(|| format!("cannot read {shown}"))?;

@@ -83,7 +83,7 @@ fn a_pair_becomes_one_file_and_so_does_each_of_a_folder() {
     assert_eq!(names(&folder), ["one.safetensors"]);
     let run = place.run(&["models", "import", "pairs"]);
     assert!(
-        run.stderr.contains("left out: half.param is a ncnn network with a resize at its end"),
+        run.stderr.contains("left out: half.param is a network for ncnn with a resize at its end"),
         "{run:?}"
     );
     assert!(run.stderr.contains("one.safetensors is there already"), "{run:?}");

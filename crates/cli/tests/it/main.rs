@@ -8,6 +8,7 @@ mod import;
 mod models;
 mod parity;
 mod program;
+mod real_upscalers;
 mod serve;
 mod txt2img;
 mod upscale;

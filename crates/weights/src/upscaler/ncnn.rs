@@ -116,7 +116,7 @@ fn layers(text: &str) -> Result<Vec<Layer>, Fault> {
         return Err(Fault::damaged(format!("its text names {count} layers and has {found} or more")));
     }
     if last == "Interp" {
-        let problem = "a resize at its end, which is another network's copy (use that one)";
+        let problem = "a resize at its end: take the network without it";
         return Err(Fault::Unsupported(problem.to_owned()));
     }
     Ok(layers)
