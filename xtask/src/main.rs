@@ -2,6 +2,7 @@
 //!
 //! It is a program rather than a shell script so that it runs where Rust runs and can read what `cargo` says.
 
+mod apt;
 mod check;
 mod chromium;
 mod docs;
@@ -9,6 +10,7 @@ mod goldens;
 mod house;
 mod layers;
 mod process;
+mod real_weights;
 mod tally;
 mod test;
 mod web;

@@ -1,7 +1,7 @@
 //! Every test there is, from a clean clone: Rust, page, browser, and the program as users run it.
 
 use crate::tally::Tally;
-use crate::{chromium, process, web};
+use crate::{chromium, process, real_weights, web};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub(crate) fn run(_arguments: &[String]) -> anyhow::Result<()> {
     let (ended_well, lines) = process::watch(&mut process::cargo(["test", "--workspace", "--no-fail-fast"]))?;
     tally.add("cargo test --workspace", ended_well, &lines);
 
+    upscaler_tests(&mut tally)?;
+
     let program = build_release();
     tally.add_check(
         "release build",
@@ -39,13 +41,34 @@ pub(crate) fn run(_arguments: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Upscalers with real weights, which are fetched first and kept beside what cargo builds. The tests are ignored where nobody has fetched them.
+fn upscaler_tests(tally: &mut Tally) -> anyhow::Result<()> {
+    let models = target_folder().and_then(|folder| real_weights::fetch(&folder.join("real-weights")));
+    tally.add_check(
+        "upscalers: real weights are there",
+        &models.as_ref().map(|_| ()).map_err(|error| anyhow::anyhow!("{error:#}")),
+    );
+    if let Ok(models) = models {
+        let arguments = ["test", "--workspace", "--test=it", "--", "--ignored", "real_upscalers"];
+        let mut tests = process::cargo(arguments);
+        let (ended_well, lines) = process::watch(tests.env("REAL_UPSCALERS", models))?;
+        tally.add("upscalers: tests with real weights", ended_well, &lines);
+    }
+    Ok(())
+}
+
 /// Builds the program as users get it; its path.
 fn build_release() -> anyhow::Result<PathBuf> {
     process::run(&mut process::cargo(["build", "--release", "--package=impasto-cli"]))?;
+    Ok(target_folder()?.join("release").join(format!("impasto{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Where cargo puts what it builds.
+fn target_folder() -> anyhow::Result<PathBuf> {
     let metadata = process::capture(&mut process::cargo(["metadata", "--format-version=1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata)?;
     let folder = metadata["target_directory"].as_str().context("cargo metadata names no target_directory")?;
-    Ok(Path::new(folder).join("release").join(format!("impasto{}", std::env::consts::EXE_SUFFIX)))
+    Ok(folder.into())
 }
 
 /// The page in a real browser, against the real program.

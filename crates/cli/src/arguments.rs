@@ -2,8 +2,10 @@
 
 use crate::commands::bench::BenchCommand;
 use crate::commands::txt2img::Txt2imgArguments;
+use crate::commands::upscale::UpscaleArguments;
 use crate::setting_flags::SettingFlags;
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 
 /// A self-hosted Stable Diffusion service with its own inference engine.
 ///
@@ -28,7 +30,9 @@ pub(crate) enum Command {
     Serve,
     /// Make pictures from text and write them to files.
     Txt2img(Txt2imgArguments),
-    /// List the models, or show one.
+    /// Enlarge a picture and write it to a file.
+    Upscale(UpscaleArguments),
+    /// List the models, show, prepare or import one.
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
@@ -64,6 +68,17 @@ pub(crate) enum ModelsCommand {
     Prebuild {
         /// Titles, names, file names or hashes; without one, all models.
         models: Vec<String>,
+    },
+    /// Put a model file where the data root has files of its kind: checkpoints, upscalers, LoRA, autoencoders, embeddings.
+    ///
+    /// The file is looked at first, and copied only if it is whole and of a kind that can be used. Nothing is overwritten. Upscalers
+    /// for ncnn (NAME.param and NAME.bin) become safetensors.
+    Import {
+        /// A .safetensors, .pth, .pt or .ckpt file; an ncnn network, by either of its two files; or a folder of such networks.
+        source: PathBuf,
+        /// Copy into this folder instead.
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
     },
     /// What is to be known of one model: sizes, hash, networks.
     Info {

@@ -17,7 +17,7 @@ mod setup;
 
 use arguments::{Command, LowArguments, ModelsCommand};
 use clap::Parser as _;
-use commands::{bench, doctor, models, openapi, prebuild, serve, txt2img};
+use commands::{bench, doctor, import, models, openapi, prebuild, serve, txt2img, upscale};
 use resolve::Settings;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -45,11 +45,15 @@ fn run(arguments: LowArguments, started: Instant) -> anyhow::Result<()> {
     match command {
         Command::Serve => serve::run(&settings),
         Command::Txt2img(arguments) => txt2img::run(&arguments, &settings),
+        Command::Upscale(arguments) => upscale::run(&arguments, &settings),
         Command::Models { command: ModelsCommand::List { json } } => models::list(&settings, json),
         Command::Models { command: ModelsCommand::Info { model, json } } => {
             models::info(&settings, &model, json)
         }
         Command::Models { command: ModelsCommand::Prebuild { models } } => prebuild::run(&settings, &models),
+        Command::Models { command: ModelsCommand::Import { source, to } } => {
+            import::run(&settings, &source, to.as_deref())
+        }
         Command::Doctor { json } => doctor::run(&settings, json),
         Command::Openapi => openapi::run(),
         Command::Bench { command } => bench::run(&command, &settings, started),

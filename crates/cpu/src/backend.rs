@@ -222,6 +222,7 @@ impl Backend for CpuBackend {
             bias: weights.matrix.bias(),
             row_bias: None,
             activation: args.activation,
+            slopes: None,
             residual: args.residual.map(CpuTensor::elements),
         };
         let (machine, x) = (self.machine(), x.elements());
@@ -239,12 +240,13 @@ impl Backend for CpuBackend {
         weights: &CpuConv2d,
         args: Conv2dArgs<'_, CpuTensor>,
     ) -> Result<CpuTensor, TensorError> {
-        let (row_bias, residual) = (shape_of(args.row_bias), shape_of(args.residual));
-        let sizes = shapes::conv2d(&x.shape, weights.sizes, weights.config, row_bias, residual)?;
+        let fused = [args.row_bias, args.slopes, args.residual].map(shape_of);
+        let sizes = shapes::conv2d(&x.shape, weights.sizes, weights.config, fused)?;
         let epilogue = Epilogue {
             bias: weights.matrix.bias(),
             row_bias: args.row_bias.map(|bias| (bias.elements(), sizes.out_height * sizes.out_width)),
             activation: args.activation,
+            slopes: args.slopes.map(CpuTensor::elements),
             residual: args.residual.map(CpuTensor::elements),
         };
         let how = (weights.config, args.padding_mode);
@@ -366,9 +368,13 @@ impl Backend for CpuBackend {
     fn resample(&self, x: &CpuTensor, how: Resample) -> Result<CpuTensor, TensorError> {
         let shape = shapes::resample(&x.shape, how)?;
         let [_, _, width, channels] = shapes::picture("resample", &x.shape)?;
-        let Resample::Nearest { factor } = how;
-        self.tensor(shape, |out| {
-            elementwise::enlarge(self.machine(), x.elements(), [width, channels, factor], out)
+        self.tensor(shape, |out| match how {
+            Resample::Nearest { factor } => {
+                elementwise::enlarge(self.machine(), x.elements(), [width, channels, factor], out)
+            }
+            Resample::PixelShuffle { factor } => {
+                elementwise::shuffle(self.machine(), x.elements(), [width, channels, factor], out)
+            }
         })
     }
 

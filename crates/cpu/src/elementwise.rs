@@ -185,6 +185,32 @@ pub(crate) fn enlarge(
     })
 }
 
+/// Makes the channels of each of `[.., width, channels]` pixels a square of `factor` by `factor` pixels.
+pub(crate) fn shuffle(
+    machine: Machine<'_>,
+    x: &[f32],
+    [width, channels, factor]: [usize; 3],
+    out: &mut [f32],
+) -> Result<(), TensorError> {
+    let square = factor * factor;
+    let line = width * channels / factor;
+    let bounds = row_tasks(out.len() / line.max(1), line);
+    machine.threads.for_parts(out, &bounds, &|part, out| {
+        for (y, out) in (bounds[part] / line..).zip(out.chunks_exact_mut(line)) {
+            let source = &x[y / factor * width * channels..][..width * channels];
+            let squares = out.chunks_exact_mut(channels / factor);
+            for (pixel, out) in source.chunks_exact(channels).zip(squares) {
+                for (right, out) in out.chunks_exact_mut(channels / square).enumerate() {
+                    let own = y % factor * factor + right;
+                    for (out, channel) in out.iter_mut().zip(pixel.chunks_exact(square)) {
+                        *out = channel[own];
+                    }
+                }
+            }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,6 +93,12 @@ pub(crate) fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(x, s.where_below(x, zero, upper, s.sub(s.splat(1.0), upper)))
 }
 
+/// `x`, times `slope` where it is below zero.
+#[inline(always)]
+pub(crate) fn leaky<S: Simd>(s: S, x: S::F, slope: S::F) -> S::F {
+    s.where_below(x, s.splat(0.0), s.mul(x, slope), x)
+}
+
 /// `activation(x)`.
 #[inline(always)]
 pub(crate) fn activate<S: Simd>(s: S, x: S::F, activation: Activation) -> S::F {
@@ -101,6 +107,7 @@ pub(crate) fn activate<S: Simd>(s: S, x: S::F, activation: Activation) -> S::F {
         Activation::Silu => gated(s, x, 1.0),
         Activation::Gelu => gelu(s, x),
         Activation::QuickGelu => gated(s, x, 1.702),
+        Activation::LeakyRelu => leaky(s, x, s.splat(0.2)),
     }
 }
 
@@ -231,7 +238,9 @@ mod tests {
     #[test]
     fn nan_stays_nan() {
         for isa in Isa::supported() {
-            for activation in [Activation::Silu, Activation::QuickGelu, Activation::Gelu] {
+            for activation in
+                [Activation::Silu, Activation::QuickGelu, Activation::Gelu, Activation::LeakyRelu]
+            {
                 assert!(isa.run(Map(&[f32::NAN], activation))[0].is_nan(), "{isa:?} {activation:?}");
             }
         }

@@ -45,6 +45,9 @@ pub enum EngineError {
         /// Most jobs that may wait.
         limit: usize,
     },
+    /// Whoever asked wants it no more.
+    #[error("cancelled")]
+    Cancelled,
     /// A job came to an error.
     #[error("{0}")]
     Failed(String),

@@ -18,6 +18,7 @@ mod recent;
 mod resident;
 mod status;
 mod tokenizers;
+mod upscale;
 mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
@@ -28,3 +29,4 @@ pub use impasto_diffusion::{Picture, PromptSide, TokenCount};
 pub use library::{FileKind, Library, LibraryFile};
 pub use prepared::PreparedWeights;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};
+pub use upscale::Upscalers;

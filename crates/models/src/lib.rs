@@ -1,4 +1,4 @@
-//! CLIP tokenizer and text encoder, UNet and VAE, generic over the backend.
+//! CLIP tokenizer and text encoder, UNet and VAE, and upscalers, generic over the backend.
 //!
 //! [`StableDiffusion::load`] takes a checkpoint apart; the networks then map host arrays to host arrays. How to get from
 //! a prompt to a picture with them is no concern of this crate: samplers, guidance and prompt syntax are above it.
@@ -6,6 +6,7 @@
 pub mod blocks;
 mod clip;
 mod error;
+mod esrgan;
 mod stable_diffusion;
 mod tokenizer;
 mod unet;
@@ -14,6 +15,7 @@ mod vae;
 pub use blocks::{SelfAttention, Tiles, mix};
 pub use clip::{ClipText, TextVectors};
 pub use error::ModelError;
+pub use esrgan::Upscaler;
 pub use stable_diffusion::StableDiffusion;
 pub use tokenizer::{Token, Tokenizer};
 pub use unet::{PictureSizes, UNet, UNetContext, UNetDepth, UNetOutput, UNetRow, UNetTime};

@@ -24,6 +24,8 @@ pub enum Activation {
     Gelu,
     /// `x * sigmoid(1.702 * x)`, as in the first CLIP.
     QuickGelu,
+    /// `x` where it is positive, `0.2 x` elsewhere (Maas et al. 2013), as in ESRGAN.
+    LeakyRelu,
 }
 
 /// What lies beyond the border of a picture.
@@ -98,13 +100,15 @@ impl<T> Default for LinearArgs<'_, T> {
     }
 }
 
-/// What may be fused with [`Backend::conv2d`]: `activation(conv(x) + bias + row_bias) + residual`.
+/// What may be fused with [`Backend::conv2d`]: `prelu(activation(conv(x) + bias + row_bias)) + residual`.
 #[derive(Debug)]
 pub struct Conv2dArgs<'a, T> {
     /// `[batch, out channels]`, added to every pixel of its row: the time embedding of a residual block.
     pub row_bias: Option<&'a T>,
     /// Applied after the biases.
     pub activation: Activation,
+    /// `[out channels]`, what elements below zero are multiplied by after that: the `PReLU` of He et al. (2015).
+    pub slopes: Option<&'a T>,
     /// Added at the end; of the output's shape.
     pub residual: Option<&'a T>,
     /// How the border is filled.
@@ -116,6 +120,7 @@ impl<T> Default for Conv2dArgs<'_, T> {
         Self {
             row_bias: None,
             activation: Activation::Identity,
+            slopes: None,
             residual: None,
             padding_mode: PaddingMode::Zeros,
         }
@@ -147,6 +152,11 @@ impl AttentionArgs<'_> {
 pub enum Resample {
     /// Every pixel becomes a square of `factor` by `factor` pixels.
     Nearest {
+        /// Enlargement in both directions.
+        factor: usize,
+    },
+    /// The channels `c factor^2 + y factor + x` of a pixel become channel `c` of pixel `(y, x)` of its square (Shi et al. 2016).
+    PixelShuffle {
         /// Enlargement in both directions.
         factor: usize,
     },

@@ -176,13 +176,13 @@ impl Conv2dSizes {
     }
 }
 
-/// The sizes of a convolution of `x` with a kernel of `[out, in, kernel height, kernel width]`.
+/// The sizes of a convolution of `x` with a kernel of `[out, in, kernel height, kernel width]`, and of what is fused with it: row bias,
+/// slopes and residual.
 pub fn conv2d(
     x: &[usize],
     [outputs, inputs, kernel_height, kernel_width]: [usize; 4],
     config: Conv2dConfig,
-    row_bias: Option<&[usize]>,
-    residual: Option<&[usize]>,
+    [row_bias, slopes, residual]: [Option<&[usize]>; 3],
 ) -> Result<Conv2dSizes, TensorError> {
     const OPERATION: &str = "conv2d";
     let [batch, height, width, channels] = picture(OPERATION, x)?;
@@ -206,6 +206,7 @@ pub fn conv2d(
     let sizes = Conv2dSizes { batch, height, width, inputs, out_height, out_width, outputs, kernel };
     elements(OPERATION, &sizes.shape())?;
     row_bias.map_or(Ok(()), |bias| equal(OPERATION, bias, &[batch, outputs]))?;
+    slopes.map_or(Ok(()), |slopes| equal(OPERATION, slopes, &[outputs]))?;
     residual.map_or(Ok(()), |residual| equal(OPERATION, residual, &sizes.shape()))?;
     Ok(sizes)
 }
@@ -345,12 +346,25 @@ pub fn rows(x: &[usize], start: usize, end: usize) -> Result<Vec<usize>, TensorE
 /// The result's shape of enlarging a picture.
 pub fn resample(x: &[usize], how: Resample) -> Result<Vec<usize>, TensorError> {
     let [batch, height, width, channels] = picture("resample", x)?;
-    let Resample::Nearest { factor } = how;
-    let shape = vec![batch, height.saturating_mul(factor), width.saturating_mul(factor), channels];
-    elements("resample", &shape)?;
+    let (Resample::Nearest { factor } | Resample::PixelShuffle { factor }) = how;
     if factor == 0 {
         return Err(TensorError::shape("resample", "factor 0"));
     }
+    let channels = match how {
+        Resample::Nearest { .. } => channels,
+        Resample::PixelShuffle { .. } => {
+            let square = factor.saturating_mul(factor);
+            if !channels.is_multiple_of(square) {
+                return Err(TensorError::shape(
+                    "resample",
+                    format!("{channels} channels in squares of {factor}"),
+                ));
+            }
+            channels / square
+        }
+    };
+    let shape = vec![batch, height.saturating_mul(factor), width.saturating_mul(factor), channels];
+    elements("resample", &shape)?;
     Ok(shape)
 }
 
@@ -388,15 +402,15 @@ mod tests {
     #[test]
     fn stride_and_asymmetric_padding() {
         let config = Conv2dConfig { stride: 2, padding: [0, 1, 0, 1] };
-        let sizes = conv2d(&[1, 64, 63, 4], [8, 4, 3, 3], config, None, None).unwrap();
+        let sizes = conv2d(&[1, 64, 63, 4], [8, 4, 3, 3], config, [None; 3]).unwrap();
         assert_eq!(sizes.shape(), [1, 32, 31, 8]);
     }
 
     #[test]
     fn refuses_what_does_not_fit() {
         let config = Conv2dConfig::padded(0);
-        assert!(conv2d(&[1, 2, 2, 4], [8, 4, 3, 3], config, None, None).is_err());
-        assert!(conv2d(&[1, 0, 8, 4], [8, 4, 3, 3], Conv2dConfig::padded(9), None, None).is_err());
+        assert!(conv2d(&[1, 2, 2, 4], [8, 4, 3, 3], config, [None; 3]).is_err());
+        assert!(conv2d(&[1, 0, 8, 4], [8, 4, 3, 3], Conv2dConfig::padded(9), [None; 3]).is_err());
         assert!(linear(&[usize::MAX, 3], [7, 3], None).is_err());
         assert!(linear(&[], [7, 3], None).is_err());
         assert!(columns(&[2, 4], 3, 3).is_err());

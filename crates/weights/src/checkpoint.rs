@@ -5,11 +5,13 @@ use crate::architecture::StableDiffusionConfig;
 use crate::container::{Container, sniff};
 use crate::detect::detect;
 use crate::entry::{Data, Element, Entries, Entry, gather};
+use crate::error::Fault;
 use crate::facts::{Facts, add_sidecars};
 use crate::kind::{ModelKind, kind};
 use crate::names::canonical;
 use crate::source::Source;
-use crate::{WeightsError, pickle, random, safetensors_file};
+use crate::upscaler::ncnn;
+use crate::{UpscalerConfig, WeightsError, pickle, random, safetensors_file, upscaler};
 use impasto_tensor::{DType, PreparedStore, TensorError, WeightView};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -41,10 +43,28 @@ impl Checkpoint {
         if !about.is_file() {
             return Err(WeightsError::Foreign { file, found: irregular(path, about.is_dir()) });
         }
+        if let Some([text, weights]) = ncnn::pair(path) {
+            return Self::read_ncnn(file, &text, &weights);
+        }
         let source = File::open(path).and_then(Source::file).map_err(io)?;
         let mut checkpoint = Self::read(file, source)?;
         add_sidecars(&mut checkpoint.metadata, path);
         Ok(checkpoint)
+    }
+
+    fn read_ncnn(file: String, text: &Path, weights: &Path) -> Result<Self, WeightsError> {
+        let io = |path: &Path, source| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            WeightsError::Io { file, source }
+        };
+        let layers = ncnn::read_text(text).map_err(|error| io(text, error))?;
+        if !weights.metadata().map_err(|error| io(weights, error))?.is_file() {
+            return Err(io(weights, io::ErrorKind::InvalidInput.into()));
+        }
+        let source = File::open(weights).and_then(Source::file).map_err(|error| io(weights, error))?;
+        let container = Container::Ncnn;
+        let entries = ncnn::read(&layers, &source).map_err(|fault| fault.at(&file, container))?;
+        Ok(Self { file, source, container, entries, metadata: BTreeMap::new(), prepared: None })
     }
 
     /// A checkpoint that is part of the program. `name` stands in messages.
@@ -73,6 +93,8 @@ impl Checkpoint {
             Container::Safetensors => safetensors_file::read(&source),
             Container::TorchZip => pickle::read_zip(&source).map(|entries| (entries, BTreeMap::new())),
             Container::TorchLegacy => pickle::read_legacy(&source).map(|entries| (entries, BTreeMap::new())),
+            // A pair is known by its names, not by what one file begins with.
+            Container::Ncnn => Err(Fault::Foreign("half of an ncnn network".to_owned())),
         }
         .map_err(|fault| fault.at(&file, container))?;
         Ok(Self { file, source, container, entries: canonical(entries), metadata, prepared: None })
@@ -81,6 +103,14 @@ impl Checkpoint {
     /// The file's name without its folder.
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn entries(&self) -> &Entries {
+        &self.entries
     }
 
     /// The file's format.
@@ -189,6 +219,15 @@ impl Checkpoint {
             kind,
             problems,
         })
+    }
+
+    /// The network of an upscaler. Every tensor it implies is present then, with the implied shape and a float type, and no other.
+    pub fn upscaler(&self) -> Result<UpscalerConfig, WeightsError> {
+        let (file, kind) = (self.file.clone(), self.kind());
+        if kind != ModelKind::Upscaler {
+            return Err(WeightsError::Upscaler { file, kind });
+        }
+        upscaler::detect(&self.entries).map_err(|problems| WeightsError::Layout { file, kind, problems })
     }
 
     /// Size of the file.

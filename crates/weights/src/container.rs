@@ -13,6 +13,8 @@ pub enum Container {
     TorchZip,
     /// `torch.save` before 1.6: five pickles in a row, then raw storages.
     TorchLegacy,
+    /// Two files of an upscaler for ncnn: a text of layers, and their weights.
+    Ncnn,
 }
 
 impl fmt::Display for Container {
@@ -21,6 +23,7 @@ impl fmt::Display for Container {
             Self::Safetensors => "safetensors file",
             Self::TorchZip => "torch checkpoint (zip)",
             Self::TorchLegacy => "torch checkpoint (legacy)",
+            Self::Ncnn => "network for ncnn",
         })
     }
 }

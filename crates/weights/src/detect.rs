@@ -43,17 +43,20 @@ pub(crate) fn detect(
         cfg_scale: facts.cfg_scale,
     };
     check_sizes(&config)?;
-    check_layout(entries, &config)?;
+    check_layout(entries, layout(&config), |name| {
+        CLOSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })?;
     Ok(config)
 }
 
-struct Shapes<'a> {
-    entries: &'a Entries,
+/// What is to be known of a file's shapes.
+pub(crate) struct Shapes<'a> {
+    pub(crate) entries: &'a Entries,
 }
 
 impl Shapes<'_> {
     /// The shape of a tensor that must be there with so many dimensions.
-    fn sizes<const N: usize>(&self, name: &str) -> Result<[usize; N], Problem> {
+    pub(crate) fn sizes<const N: usize>(&self, name: &str) -> Result<[usize; N], Problem> {
         let Some(entry) = self.entries.get(name) else {
             return Err(format!("`{name}` is missing"));
         };
@@ -66,7 +69,7 @@ impl Shapes<'_> {
     }
 
     /// How many numbers from 0 on give the name of a tensor.
-    fn count(&self, name: impl Fn(usize) -> String) -> usize {
+    pub(crate) fn count(&self, name: impl Fn(usize) -> String) -> usize {
         (0..self.entries.len()).take_while(|&number| self.entries.contains_key(&name(number))).count()
     }
 
@@ -236,9 +239,12 @@ fn divides(part: &str, features: usize, by: usize, what: &str, key: &str) -> Res
     Ok(())
 }
 
-/// Compares the file with the layout of its configuration, in both directions.
-fn check_layout(entries: &Entries, config: &StableDiffusionConfig) -> Result<(), Problem> {
-    let mut wanted = layout(config);
+/// Compares the file with the layout of its configuration, in both directions: of names that are `closed` there may be no others.
+pub(crate) fn check_layout(
+    entries: &Entries,
+    mut wanted: Vec<(String, Vec<usize>)>,
+    closed: impl Fn(&str) -> bool,
+) -> Result<(), Problem> {
     wanted.sort();
     let mut problems = vec![];
     for (name, shape) in &wanted {
@@ -258,7 +264,7 @@ fn check_layout(entries: &Entries, config: &StableDiffusionConfig) -> Result<(),
     }
     let known = |name: &str| wanted.binary_search_by(|(other, _)| other.as_str().cmp(name)).is_ok();
     for name in entries.keys() {
-        if CLOSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !known(name) {
+        if closed(name) && !known(name) {
             problems.push(format!("`{name}` is not expected"));
         }
     }

@@ -3,6 +3,14 @@
 use crate::{Container, ModelKind};
 use std::io;
 
+/// What to do about a container with something that is not read.
+fn advice(container: Container) -> &'static str {
+    match container {
+        Container::Ncnn => "",
+        _ => "; save it again as .safetensors",
+    }
+}
+
 /// What the messages below recommend.
 const SUPPORTED: &str = "Stable Diffusion 1.x checkpoints in the original layout, one file each: .safetensors, \
                          or .ckpt/.pt written by torch.save";
@@ -48,7 +56,7 @@ pub enum WeightsError {
         global: String,
     },
     /// A sound container with a feature that is not read.
-    #[error("{file} is a {container} with {problem}, which is not supported; save it again as .safetensors")]
+    #[error("{file} is a {container} with {problem}, which is not supported{}", advice(*container))]
     Unsupported {
         /// The file.
         file: String,
@@ -60,6 +68,16 @@ pub enum WeightsError {
     /// Tensors, but not those of a Stable Diffusion 1.x checkpoint.
     #[error("{file} is {kind}, which is not supported as a checkpoint; supported are {SUPPORTED}")]
     Kind {
+        /// The file.
+        file: String,
+        /// What it is.
+        kind: ModelKind,
+    },
+    /// Tensors, but not those of an upscaler that can be run.
+    #[error(
+        "{file} is {kind}, which is not supported as an upscaler; supported are ESRGAN and Real-ESRGAN networks (RRDB, compact)"
+    )]
+    Upscaler {
         /// The file.
         file: String,
         /// What it is.

@@ -47,6 +47,8 @@ pub enum ModelKind {
     Hypernetwork,
     /// An upscaler of the ESRGAN family.
     Upscaler,
+    /// An upscaler of an architecture that is known by name only.
+    OtherUpscaler(&'static str),
     /// None of these.
     Unknown,
 }
@@ -75,6 +77,9 @@ impl fmt::Display for ModelKind {
             Self::TextEncoder => "a text encoder alone",
             Self::Embedding => "a textual inversion embedding and belongs into embeddings",
             Self::Hypernetwork => "a hypernetwork",
+            Self::OtherUpscaler(architecture) => {
+                return write!(f, "an upscaler of the {architecture} architecture");
+            }
             Self::Upscaler => "an upscaler and belongs into models/ESRGAN",
             Self::Unknown => "of no known kind of model",
         })
@@ -141,10 +146,18 @@ const RULES: &[(Ask, ModelKind)] = &[
     (Name("clip_g"), ModelKind::Embedding),
     (Start("768."), ModelKind::Hypernetwork),
     (Start("320."), ModelKind::Hypernetwork),
+    (Start("layers.0.residual_group.blocks.0.conv_block."), ModelKind::OtherUpscaler("HAT")),
+    (Name("layers.0.residual_group.blocks.0.attn.logit_scale"), ModelKind::OtherUpscaler("Swin2SR")),
+    (Start("layers.0.residual_group.blocks."), ModelKind::OtherUpscaler("SwinIR")),
+    (Start("layers.0.residual_group.layers."), ModelKind::OtherUpscaler("ATD")),
+    (Start("before_RG."), ModelKind::OtherUpscaler("DAT")),
+    (Start("residual_layer.0.residual_layer."), ModelKind::OtherUpscaler("OmniSR")),
+    (Start("block_1.c1_r."), ModelKind::OtherUpscaler("SPAN")),
+    (Start("feats.1.channe_mixer."), ModelKind::OtherUpscaler("PLKSR")),
+    (Start("m_head.0."), ModelKind::OtherUpscaler("ScuNET")),
+    (End(".conv1x1.weight"), ModelKind::OtherUpscaler("ESRGAN+")),
     (Start("conv_first."), ModelKind::Upscaler),
-    (Start("params.conv_first."), ModelKind::Upscaler),
-    (Start("params_ema.conv_first."), ModelKind::Upscaler),
-    (Start("model.0."), ModelKind::Upscaler),
+    (Size("body.0.weight", 2, 3), ModelKind::Upscaler),
 ];
 
 /// The kind of a model with these tensors.
@@ -223,7 +236,21 @@ mod tests {
             (&[("768.0.linear.0.weight", &[768, 768])], ModelKind::Hypernetwork),
             (&[("control_model.input_hint_block.0.bias", &[16])], ModelKind::ControlNet),
             (&[("text_model.embeddings.token_embedding.weight", &[9, 8])], ModelKind::TextEncoder),
-            (&[("params_ema.conv_first.weight", &[64, 3, 3, 3])], ModelKind::Upscaler),
+            (&[("conv_first.weight", &[64, 3, 3, 3])], ModelKind::Upscaler),
+            (&[("body.0.weight", &[64, 3, 3, 3])], ModelKind::Upscaler),
+            (&[("body.0.weight", &[64, 3])], ModelKind::Unknown),
+            (
+                &[
+                    ("conv_first.weight", &[180, 3, 3, 3]),
+                    ("layers.0.residual_group.blocks.0.norm1.bias", &[180]),
+                ],
+                ModelKind::OtherUpscaler("SwinIR"),
+            ),
+            (
+                &[("layers.0.residual_group.blocks.0.conv_block.cab.0.bias", &[6])],
+                ModelKind::OtherUpscaler("HAT"),
+            ),
+            (&[("before_RG.1.weight", &[180])], ModelKind::OtherUpscaler("DAT")),
             (&[("something", &[1])], ModelKind::Unknown),
             (&[], ModelKind::Unknown),
         ];

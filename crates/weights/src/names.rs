@@ -4,7 +4,7 @@
 //! Only spelling: which model the names make up is told in `kind`.
 
 use crate::entry::{Entries, Entry};
-use crate::open_clip;
+use crate::{open_clip, upscaler};
 
 /// Names that begin so are training state, copies or constants that follow from the configuration.
 const IGNORED_PREFIXES: &[&str] = &[
@@ -50,6 +50,7 @@ const POINTWISE: &[&str] = &[
 
 /// Entries under canonical names, without those nobody needs.
 pub(crate) fn canonical(entries: Entries) -> Entries {
+    let entries = upscaler::names::canonical(entries);
     let mut renamed = Vec::new();
     let mut kept = Entries::new();
     for (name, mut entry) in entries {

@@ -4,9 +4,12 @@
 
 mod bench;
 mod doctor;
+mod import;
 mod models;
 mod parity;
 mod program;
+mod real_upscalers;
 mod serve;
 mod txt2img;
+mod upscale;
 mod usage;

@@ -6,7 +6,7 @@ use crate::simd::{Kernel, Simd};
 use impasto_tensor::Activation;
 use std::ops::Range;
 
-/// `activation(sum + bias + row_bias) + residual`.
+/// `prelu(activation(sum + bias + row_bias)) + residual`.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue<'a> {
     /// `[columns]`.
@@ -15,6 +15,8 @@ pub(crate) struct Epilogue<'a> {
     pub(crate) row_bias: Option<(&'a [f32], usize)>,
     /// Applied after the biases.
     pub(crate) activation: Activation,
+    /// `[columns]`, factors of what is below zero after that.
+    pub(crate) slopes: Option<&'a [f32]>,
     /// `[rows, columns]`.
     pub(crate) residual: Option<&'a [f32]>,
 }
@@ -22,7 +24,7 @@ pub(crate) struct Epilogue<'a> {
 impl Epilogue<'_> {
     /// Whether there are sums only, which a tile can add while it has them in registers.
     pub(crate) fn is_simple(&self) -> bool {
-        self.row_bias.is_none() && self.activation == Activation::Identity
+        self.row_bias.is_none() && self.activation == Activation::Identity && self.slopes.is_none()
     }
 }
 
@@ -35,6 +37,7 @@ impl<'a> Epilogue<'a> {
             bias: self.bias.map(|bias| &bias[tile.clone()]),
             row_bias: self.row_bias.map(|(data, rows)| &data[piece_of(row / rows)]),
             activation: self.activation,
+            slopes: self.slopes.map(|slopes| &slopes[tile.clone()]),
             residual: self.residual.map(|data| &data[piece_of(row)]),
         }
     }
@@ -46,6 +49,7 @@ pub(crate) struct RowEpilogue<'a> {
     bias: Option<&'a [f32]>,
     row_bias: Option<&'a [f32]>,
     activation: Activation,
+    slopes: Option<&'a [f32]>,
     residual: Option<&'a [f32]>,
 }
 
@@ -60,6 +64,9 @@ impl RowEpilogue<'_> {
             x = s.add(x, s.read(&bias[at..]));
         }
         x = math::activate(s, x, self.activation);
+        if let Some(slopes) = self.slopes {
+            x = math::leaky(s, x, s.read(&slopes[at..]));
+        }
         match self.residual {
             Some(residual) => s.add(x, s.read(&residual[at..])),
             None => x,

@@ -5,3 +5,4 @@
 mod jobs;
 mod pixels;
 mod setup;
+mod upscale;

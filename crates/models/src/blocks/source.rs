@@ -1,7 +1,7 @@
 //! Where a block finds its tensors: a place in a checkpoint, with the shapes checked before the backend packs them.
 
 use crate::ModelError;
-use impasto_tensor::{Backend, Conv2dConfig, Precision, WeightView};
+use impasto_tensor::{Array, Backend, Conv2dConfig, DType, Precision, WeightView};
 use impasto_weights::Checkpoint;
 
 /// A prefix of tensor names in a checkpoint, and the backend that will hold the tensors.
@@ -66,6 +66,31 @@ impl<'a, B: Backend> Source<'a, B> {
         let weight = self.tensor(name, Part::Weight, &[outputs, inputs, 3, 3])?;
         let bias = self.tensor(name, Part::Bias, &[outputs])?;
         Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?)
+    }
+
+    /// The same, whose output is `factor` times as large.
+    pub fn scaled_conv3x3(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        config: Conv2dConfig,
+        factor: f32,
+    ) -> Result<B::Conv2d, ModelError> {
+        let scaled = |part, shape: &[usize]| {
+            let elements = self.tensor(name, part, shape)?.read()?.to_f32();
+            let bytes: Vec<u8> = elements.into_iter().flat_map(|x| (x * factor).to_le_bytes()).collect();
+            Ok::<_, ModelError>(WeightView::new(DType::F32, shape.to_vec(), bytes)?)
+        };
+        let weight = scaled(Part::Weight, &[outputs, inputs, 3, 3])?;
+        let bias = scaled(Part::Bias, &[outputs])?;
+        Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?)
+    }
+
+    /// A tensor of one dimension, as the slopes of a `PReLU` are.
+    pub fn vector(&self, name: &str, features: usize) -> Result<B::Tensor, ModelError> {
+        let elements = self.tensor(name, Part::Weight, &[features])?.read()?.to_f32();
+        Ok(self.backend.upload(&Array::new([features], elements)?)?)
     }
 
     /// Scale and shift of a normalisation.

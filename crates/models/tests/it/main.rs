@@ -22,6 +22,7 @@ macro_rules! on_each_backend {
 }
 
 mod blocks;
+mod esrgan;
 mod networks;
 mod tokenizer;
 mod xl;

@@ -2,7 +2,7 @@
 
 use super::Operation;
 use crate::{Activation, Conv2dConfig, PaddingMode};
-use Activation::{Gelu, Identity, QuickGelu, Silu};
+use Activation::{Gelu, Identity, LeakyRelu, QuickGelu, Silu};
 
 pub(super) const SAME: Conv2dConfig = Conv2dConfig::padded(1);
 const NONE: Conv2dConfig = Conv2dConfig::padded(0);
@@ -36,6 +36,7 @@ pub(super) const fn conv2d(
         mode,
         row_bias: false,
         activation,
+        slopes: false,
         residual: false,
     }
 }
@@ -51,7 +52,26 @@ const fn fused_conv2d(size: [usize; 2], inputs: usize, outputs: usize, mode: Pad
         mode,
         row_bias: true,
         activation,
+        slopes: false,
         residual: true,
+    }
+}
+
+/// A convolution followed by a leaky `ReLU`, or by a `PReLU` and a residual.
+const fn leaky_conv2d(size: [usize; 2], inputs: usize, outputs: usize, slopes: bool) -> Operation {
+    let (kernel, config, mode) = ([3, 3], SAME, PaddingMode::Zeros);
+    let activation = if slopes { Identity } else { LeakyRelu };
+    Operation::Conv2d {
+        size,
+        inputs,
+        outputs,
+        kernel,
+        config,
+        mode,
+        row_bias: false,
+        activation,
+        slopes,
+        residual: slopes,
     }
 }
 
@@ -80,8 +100,8 @@ const fn ragged(queries: usize, heads: usize, head_size: usize, lengths: &'stati
 /// Every operation at the sizes that a backend must get right.
 pub fn conformance_cases() -> Vec<Operation> {
     use Operation::{
-        Activate, Add, Columns, Concat, Embedding, GatherMean, Geglu, LayerNorm, Resample, RotateRows, Scale,
-        TimestepEmbedding,
+        Activate, Add, Columns, Concat, Embedding, GatherMean, Geglu, LayerNorm, PixelShuffle, Resample,
+        RotateRows, Scale, TimestepEmbedding,
     };
     let circular = PaddingMode::Circular;
     vec![
@@ -114,6 +134,10 @@ pub fn conformance_cases() -> Vec<Operation> {
         fused_conv2d([8, 9], 32, 96, PaddingMode::Zeros),
         fused_conv2d([9, 7], 4, 33, circular),
         fused_conv2d([2, 1], 16, 16, circular),
+        leaky_conv2d([9, 10], 64, 32, false),
+        leaky_conv2d([7, 5], 3, 33, false),
+        leaky_conv2d([9, 10], 64, 64, true),
+        leaky_conv2d([7, 5], 3, 33, true),
         group_norm(64, 320, 32, Silu),
         group_norm(49, 96, 32, Identity),
         group_norm(1, 64, 32, Silu),
@@ -141,6 +165,7 @@ pub fn conformance_cases() -> Vec<Operation> {
         Activate { elements: 1001, activation: Silu },
         Activate { elements: 1001, activation: Gelu },
         Activate { elements: 1001, activation: QuickGelu },
+        Activate { elements: 1001, activation: LeakyRelu },
         Activate { elements: 3, activation: Identity },
         Activate { elements: 50_000, activation: Silu },
         Add { elements: 50_001 },
@@ -150,6 +175,9 @@ pub fn conformance_cases() -> Vec<Operation> {
         Columns { tokens: 9, features: 50, range: [3, 20] },
         Resample { size: [5, 7], channels: 33, factor: 2 },
         Resample { size: [32, 32], channels: 16, factor: 3 },
+        PixelShuffle { size: [5, 7], channels: 48, factor: 4 },
+        PixelShuffle { size: [64, 33], channels: 27, factor: 3 },
+        PixelShuffle { size: [3, 2], channels: 5, factor: 1 },
         Embedding { tokens: 77, rows: 101, features: 50 },
         TimestepEmbedding { features: 320 },
         GatherMean { tokens: 40, features: 33 },

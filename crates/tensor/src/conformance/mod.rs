@@ -40,6 +40,7 @@ pub enum Operation {
         mode: PaddingMode,
         row_bias: bool,
         activation: Activation,
+        slopes: bool,
         residual: bool,
     },
     GroupNorm {
@@ -85,6 +86,11 @@ pub enum Operation {
         range: [usize; 2],
     },
     Resample {
+        size: [usize; 2],
+        channels: usize,
+        factor: usize,
+    },
+    PixelShuffle {
         size: [usize; 2],
         channels: usize,
         factor: usize,
@@ -182,6 +188,7 @@ impl Operation {
                 kernel,
                 config,
                 row_bias,
+                slopes,
                 residual,
                 ..
             } => {
@@ -192,6 +199,9 @@ impl Operation {
                     backend.prepare_conv2d(&matrix.view()?, Some(&shift.view()?), config, precision)?;
                 if row_bias {
                     inputs.push(upload(1, &[outputs])?);
+                }
+                if slopes {
+                    inputs.push(backend.upload(&Array::new([outputs], noise(3, 0, outputs))?)?);
                 }
                 if residual {
                     let plain = backend.conv2d(&inputs[0], &layer, Conv2dArgs::default())?;
@@ -225,7 +235,8 @@ impl Operation {
             Self::Columns { tokens, features, .. } | Self::GatherMean { tokens, features } => {
                 inputs.push(upload(0, &[tokens, features])?);
             }
-            Self::Resample { size: [height, width], channels, .. } => {
+            Self::Resample { size: [height, width], channels, .. }
+            | Self::PixelShuffle { size: [height, width], channels, .. } => {
                 inputs.push(upload(0, &[height, width, channels])?);
             }
             Self::Embedding { rows, features, .. } => {
@@ -291,6 +302,9 @@ impl fmt::Display for Operation {
             Self::Resample { size: [height, width], channels, factor } => {
                 write!(f, "enlarge {height}x{width} x {channels} by {factor}")
             }
+            Self::PixelShuffle { size: [height, width], channels, factor } => {
+                write!(f, "pixel shuffle {height}x{width} x {channels} by {factor}")
+            }
             Self::Embedding { tokens, rows, features } => {
                 write!(f, "embedding {tokens} of {rows} x {features}")
             }
@@ -309,10 +323,14 @@ impl<B: Backend> Prepared<B> {
             (Operation::Linear { activation, .. }, Weights::Linear(weights)) => {
                 backend.linear(input(0), weights, LinearArgs { activation, residual: self.inputs.get(1) })
             }
-            (Operation::Conv2d { mode, row_bias, activation, residual, .. }, Weights::Conv2d(weights)) => {
-                let residual = if residual { self.inputs.last() } else { None };
-                let row_bias = if row_bias { self.inputs.get(1) } else { None };
-                let args = Conv2dArgs { row_bias, activation, residual, padding_mode: mode };
+            (
+                Operation::Conv2d { mode, row_bias, activation, slopes, residual, .. },
+                Weights::Conv2d(weights),
+            ) => {
+                let mut fused = self.inputs[1..].iter();
+                let mut next = |wanted: bool| if wanted { fused.next() } else { None };
+                let (row_bias, slopes, residual) = (next(row_bias), next(slopes), next(residual));
+                let args = Conv2dArgs { row_bias, activation, slopes, residual, padding_mode: mode };
                 backend.conv2d(input(0), weights, args)
             }
             (Operation::GroupNorm { groups, activation, .. }, Weights::Norm(norm)) => {
@@ -334,6 +352,9 @@ impl<B: Backend> Prepared<B> {
             (Operation::Columns { range: [start, end], .. }, _) => backend.columns(input(0), start, end),
             (Operation::Resample { factor, .. }, _) => {
                 backend.resample(input(0), Resample::Nearest { factor })
+            }
+            (Operation::PixelShuffle { factor, .. }, _) => {
+                backend.resample(input(0), Resample::PixelShuffle { factor })
             }
             (Operation::Embedding { tokens, rows, .. }, Weights::Embedding(table)) => {
                 let first = self.rows.start * tokens;

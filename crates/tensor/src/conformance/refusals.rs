@@ -52,6 +52,12 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
                 .conv2d(&picture, &conv, Conv2dArgs { row_bias: Some(&x), ..Conv2dArgs::default() })
                 .is_ok(),
         ),
+        (
+            "conv2d with other slopes",
+            backend
+                .conv2d(&picture, &conv, Conv2dArgs { slopes: Some(&tensor(&[8])?), ..Conv2dArgs::default() })
+                .is_ok(),
+        ),
         ("gather from a sequence of rows", backend.gather_mean(&x, &[0], &[1]).is_ok()),
         (
             "gather of a token beyond the last",
@@ -89,6 +95,11 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
             "enlarging beyond memory",
             backend.resample(&picture, Resample::Nearest { factor: 1 << 24 }).is_ok(),
         ),
+        (
+            "shuffling channels that fill no square",
+            backend.resample(&picture, Resample::PixelShuffle { factor: 3 }).is_ok(),
+        ),
+        ("shuffling by 0", backend.resample(&picture, Resample::PixelShuffle { factor: 0 }).is_ok()),
         ("id beyond the table", backend.embedding(&table, &[5, 6], 1).is_ok()),
         ("ids that fill no batch", backend.embedding(&table, &[1, 2, 3], 2).is_ok()),
         ("ids without a batch", backend.embedding(&table, &[1, 2, 3], 0).is_ok()),

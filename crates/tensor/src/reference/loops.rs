@@ -7,10 +7,11 @@ use crate::{Activation, AttentionArgs, Conv2dConfig, PaddingMode};
 pub(super) fn activate(x: f64, activation: Activation) -> f64 {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     match activation {
-        Activation::Identity => x,
         Activation::Silu => x * sigmoid(x),
         Activation::Gelu => x * 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
         Activation::QuickGelu => x * sigmoid(1.702 * x),
+        Activation::LeakyRelu if x < 0.0 => 0.2 * x,
+        Activation::Identity | Activation::LeakyRelu => x,
     }
 }
 

@@ -198,9 +198,8 @@ impl Backend for ReferenceBackend {
     ) -> Result<Self::Tensor, TensorError> {
         let config = weights.config.unwrap_or(Conv2dConfig::padded(0));
         let shape_of = |tensor: Option<&'_ Self::Tensor>| tensor.map(|t| t.shape.clone());
-        let (row_bias, residual) = (shape_of(args.row_bias), shape_of(args.residual));
-        let sizes =
-            shapes::conv2d(&x.shape, weights.sizes, config, row_bias.as_deref(), residual.as_deref())?;
+        let fused = [args.row_bias, args.slopes, args.residual].map(shape_of);
+        let sizes = shapes::conv2d(&x.shape, weights.sizes, config, fused.each_ref().map(Option::as_deref))?;
         let mut out = room(&sizes.shape())?;
         let mut sums = vec![0.0; sizes.outputs];
         let pixels = sizes.out_height * sizes.out_width;
@@ -214,7 +213,9 @@ impl Backend for ReferenceBackend {
                 let row_bias = args.row_bias.map_or(0.0, |r| r.data[image * sizes.outputs + channel]);
                 let residual = args.residual.map_or(0.0, |r| f64::from(r.data[out.len()]));
                 let biased = sum + f64::from(weights.bias[channel]) + f64::from(row_bias);
-                out.push((loops::activate(biased, args.activation) + residual) as f32);
+                let active = loops::activate(biased, args.activation);
+                let slope = args.slopes.filter(|_| active < 0.0).map_or(1.0, |s| f64::from(s.data[channel]));
+                out.push((active * slope + residual) as f32);
             }
         }
         Ok(tensor(sizes.shape(), out))
@@ -365,13 +366,20 @@ impl Backend for ReferenceBackend {
 
     fn resample(&self, x: &Self::Tensor, how: Resample) -> Result<Self::Tensor, TensorError> {
         let shape = shapes::resample(&x.shape, how)?;
-        let Resample::Nearest { factor } = how;
         let [_, height, width, channels] = shapes::picture("resample", &x.shape)?;
+        let (Resample::Nearest { factor } | Resample::PixelShuffle { factor }) = how;
         let mut out = room(&shape)?;
         for line in 0..x.shape[0] * height * factor {
             for column in 0..width * factor {
                 let pixel = (line / factor * width + column / factor) * channels;
-                out.extend_from_slice(&x.data[pixel..pixel + channels]);
+                let pixel = &x.data[pixel..pixel + channels];
+                match how {
+                    Resample::Nearest { .. } => out.extend_from_slice(pixel),
+                    Resample::PixelShuffle { .. } => {
+                        let own = line % factor * factor + column % factor;
+                        out.extend(pixel.iter().skip(own).step_by(factor * factor));
+                    }
+                }
             }
         }
         Ok(tensor(shape, out))

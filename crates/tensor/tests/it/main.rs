@@ -4,7 +4,7 @@ use impasto_tensor::conformance::{accepted_nonsense, conformance_cases};
 use impasto_tensor::reference::ReferenceBackend;
 use impasto_tensor::{
     Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, DType, PaddingMode, Precision,
-    WeightView,
+    Resample, WeightView,
 };
 
 fn bytes(elements: &[f32]) -> Vec<u8> {
@@ -48,6 +48,31 @@ fn convolution_correlates() {
 }
 
 #[test]
+fn slopes_are_for_what_is_below_zero() {
+    let backend = ReferenceBackend::new();
+    let upload = |shape: &[usize], data: &[f32]| {
+        backend.upload(&Array::new(shape.to_vec(), data.to_vec()).unwrap()).unwrap()
+    };
+    let (kernel, x) = (bytes(&[1.0, -1.0]), upload(&[1, 1, 1, 1], &[3.0]));
+    let kernel = WeightView::new(DType::F32, vec![2, 1, 1, 1], &kernel).unwrap();
+    let layer = backend.prepare_conv2d(&kernel, None, Conv2dConfig::padded(0), Precision::F32).unwrap();
+    let (slopes, residual) = (upload(&[2], &[5.0, 0.5]), upload(&[1, 1, 1, 2], &[100.0, 200.0]));
+    let args = Conv2dArgs { slopes: Some(&slopes), residual: Some(&residual), ..Conv2dArgs::default() };
+    assert_eq!(backend.download(&backend.conv2d(&x, &layer, args).unwrap()).unwrap().data(), [103.0, 198.5]);
+}
+
+/// Against PyTorch's: `pixel_shuffle(arange(8).reshape(1, 8, 1, 1), 2)` is `[[[0, 1], [2, 3]], [[4, 5], [6, 7]]]`.
+#[test]
+fn channels_become_squares() {
+    let backend = ReferenceBackend::new();
+    let x = Array::new([1, 1, 1, 8], (0..8u8).map(f32::from).collect()).unwrap();
+    let how = Resample::PixelShuffle { factor: 2 };
+    let out = backend.download(&backend.resample(&backend.upload(&x).unwrap(), how).unwrap()).unwrap();
+    assert_eq!(out.shape(), [1, 2, 2, 2]);
+    assert_eq!(out.to_channels_first().unwrap().data(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+}
+
+#[test]
 fn attention_weighs_the_visible_values() {
     let backend = ReferenceBackend::new();
     let tensor = |data: &[f32]| backend.upload(&Array::new([1, 2, 1], data.to_vec()).unwrap()).unwrap();
@@ -70,6 +95,7 @@ fn activations_at_known_points() {
         (Activation::Silu, [0.731_058_6, -0.238_405_85]),
         (Activation::Gelu, [0.841_344_8, -0.045_500_264]),
         (Activation::QuickGelu, [0.845_795_3, -0.064_341_37]),
+        (Activation::LeakyRelu, [1.0, -0.4]),
     ] {
         let out = backend.download(&backend.activate(&x, activation).unwrap()).unwrap();
         for (got, wanted) in out.data().iter().zip(wanted) {

@@ -8,4 +8,5 @@ mod files;
 mod hostile;
 mod random;
 mod torch;
+mod upscaler;
 mod xl;

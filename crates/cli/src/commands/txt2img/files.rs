@@ -3,7 +3,7 @@
 use crate::failure::{failure, usage};
 use anyhow::Context as _;
 use impasto_engine::FinishedImage;
-use impasto_imaging::{Format, Pixels, encode};
+use impasto_imaging::{Format, Metadata, Pixels, Rgb, encode, encode_picture};
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -86,21 +86,31 @@ impl Destination {
             let picture = &image.picture;
             let pixels = Pixels { width: picture.width, height: picture.height, rgb: &picture.rgb };
             let bytes = encode(pixels, self.format, Some(&image.infotext))?;
-            match &self.place {
-                Place::Stdout => {
-                    let mut stdout = std::io::stdout().lock();
-                    stdout.write_all(&bytes)?;
-                    stdout.flush()?;
-                }
-                Place::Files { paths, force } => {
-                    let path =
-                        paths.get(image.index as usize).context("more pictures than were asked for")?;
-                    write_file(path, &bytes, *force)?;
-                    written.push(path.clone());
-                }
-            }
+            written.extend(self.put(image.index as usize, &bytes)?);
         }
         Ok(written)
+    }
+
+    /// Writes the only picture, with the texts of another; the file written.
+    pub(crate) fn write_picture(&self, picture: &Rgb, texts: &Metadata) -> anyhow::Result<Option<PathBuf>> {
+        self.put(0, &encode_picture(picture, self.format, texts.texts())?)
+    }
+
+    /// Writes the file of a picture's number; its path.
+    fn put(&self, number: usize, bytes: &[u8]) -> anyhow::Result<Option<PathBuf>> {
+        match &self.place {
+            Place::Stdout => {
+                let mut stdout = std::io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()?;
+                Ok(None)
+            }
+            Place::Files { paths, force } => {
+                let path = paths.get(number).context("more pictures than were asked for")?;
+                write_file(path, bytes, *force)?;
+                Ok(Some(path.clone()))
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `impasto txt2img`: pictures from text, into files.
 
-mod files;
+pub(crate) mod files;
 mod progress;
 
 use crate::failure::{failure, usage};
