@@ -2,7 +2,7 @@
 
 use crate::error::shortened;
 use crate::neutral::asks_for_nothing;
-use crate::{ApiError, LATENT_UPSCALE_MODES, Txt2ImgRequest};
+use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
     Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource, Precision, PromptRules,
     RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip, UniPcVariant,
@@ -162,11 +162,6 @@ impl Txt2ImgRequest {
             return Ok(None);
         }
         let upscaler = self.hr_upscaler.as_deref().unwrap_or("Latent");
-        let plain = ["None", "Lanczos", "Nearest"];
-        if !plain.contains(&upscaler) && !LATENT_UPSCALE_MODES.contains(&upscaler) {
-            let message = format!("could not find upscaler named {upscaler}");
-            return Err(ApiError::exception("Exception", message));
-        }
         let older = self.firstphase_width.unwrap_or(0) != 0 || self.firstphase_height.unwrap_or(0) != 0;
         let (across, down) =
             if older { (self.width, self.height) } else { (self.hr_resize_x, self.hr_resize_y) };
@@ -190,6 +185,7 @@ impl Txt2ImgRequest {
             width: side("hr_resize_x", across)?,
             height: side("hr_resize_y", down)?,
             upscaler: upscaler.to_owned(),
+            tiles: [options.esrgan_tile, options.esrgan_tile_overlap],
             steps: u32::try_from(self.hr_second_pass_steps.unwrap_or(0).max(0)).unwrap_or(u32::MAX),
             // A1111's page begins with 0.7, and its interface fails where nothing is said.
             denoising_strength: self.denoising_strength.unwrap_or(0.7),
@@ -469,7 +465,6 @@ mod tests {
         insta::assert_snapshot!(refusal(json!({ "steps": -3 })), @r#"{"detail":[{"loc":["body","steps"],"msg":"steps -3 is out of range: allowed are 1 to 1000","type":"value_error","input":-3}]}"#);
         insta::assert_snapshot!(refusal(json!({ "n_iter": 5_000_000_000_u64 })), @r#"{"detail":[{"loc":["body","n_iter"],"msg":"n_iter 5000000000 is out of range: allowed are 1 to 256","type":"value_error","input":5000000000}]}"#);
         insta::assert_snapshot!(refusal(json!({ "seed": -2 })), @r#"{"detail":[{"loc":["body","seed"],"msg":"seed -2 is out of range: allowed are 0 to 9223372036854775807, and -1 to draw one","type":"value_error","input":-2}]}"#);
-        insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_upscaler": "x" })), @r#"{"error":"Exception","detail":"","body":"","errors":"could not find upscaler named x"}"#);
         insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_sampler_name": "x" })), @r#"{"error":"AssertionError","detail":"","body":"","errors":"bad sampler name: x"}"#);
         insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_checkpoint_name": "x" })), @r#"{"detail":[{"loc":["body","hr_checkpoint_name"],"msg":"hr_checkpoint_name \"x\" is not supported","type":"value_error","input":"x"}]}"#);
         insta::assert_snapshot!(refusal(json!({ "script_name": "x/y/z plot" })), @r#"{"error":"HTTPException","detail":"Script 'x/y/z plot' not found","body":"","errors":""}"#);

@@ -7,6 +7,7 @@ mod absent;
 mod coerce;
 mod convert;
 mod error;
+mod extras;
 mod img2img;
 mod info;
 mod jobs;
@@ -20,6 +21,10 @@ mod txt2img;
 pub use absent::{Info, InterrogateRequest};
 pub use convert::{override_options, precision, prompt_rules, sampler_options, shortcuts};
 pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
+pub use extras::{
+    ExtrasBatchRequest, ExtrasBatchResponse, ExtrasFields, ExtrasSingleRequest, ExtrasSingleResponse,
+    FileData,
+};
 pub use img2img::{DecodedPictures, Img2ImgRequest, PictureFields};
 pub use info::{Img2ImgResponse, PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
 pub use jobs::{

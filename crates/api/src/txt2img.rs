@@ -126,7 +126,7 @@ request! {
         firstphase_height: Option<i64> = Some(0);
         /// How much larger the second pass makes it, where no size is given.
         hr_scale: Option<f64> = Some(2.0);
-        /// What enlarges: one of the latent upscale modes, `None`, `Lanczos` or `Nearest`; null means `Latent`.
+        /// What enlarges: a latent upscale mode or an upscaler; null means `Latent`.
         hr_upscaler: Option<String> = None;
         /// Steps of the second pass; 0 for as many as of the first.
         hr_second_pass_steps: Option<i64> = Some(0);

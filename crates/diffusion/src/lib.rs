@@ -34,4 +34,4 @@ pub use step::{
     Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, EncodeQuery, Picture, RowOutput, Step, TextQuery,
     UpscaleQuery,
 };
-pub use trajectory::Trajectory;
+pub use trajectory::{Trajectory, is_latent_upscaler};

@@ -105,6 +105,8 @@ pub struct UpscaleQuery {
     pub picture: Picture,
     /// The network's name.
     pub upscaler: String,
+    /// Edge and overlap of tiles, in pixels.
+    pub tiles: [u32; 2],
     /// Width and height in pixels that are wanted. The answer need not have them: it is stretched.
     pub size: (u32, u32),
 }

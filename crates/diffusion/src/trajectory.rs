@@ -42,6 +42,7 @@ struct Second {
     pass: Pass,
     sizes: HiresSizes,
     upscaler: String,
+    tiles: [u32; 2],
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,6 +93,7 @@ impl Trajectory {
                 pass: Pass::new(&after, model, Some(noising))?,
                 sizes: hires.sizes((spec.width, spec.height)),
                 upscaler: hires.upscaler.clone(),
+                tiles: hires.tiles,
             })
         });
         let second = second.transpose()?;
@@ -129,6 +131,7 @@ impl Trajectory {
             Pending::Upscale(picture, second) => Step::Upscale(UpscaleQuery {
                 picture: picture.clone(),
                 upscaler: second.upscaler.clone(),
+                tiles: second.tiles,
                 size: second.sizes.enlarged,
             }),
             Pending::Nothing(picture) => Step::Done(picture.clone()),
@@ -297,6 +300,11 @@ impl Trajectory {
         self.pass.begin_from(latent, None)?;
         self.settle()
     }
+}
+
+/// Whether an upscaler of this name enlarges latents.
+pub fn is_latent_upscaler(name: &str) -> bool {
+    PlaneFilter::from_latent_upscaler(name).is_some()
 }
 
 /// A latent `[channels, height, width]` at another size.

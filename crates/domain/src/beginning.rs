@@ -133,6 +133,8 @@ pub struct Hires {
     pub height: u32,
     /// What enlarges: a way for latents, or for pictures.
     pub upscaler: String,
+    /// Edge and overlap of the tiles in which a network enlarges, in pixels; 0 for the picture as a whole.
+    pub tiles: [u32; 2],
     /// Steps; 0 for as many as of the first pass.
     pub steps: u32,
     /// How much is made anew, 0 to 1.
@@ -197,6 +199,7 @@ mod tests {
             width,
             height,
             upscaler: "Latent".to_owned(),
+            tiles: [192, 8],
             steps: 0,
             denoising_strength: 0.7,
             sampler: None,

@@ -11,6 +11,9 @@ pub enum EngineError {
     /// No model answers to the name.
     #[error("model {0:?} not found; see the list of models, or refresh it if the file is new")]
     UnknownModel(String),
+    /// No upscaler has the name.
+    #[error("could not find upscaler named {0}")]
+    UnknownUpscaler(String),
     /// There is no model at all.
     #[error("there is no model: put a checkpoint into the models/Stable-diffusion folder of the data root")]
     NoModel,

@@ -2,6 +2,7 @@
 
 use crate::catalog::{Catalog, Inspected};
 use crate::config::{EngineConfig, EngineStats, SubmitOptions};
+use crate::enlarge::Enlarger;
 use crate::job::Job;
 use crate::library::Library;
 use crate::memory::{available_bytes, working_bytes};
@@ -10,7 +11,7 @@ use crate::resident::Residents;
 use crate::tokenizers::Tokenizers;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
-use impasto_diffusion::{ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens};
+use impasto_diffusion::{ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens, is_latent_upscaler};
 use impasto_domain::{GenerationRequest, Precision, PromptRules, RequestError, RequestLimits};
 use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
@@ -26,6 +27,9 @@ use tokio::sync::watch;
 const FINISHED_JOBS: usize = 64;
 /// Bytes of finished pictures that are kept in memory; the newest job's are kept in any case.
 const FINISHED_BYTES: usize = 256 << 20;
+
+/// Bytes of upscalers' files whose networks are kept in memory.
+const UPSCALER_BYTES: u64 = 512 << 20;
 
 /// How much longer than asked a shutdown waits for the step at work.
 const LAST_STEP: Duration = Duration::from_secs(2);
@@ -139,6 +143,7 @@ struct Inner {
     shared: Arc<Shared>,
     catalog: Arc<Catalog>,
     library: Arc<Library>,
+    enlarger: Enlarger,
     tokenizers: Tokenizers,
     commands: Mutex<Sender<Command>>,
     limits: RequestLimits,
@@ -174,10 +179,12 @@ impl Engine {
             .map(|(cache, form)| Arc::new(PreparedWeights::new(cache, form)));
         let catalog = Arc::new(Catalog::new(config.models_dir, config.cache_dir.as_deref(), config.builtin));
         let library = Arc::new(Library::new(config.data_dir, config.cache_dir.as_deref()));
+        let enlarger = Enlarger::new(backend.clone(), library.clone(), UPSCALER_BYTES);
         let shared = Arc::new(Shared::default());
         let (commands, received) = channel();
         let worker = Worker::new(
             Residents::new(backend, catalog.clone(), prepared, config.model_bytes),
+            enlarger.clone(),
             shared.clone(),
             received,
         );
@@ -193,6 +200,7 @@ impl Engine {
             shared,
             catalog,
             library,
+            enlarger,
             tokenizers: Tokenizers::default(),
             commands: Mutex::new(commands),
             limits: config.limits,
@@ -214,6 +222,12 @@ impl Engine {
         let native = entry.native_size.unwrap_or((512, 512));
         request.validate(&self.inner.limits, native)?;
         check_clip_skip(&request, config.text.layers as u32)?;
+        if let Some(hires) = &request.hires
+            && !is_latent_upscaler(&hires.upscaler)
+            && !self.inner.enlarger.knows(&hires.upscaler)
+        {
+            return Err(EngineError::UnknownUpscaler(hires.upscaler.clone()));
+        }
         let tokenizer = || self.inner.tokenizers.get(config.text.vocabulary);
         check_prompts(&ImageSpec::of(&request, 0, native), tokenizer)?;
         request.width.get_or_insert(native.0);
@@ -324,6 +338,11 @@ impl Engine {
     /// The files beside checkpoints.
     pub fn library(&self) -> &Library {
         &self.inner.library
+    }
+
+    /// What enlarges pictures. Its work is done by whoever calls it.
+    pub fn enlarger(&self) -> &Enlarger {
+        &self.inner.enlarger
     }
 
     /// The models that can be used.

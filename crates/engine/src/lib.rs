@@ -7,6 +7,7 @@
 mod catalog;
 mod config;
 mod denoise;
+mod enlarge;
 mod error;
 mod handle;
 mod job;
@@ -23,6 +24,7 @@ mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
 pub use config::{EngineConfig, EngineStats, SubmitOptions};
+pub use enlarge::{Enlarger, PLAIN_UPSCALERS};
 pub use error::EngineError;
 pub use handle::{Engine, Watcher};
 pub use impasto_diffusion::{Picture, PromptSide, TokenCount};

@@ -5,11 +5,15 @@
 //! the thread listens.
 
 use crate::denoise::calls;
+use crate::enlarge::Enlarger;
 use crate::handle::{Command, Shared};
 use crate::job::{Job, ModelKey};
 use crate::resident::{Resident, Residents};
 use crate::{EngineError, Stop};
-use impasto_diffusion::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, RowOutput, Step};
+use impasto_diffusion::{
+    Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, RowOutput, Step, UpscaleQuery,
+};
+use impasto_imaging::Rgb;
 use impasto_tensor::{Array, Backend};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,6 +39,7 @@ const PREVIEW_PIXELS: usize = 32 * 32;
 /// The state of the engine's thread.
 pub(crate) struct Worker<B: Backend> {
     residents: Residents<B>,
+    enlarger: Enlarger,
     shared: Arc<Shared>,
     commands: Receiver<Command>,
     queued: VecDeque<Job>,
@@ -47,9 +52,15 @@ pub(crate) struct Worker<B: Backend> {
 
 impl<B: Backend> Worker<B> {
     /// A worker without jobs.
-    pub(crate) fn new(residents: Residents<B>, shared: Arc<Shared>, commands: Receiver<Command>) -> Self {
+    pub(crate) fn new(
+        residents: Residents<B>,
+        enlarger: Enlarger,
+        shared: Arc<Shared>,
+        commands: Receiver<Command>,
+    ) -> Self {
         Self {
             residents,
+            enlarger,
             shared,
             commands,
             queued: VecDeque::new(),
@@ -194,11 +205,12 @@ impl<B: Backend> Worker<B> {
         let began = Instant::now();
         let residents = &mut self.residents;
         let decode_seconds = &mut self.decode_seconds;
+        let enlarger = &self.enlarger;
         let outcome =
             catch_unwind(AssertUnwindSafe(|| match residents.get(&job.model, &job.entry, &in_use)? {
                 Some(model) => {
                     job.loaded();
-                    Turn { model, decode_seconds }.take(&mut job)
+                    Turn { model, decode_seconds, enlarger }.take(&mut job)
                 }
                 None => Ok(Progress::Waiting),
             }));
@@ -249,6 +261,7 @@ enum Progress {
 struct Turn<'a, B: Backend> {
     model: &'a mut Resident<B>,
     decode_seconds: &'a mut Option<f64>,
+    enlarger: &'a Enlarger,
 }
 
 impl<B: Backend> Turn<'_, B> {
@@ -270,7 +283,9 @@ impl<B: Backend> Turn<'_, B> {
                     return Ok(Progress::Made { steps: 0, images: 0 });
                 }
                 Step::Upscale(query) => {
-                    return Err(EngineError::Failed(format!("upscaler {:?} not found", query.upscaler)));
+                    let enlarged = self.enlarge(query)?;
+                    job.batch[at].trajectory.answer(Answer::Upscaled(enlarged)).map_err(failed)?;
+                    return Ok(Progress::Made { steps: 0, images: 0 });
                 }
                 Step::Decode(query) if denoise.is_empty() => {
                     self.decode(job, at, &query)?;
@@ -328,6 +343,17 @@ impl<B: Backend> Turn<'_, B> {
         }
         self.preview(job);
         Ok(())
+    }
+
+    /// The picture of a first pass made larger by a network.
+    fn enlarge(&self, query: UpscaleQuery) -> Result<Picture, EngineError> {
+        let Picture { width, height, rgb } = query.picture;
+        let picture = Rgb::new(width, height, rgb).map_err(failed)?;
+        let factor =
+            f64::max(f64::from(query.size.0) / f64::from(width), f64::from(query.size.1) / f64::from(height));
+        let made = self.enlarger.enlarge(&query.upscaler, &picture, factor, query.tiles, &mut |_, _| true)?;
+        let (width, height) = made.size();
+        Ok(Picture { width, height, rgb: made.into_samples() })
     }
 
     fn decode(&mut self, job: &mut Job, at: usize, query: &DecodeQuery) -> Result<(), EngineError> {

@@ -68,6 +68,7 @@ impl From<EngineError> for Failure {
             EngineError::UnknownModel(name) => {
                 ApiError::exception("RuntimeError", format!("model '{name}' not found"))
             }
+            EngineError::UnknownUpscaler(_) => ApiError::exception("AssertionError", error.to_string()),
             EngineError::TooLarge { .. } => ApiError::exception("OutOfMemoryError", error.to_string()),
             EngineError::QueueFull { .. } => ApiError::http(429, error.to_string()),
             EngineError::Stopped => ApiError::http(503, error.to_string()),

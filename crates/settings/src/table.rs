@@ -265,6 +265,12 @@ settings! {
         outdir_img2img_samples ("outdir_img2img_samples"): String = "outputs/img2img-images".to_owned(), Bound::InsideDataRoot;
         /// Folder below the data root for their grids.
         outdir_img2img_grids ("outdir_img2img_grids"): String = "outputs/img2img-grids".to_owned(), Bound::InsideDataRoot;
+        /// Folder below the data root for pictures that were only enlarged.
+        outdir_extras_samples ("outdir_extras_samples"): String = "outputs/extras-images".to_owned(), Bound::InsideDataRoot;
+        /// Edge of the tiles in which networks enlarge pictures, in pixels; 0 for the picture as a whole.
+        esrgan_tile ("ESRGAN_tile"): u32 = 192, Bound::Range(0.0, 4096.0);
+        /// What neighbouring tiles share at least.
+        esrgan_tile_overlap ("ESRGAN_tile_overlap"): u32 = 8, Bound::Range(0.0, 512.0);
         /// Folder below the data root for all pictures; empty for one of each kind.
         outdir_samples ("outdir_samples"): String = String::new(), Bound::EmptyOrInside;
         /// Folder below the data root for all grids; empty for one of each kind.

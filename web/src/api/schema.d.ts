@@ -386,6 +386,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/extra-batch-images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Enlarges several pictures. */
+        post: operations["batch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sdapi/v1/extra-single-image": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Enlarges a picture. */
+        post: operations["single"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sdapi/v1/face-restorers": {
         parameters: {
             query?: never;
@@ -897,6 +931,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/upscalers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ways to enlarge pictures: filters, then networks by name. */
+        get: operations["upscalers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -907,6 +958,106 @@ export interface components {
             id: string;
             /** @description `queued`, or already `running`. */
             state: string;
+        };
+        /** @description The body of `POST /sdapi/v1/extra-batch-images`. */
+        ExtrasBatchRequest: components["schemas"]["ExtrasFields"] & {
+            /** @description Picture files. */
+            imageList: components["schemas"]["FileData"][];
+        };
+        /** @description The answer for several pictures. */
+        ExtrasBatchResponse: {
+            /** @description What was done, as HTML. */
+            html_info: string;
+            /** @description Picture files in base64. */
+            images: string[];
+        };
+        /** @description How pictures are to be enlarged. */
+        ExtrasFields: {
+            /**
+             * Format: int64
+             * @description 0 by a factor, 1 to a size.
+             * @default 0
+             */
+            resize_mode?: number;
+            /**
+             * @description Has no effect: all results are answered.
+             * @default true
+             */
+            show_extras_results?: boolean;
+            /**
+             * Format: double
+             * @description How much of faces is restored; networks for that are not there.
+             * @default 0
+             */
+            gfpgan_visibility?: number;
+            /**
+             * Format: double
+             * @description How much of faces is restored; networks for that are not there.
+             * @default 0
+             */
+            codeformer_visibility?: number;
+            /**
+             * Format: double
+             * @description Has no effect without `codeformer_visibility`.
+             * @default 0
+             */
+            codeformer_weight?: number;
+            /**
+             * Format: double
+             * @description The factor.
+             * @default 2
+             */
+            upscaling_resize?: number;
+            /**
+             * Format: int64
+             * @description The size's width.
+             * @default 512
+             */
+            upscaling_resize_w?: number;
+            /**
+             * Format: int64
+             * @description The size's height.
+             * @default 512
+             */
+            upscaling_resize_h?: number;
+            /**
+             * @description Whether a picture of another aspect is cropped to the size.
+             * @default true
+             */
+            upscaling_crop?: boolean;
+            /**
+             * @description What enlarges.
+             * @default None
+             */
+            upscaler_1?: string;
+            /**
+             * @description What enlarges a second time, to be laid over the first.
+             * @default None
+             */
+            upscaler_2?: string;
+            /**
+             * Format: double
+             * @description How much of the second shows, 0 to 1.
+             * @default 0
+             */
+            extras_upscaler_2_visibility?: number;
+            /**
+             * @description Has no effect: there is nothing else to do first.
+             * @default false
+             */
+            upscale_first?: boolean;
+        };
+        /** @description The body of `POST /sdapi/v1/extra-single-image`. */
+        ExtrasSingleRequest: components["schemas"]["ExtrasFields"] & {
+            /** @description A picture file in base64. */
+            image: string;
+        };
+        /** @description The answer for one picture. */
+        ExtrasSingleResponse: {
+            /** @description What was done, as HTML. */
+            html_info: string;
+            /** @description The picture file in base64. */
+            image: string;
         };
         /** @description A way to restore faces. */
         FaceRestorerItem: {
@@ -925,6 +1076,13 @@ export interface components {
             body: string;
             /** @description What went wrong, for other errors. */
             errors: string;
+        };
+        /** @description A picture file with a name. */
+        FileData: {
+            /** @description The file in base64. */
+            data: string;
+            /** @description Its name. */
+            name: string;
         };
         /** @description A hypernetwork. */
         HypernetworkItem: {
@@ -1692,7 +1850,7 @@ export interface components {
              */
             hr_scale?: number | null;
             /**
-             * @description What enlarges: one of the latent upscale modes, `None`, `Lanczos` or `Nearest`; null means `Latent`.
+             * @description What enlarges: a latent upscale mode or an upscaler; null means `Latent`.
              * @default null
              */
             hr_upscaler?: string | null;
@@ -1785,6 +1943,22 @@ export interface components {
             parameters: components["schemas"]["Txt2ImgRequest"];
             /** @description What was made, as a JSON object in a text. */
             info: string;
+        };
+        /** @description A way to enlarge pictures. */
+        UpscalerItem: {
+            /** @description Its name in requests. */
+            name: string;
+            /** @description The network's name, of those that are networks. */
+            model_name?: string | null;
+            /** @description Path of its file. */
+            model_path?: string | null;
+            /** @description Always null: nothing is fetched. */
+            model_url?: string | null;
+            /**
+             * Format: double
+             * @description How much larger a picture becomes.
+             */
+            scale: number;
         };
         /** @description One field that cannot be used. */
         ValidationError: {
@@ -2438,6 +2612,88 @@ export interface operations {
                 };
                 content: {
                     "application/json": Record<string, unknown>[];
+                };
+            };
+        };
+    };
+    batch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExtrasBatchRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExtrasBatchResponse"];
+                };
+            };
+            /** @description A field cannot be used */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrors"];
+                };
+            };
+            /** @description No such upscaler, or not a picture */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    single: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExtrasSingleRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExtrasSingleResponse"];
+                };
+            };
+            /** @description A field cannot be used */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrors"];
+                };
+            };
+            /** @description No such upscaler, or not a picture */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
                 };
             };
         };
@@ -3191,6 +3447,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    upscalers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpscalerItem"][];
+                };
             };
         };
     };

@@ -54,6 +54,7 @@ fn hires(upscaler: &str) -> Hires {
         width: 0,
         height: 0,
         upscaler: upscaler.to_owned(),
+        tiles: [192, 8],
         steps: 3,
         denoising_strength: 0.7,
         sampler: None,

@@ -7,10 +7,10 @@ use axum::Json;
 use axum::extract::State;
 use impasto_api::{
     FaceRestorerItem, Fault, HypernetworkItem, LoraItem, REALESRGAN, RealesrganItem, SdVaeItem, StyleItem,
-    opened_metadata,
+    UpscalerItem, opened_metadata,
 };
 use impasto_domain::Style;
-use impasto_engine::{FileKind, LibraryFile};
+use impasto_engine::{FileKind, LibraryFile, PLAIN_UPSCALERS};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,29 @@ use std::sync::Arc;
 pub(crate) async fn sd_vae(State(app): State<App>) -> Result<Json<Vec<SdVaeItem>>, Failure> {
     let item = |file: &LibraryFile| SdVaeItem { model_name: file.file_name.clone(), filename: path_of(file) };
     list(app, FileKind::Vae, item).await
+}
+
+/// Ways to enlarge pictures: filters, then networks by name.
+#[utoipa::path(get, path = "/sdapi/v1/upscalers", tag = "sdapi", responses((status = 200, body = Vec<UpscalerItem>)))]
+pub(crate) async fn upscalers(State(app): State<App>) -> Result<Json<Vec<UpscalerItem>>, Failure> {
+    /// What A1111 says of upscalers whose factor it does not know.
+    const SCALE: f64 = 4.0;
+    let plain = PLAIN_UPSCALERS.map(|name| UpscalerItem {
+        name: name.to_owned(),
+        model_name: None,
+        model_path: None,
+        model_url: None,
+        scale: SCALE,
+    });
+    let item = |file: &LibraryFile| UpscalerItem {
+        name: file.name.clone(),
+        model_name: Some(file.name.clone()),
+        model_path: Some(path_of(file)),
+        model_url: None,
+        scale: SCALE,
+    };
+    let Json(networks) = list(app, FileKind::Upscaler, item).await?;
+    Ok(Json(plain.into_iter().chain(networks).collect()))
 }
 
 /// Styles, from `styles.csv` of the data root.

@@ -4,6 +4,7 @@ mod absent;
 mod control;
 mod docs;
 mod events;
+mod extras;
 mod files;
 mod health;
 mod img2img;
@@ -73,6 +74,8 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(tokens::count_tokens))
         .routes(routes!(txt2img::txt2img))
         .routes(routes!(img2img::img2img))
+        .routes(routes!(extras::single))
+        .routes(routes!(extras::batch))
         .routes(routes!(progress::progress))
         .routes(routes!(control::interrupt))
         .routes(routes!(control::skip))
@@ -81,6 +84,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(lists::sd_models))
         .routes(routes!(lists::refresh_checkpoints))
         .routes(routes!(lists::latent_upscale_modes))
+        .routes(routes!(files::upscalers))
         .routes(routes!(files::prompt_styles))
         .routes(routes!(files::sd_vae))
         .routes(routes!(files::hypernetworks))

@@ -4,6 +4,7 @@
 
 mod control;
 mod docs;
+mod extras;
 mod files;
 mod health;
 mod img2img;
