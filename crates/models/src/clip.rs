@@ -1,7 +1,8 @@
 //! CLIP's text encoder (Radford et al. 2021), OpenAI's and OpenCLIP's: a causal transformer over 77 tokens.
 
+use crate::AdapterSet;
 use crate::ModelError;
-use crate::blocks::Source;
+use crate::blocks::{Linear, Norm, Run, Source};
 use impasto_tensor::{Activation, Array, AttentionArgs, Backend, LinearArgs, TensorError};
 use impasto_weights::ClipTextConfig;
 use std::sync::Arc;
@@ -17,9 +18,9 @@ pub struct ClipText<B: Backend> {
     tokens: B::Embedding,
     positions: B::Embedding,
     layers: Vec<Layer<B>>,
-    final_norm: B::Norm,
+    final_norm: Norm<B>,
     /// From the end of a text to the text as a whole.
-    projection: Option<B::Linear>,
+    projection: Option<Linear<B>>,
 }
 
 /// What Stable Diffusion XL takes of a text.
@@ -59,10 +60,21 @@ impl<B: Backend> ClipText<B> {
     ///
     /// They are the output of layer `skip` from the end, 1 being the last, after the final normalisation ("clip skip").
     pub fn encode<S: AsRef<[u32]>>(&self, sequences: &[S], skip: usize) -> Result<Array, ModelError> {
+        self.encode_with(sequences, skip, None)
+    }
+
+    /// The same, changed by adapters.
+    pub fn encode_with<S: AsRef<[u32]>>(
+        &self,
+        sequences: &[S],
+        skip: usize,
+        adapters: Option<&AdapterSet<B>>,
+    ) -> Result<Array, ModelError> {
+        let run = Run::same(&*self.backend, adapters);
         let [layers, _] = self.layers_until(skip)?;
-        let hidden = self.run(layers, self.embed(sequences)?)?;
-        let normal = self.backend.layer_norm(&hidden, &self.final_norm, EPSILON)?;
-        Ok(self.backend.download(&normal)?)
+        let hidden = self.run(&run, layers, self.embed(sequences)?)?;
+        let normal = run.layer_norm(&hidden, &self.final_norm, EPSILON)?;
+        Ok(run.download(&normal)?)
     }
 
     /// The output of layer `skip` from the end, 1 being the last, of `n` token sequences of equal length, and each text as
@@ -73,9 +85,10 @@ impl<B: Backend> ClipText<B> {
         sequences: &[S],
         skip: usize,
     ) -> Result<TextVectors, ModelError> {
+        let plain = Run::plain(&*self.backend);
         let [layers, rest] = self.layers_until(skip)?;
-        let hidden = self.run(layers, self.embed(sequences)?)?;
-        let pool = |projection| self.pool(&self.run(rest, hidden.clone())?, sequences, projection);
+        let hidden = self.run(&plain, layers, self.embed(sequences)?)?;
+        let pool = |projection| self.pool(&self.run(&plain, rest, hidden.clone())?, sequences, projection);
         let pooled = self.projection.as_ref().map(pool).transpose()?;
         Ok(TextVectors { hidden: self.backend.download(&hidden)?, pooled })
     }
@@ -91,8 +104,13 @@ impl<B: Backend> ClipText<B> {
     }
 
     /// `[n, tokens, width]` through layers.
-    fn run(&self, layers: &[Layer<B>], hidden: B::Tensor) -> Result<B::Tensor, TensorError> {
-        layers.iter().try_fold(hidden, |hidden, layer| layer.forward(&self.backend, &hidden, &self.config))
+    fn run(
+        &self,
+        run: &Run<'_, B>,
+        layers: &[Layer<B>],
+        hidden: B::Tensor,
+    ) -> Result<B::Tensor, TensorError> {
+        layers.iter().try_fold(hidden, |hidden, layer| layer.forward(run, &hidden, &self.config))
     }
 
     /// `[n, tokens, width]` of the last layer to `[n, pooled]`.
@@ -100,9 +118,9 @@ impl<B: Backend> ClipText<B> {
         &self,
         last: &B::Tensor,
         sequences: &[S],
-        projection: &B::Linear,
+        projection: &Linear<B>,
     ) -> Result<Array, ModelError> {
-        let backend = &*self.backend;
+        let backend = Run::plain(&*self.backend);
         let length = sequences.first().map_or(0, |sequence| sequence.as_ref().len());
         let place = |(row, sequence): (usize, &S)| (row * length + end_of_text(sequence.as_ref())) as u32;
         let ends: Vec<u32> = sequences.iter().enumerate().map(place).collect();
@@ -140,13 +158,13 @@ fn end_of_text(sequence: &[u32]) -> usize {
 /// Self-attention and a feed-forward part, each after a normalisation and added to its input.
 #[derive(Debug)]
 struct Layer<B: Backend> {
-    norms: [B::Norm; 2],
-    query: B::Linear,
-    key: B::Linear,
-    value: B::Linear,
-    out: B::Linear,
-    expand: B::Linear,
-    contract: B::Linear,
+    norms: [Norm<B>; 2],
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    out: Linear<B>,
+    expand: Linear<B>,
+    contract: Linear<B>,
 }
 
 impl<B: Backend> Layer<B> {
@@ -164,7 +182,12 @@ impl<B: Backend> Layer<B> {
         })
     }
 
-    fn forward(&self, backend: &B, x: &B::Tensor, config: &ClipTextConfig) -> Result<B::Tensor, TensorError> {
+    fn forward(
+        &self,
+        backend: &Run<'_, B>,
+        x: &B::Tensor,
+        config: &ClipTextConfig,
+    ) -> Result<B::Tensor, TensorError> {
         let normal = backend.layer_norm(x, &self.norms[0], EPSILON)?;
         let project = |weights| backend.linear(&normal, weights, LinearArgs::default());
         let args = AttentionArgs { causal: true, ..AttentionArgs::new(config.heads) };

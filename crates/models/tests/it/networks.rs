@@ -96,7 +96,7 @@ fn unet_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
 
 /// A row whose pixels all attend to each other.
 fn plain_row<'a, B: Backend>(time: &'a UNetTime<B>, context: &'a UNetContext<B>) -> UNetRow<'a, B> {
-    UNetRow { time, context, self_attention: SelfAttention::default() }
+    UNetRow { time, context, self_attention: SelfAttention::default(), adapters: None }
 }
 
 fn unet_attends_with_less_work_row_by_row<B: Backend>(backend: Arc<B>) {
