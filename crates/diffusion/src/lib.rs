@@ -28,5 +28,7 @@ pub use prompt::{
 pub use sampler::{InitialLatent, SamplerState, Sampling};
 pub use schedule::{NoiseLevels, Scheduling};
 pub use spec::{ImageSpec, ModelFacts};
-pub use step::{Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery};
+pub use step::{
+    AdapterUse, Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery,
+};
 pub use trajectory::Trajectory;

@@ -1,8 +1,8 @@
 //! What one image is to be, and what must be known of the model to make it.
 
-use crate::TrajectoryError;
 use crate::prompt::{ExtraNetworks, Timeline};
 use crate::sampler::Sampling;
+use crate::{AdapterUse, TrajectoryError};
 use impasto_domain::{
     GenerationRequest, NoiseSource, PromptRules, Sampler, SamplerOptions, Schedule, Seeds, Shortcuts,
 };
@@ -21,6 +21,8 @@ pub struct ImageSpec {
     pub prompt_rules: PromptRules,
     /// The networks that the prompt's tags ask for. Who answers the queries applies them.
     pub networks: ExtraNetworks,
+    /// Those of the networks that were found, by what answers to their queries.
+    pub adapters: Vec<AdapterUse>,
     /// Pixels asked for; the picture has them rounded down to whole latent cells.
     pub width: u32,
     /// Pixels asked for.
@@ -82,6 +84,7 @@ impl ImageSpec {
             negative_prompt: request.negative_prompt.clone(),
             prompt_rules: request.prompt_rules,
             networks,
+            adapters: Vec::new(),
             width: request.width.unwrap_or(native.0),
             height: request.height.unwrap_or(native.1),
             steps: request.steps,

@@ -9,7 +9,7 @@ use crate::prompt::Chunk;
 use crate::sampler::SamplerState;
 use crate::spec::{ImageSpec, ModelFacts};
 use crate::step::{
-    Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery,
+    AdapterUse, Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, Picture, RowOutput, Step, TextQuery,
 };
 use impasto_domain::Shortcuts;
 use impasto_models::{SelfAttention, Tiles, mix};
@@ -44,6 +44,7 @@ pub struct Trajectory {
     noise: ImageNoise,
     /// Pixels along the edge of a latent cell.
     downscale: usize,
+    adapters: Vec<AdapterUse>,
     stage: Stage,
 }
 
@@ -109,6 +110,7 @@ impl Trajectory {
             sampler,
             noise,
             downscale: model.downscale,
+            adapters: spec.adapters,
             stage: Stage::Sampling,
         })
     }
@@ -125,16 +127,19 @@ impl Trajectory {
             Pending::Text(_, chunks) => Step::EncodeText(TextQuery {
                 chunks: chunks.iter().map(|chunk| chunk.tokens.clone()).collect(),
                 clip_skip: self.clip_skip,
+                adapters: self.adapters.as_slice().into(),
             }),
             Pending::Denoise(level, guided) => {
                 let (input, timestep) = self.denoiser.input(self.sampler.latent(), level);
                 let latent = Arc::new(input);
+                let adapters: Arc<[AdapterUse]> = self.adapters.as_slice().into();
                 let row = |(which, context): (usize, &Arc<Array>)| DenoiseRow {
                     latent: Arc::clone(&latent),
                     timestep,
                     context: Arc::clone(context),
                     depth: self.depth(which),
                     self_attention: self.self_attention(),
+                    adapters: adapters.clone(),
                 };
                 let contexts = self.conditions.contexts(self.sampler.calls(), guided);
                 Step::Denoise(DenoiseQuery { rows: contexts.enumerate().map(row).collect() })

@@ -1,5 +1,6 @@
 //! The handle by which everybody else speaks with the engine's thread.
 
+use crate::adapters::Adapters;
 use crate::catalog::{Catalog, Inspected};
 use crate::config::{EngineConfig, EngineStats, SubmitOptions};
 use crate::job::Job;
@@ -215,7 +216,8 @@ impl Engine {
         request.validate(&self.inner.limits, native)?;
         check_clip_skip(&request, config.text.layers as u32)?;
         let tokenizer = || self.inner.tokenizers.get(config.text.vocabulary);
-        check_prompts(&ImageSpec::of(&request, 0, native), tokenizer)?;
+        let first_image = ImageSpec::of(&request, 0, native);
+        check_prompts(&first_image, tokenizer)?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
@@ -229,10 +231,14 @@ impl Engine {
         // Random, so that ids of an earlier run of the program are not taken for ours; the count keeps them apart.
         let id = JobId(random() << 16 | self.inner.accepted.fetch_add(1, Ordering::Relaxed) & 0xffff);
         let position = waiting + self.inner.shared.running.load(Ordering::Relaxed);
-        let first = Job::first_status(id, Arc::new(request), position);
+        let adapters = Adapters::find(&self.inner.library, &first_image.networks);
+        let comments = adapters.comments.clone();
+        let first = JobStatus { comments, ..Job::first_status(id, Arc::new(request), position) };
         let (sender, receiver) = watch::channel(Arc::new(first.clone()));
         self.inner.shared.jobs().insert(id, sender.clone());
-        if let Err(error) = self.send(Command::Submit(Box::new(Job::new(&first, entry, options, sender)))) {
+        if let Err(error) =
+            self.send(Command::Submit(Box::new(Job::new(&first, entry, options, adapters, sender))))
+        {
             self.inner.shared.jobs().remove(id);
             return Err(error);
         }

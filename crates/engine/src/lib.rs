@@ -4,6 +4,7 @@
 //! of HTTP, users or databases. Everybody else holds an [`Engine`], which has no type parameter, and follows jobs through
 //! a [`Watcher`].
 
+mod adapters;
 mod catalog;
 mod config;
 mod denoise;

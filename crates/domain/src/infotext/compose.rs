@@ -19,6 +19,8 @@ pub struct InfotextFacts<'a> {
     pub model_name: &'a str,
     /// First ten hexadecimal digits of the SHA-256 of the model's file.
     pub model_hash: Option<&'a str>,
+    /// Names of adapters and the first twelve digits of their hashes: `a: 0123456789ab, b: ...`.
+    pub lora_hashes: Option<&'a str>,
     /// Program and version; normally [`PROGRAM_VERSION`].
     pub version: &'a str,
 }
@@ -67,6 +69,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("RNG", (source != NoiseSource::Gpu).then(|| source.name().to_owned())),
     ];
     settings.extend(request.shortcuts.infotext_tiles());
+    settings.push(("Lora hashes", facts.lora_hashes.map(str::to_owned)));
     settings.extend(request.prompt_rules.infotext(request));
     settings.push((eta_key, eta.map(python_float)));
     settings.extend(request.shortcuts.infotext_end());
@@ -130,6 +133,7 @@ mod tests {
             size: (512, 512),
             model_name: "v1-5-pruned-emaonly",
             model_hash: Some("6ce0161689"),
+            lora_hashes: None,
             version: "v1.10.1",
         })
     }

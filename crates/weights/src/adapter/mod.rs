@@ -9,7 +9,7 @@ mod layer;
 pub use keys::AdapterKeys;
 pub use layer::{AdapterChange, AdapterLayer, Dora, Factored};
 
-use crate::{Checkpoint, WeightsError, hash_tensors};
+use crate::{Checkpoint, WeightsError};
 use impasto_tensor::Array;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -88,20 +88,6 @@ impl AdapterFile {
     /// The file's own metadata.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         self.checkpoint.metadata()
-    }
-
-    /// What infotexts name the file by, 12 digits or more: its maker's hash, or else the hash of its tensors. Reads the whole file.
-    pub fn hash(path: &Path) -> Result<String, WeightsError> {
-        let file = Self::open(path)?;
-        match file.metadata().get("sshs_model_hash") {
-            Some(hash) if hash.len() >= 12 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
-                Ok(hash.clone())
-            }
-            _ => match hash_tensors(path) {
-                Ok(hash) => Ok(hash.sha256),
-                Err(source) => Err(WeightsError::Io { file: file.checkpoint.file().to_owned(), source }),
-            },
-        }
     }
 
     /// Reads what the file changes of a model whose layers are `keys`. What does not fit is left out and told.
