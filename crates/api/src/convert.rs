@@ -335,6 +335,7 @@ mod tests {
             model_name: "x",
             model_hash: None,
             lora_hashes: None,
+            ti_hashes: None,
             version: PROGRAM_VERSION,
         });
         let read_back = convert(json!({ "infotext": infotext })).unwrap();

@@ -1,6 +1,6 @@
 //! What one image is to be, and what must be known of the model to make it.
 
-use crate::prompt::{ExtraNetworks, Timeline};
+use crate::prompt::{EmbeddingWord, ExtraNetworks, Timeline};
 use crate::sampler::Sampling;
 use crate::{AdapterUse, TrajectoryError};
 use impasto_domain::{
@@ -58,6 +58,8 @@ pub struct ImageSpec {
 pub struct ModelFacts {
     /// Text to tokens.
     pub tokenizer: Arc<Tokenizer>,
+    /// Names that stand for vectors in texts.
+    pub embeddings: Arc<[EmbeddingWord]>,
     /// Channels of a latent, 4.
     pub latent_channels: usize,
     /// Pixels along the edge of a latent cell, 8.

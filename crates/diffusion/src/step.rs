@@ -1,6 +1,6 @@
 //! What a trajectory asks of the networks, and what it wants back. It never calls a model itself.
 
-use crate::TrajectoryError;
+use crate::{PlacedEmbedding, TrajectoryError};
 use impasto_models::SelfAttention;
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ pub struct AdapterUse {
 pub struct TextQuery {
     /// 77 token ids each.
     pub chunks: Vec<Vec<u32>>,
+    /// Embeddings in each chunk.
+    pub embeddings: Vec<Vec<PlacedEmbedding>>,
     /// Layers to stop before the end; 1 for none skipped.
     pub clip_skip: u32,
     /// What changes the text encoder.

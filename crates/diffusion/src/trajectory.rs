@@ -91,7 +91,7 @@ impl Trajectory {
     pub fn new(spec: ImageSpec, model: &ModelFacts) -> Result<Self, TrajectoryError> {
         spec.check(model)?;
         let shape = spec.latent_shape(model)?;
-        let conditions = Conditions::new(&spec, &model.tokenizer)?;
+        let conditions = Conditions::new(&spec, &model.tokenizer, &model.embeddings)?;
         let sampling = spec.sampling(model);
         let levels = sampling.levels(model.betas);
         sampling.check(&levels)?;
@@ -126,6 +126,7 @@ impl Trajectory {
         Ok(match pending {
             Pending::Text(_, chunks) => Step::EncodeText(TextQuery {
                 chunks: chunks.iter().map(|chunk| chunk.tokens.clone()).collect(),
+                embeddings: chunks.iter().map(|chunk| chunk.embeddings.clone()).collect(),
                 clip_skip: self.clip_skip,
                 adapters: self.adapters.as_slice().into(),
             }),

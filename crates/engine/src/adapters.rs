@@ -1,16 +1,14 @@
 //! The adapters that prompts ask for: found among the files when a request comes, loaded beside a model when a query first
 //! needs them, and kept within bounds.
 
-use crate::library::{FileKind, Library, LibraryFile};
+use crate::library::{FileKind, Library, path_of};
 use crate::recent::Recent;
-use impasto_diffusion::{AdapterUse, ExtraNetwork, ExtraNetworks};
+use impasto_diffusion::{AdapterUse, EmbeddingWord, ExtraNetwork, ExtraNetworks};
 use impasto_models::{Adapter, AdapterSet, ModelError, Strengths};
 use impasto_tensor::Backend;
 use impasto_weights::{AdapterFile, AdapterKeys, Checkpoint, StableDiffusionConfig};
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 /// Bytes of adapters that are kept beside a model.
 const ADAPTER_BYTES: usize = 1 << 30;
@@ -26,6 +24,10 @@ pub(crate) struct Adapters {
     pub(crate) comments: Arc<[String]>,
     /// What the infotext says of those found.
     pub(crate) hashes: Option<String>,
+    /// Names that stand for embeddings.
+    pub(crate) words: Arc<[EmbeddingWord]>,
+    /// What the infotext says of the embeddings in use.
+    pub(crate) embedding_hashes: Option<String>,
 }
 
 impl Adapters {
@@ -52,7 +54,7 @@ impl Adapters {
                 continue;
             }
             let adapter = AdapterUse {
-                id: id(&file),
+                id: file.id(),
                 text_encoder: text_encoder as f32,
                 unet: unet as f32,
                 rank: rank.filter(|rank| *rank > 0),
@@ -70,14 +72,8 @@ impl Adapters {
             comments.push(format!("Lora not found: {}", missing.join(", ")));
         }
         let hashes = (!hashes.is_empty()).then(|| hashes.join(", "));
-        Self { uses, comments: comments.into(), hashes }
+        Self { uses, comments: comments.into(), hashes, ..Self::default() }
     }
-}
-
-/// Where a file is, after what tells it from one that was there before.
-fn id(file: &LibraryFile) -> String {
-    let modified = file.modified.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
-    format!("{}:{modified}:{}", file.bytes, file.path.display())
 }
 
 /// The adapters that are in memory beside a model.
@@ -128,13 +124,13 @@ fn load<B: Backend>(
     keys: &AdapterKeys,
     adapter: &AdapterUse,
 ) -> Result<Adapter<B>, ModelError> {
-    let path = adapter.id.splitn(3, ':').nth(2).unwrap_or_default();
-    let mut layers = AdapterFile::open(Path::new(path))?.read(keys)?;
+    let path = path_of(&adapter.id);
+    let mut layers = AdapterFile::open(path)?.read(keys)?;
     let (changed, left_out) = (layers.layers.len(), std::mem::take(&mut layers.left_out));
     let loaded = Adapter::new(backend, checkpoint, layers, adapter.rank.map(|rank| rank as usize))?;
-    tracing::info!(path, layers = changed, bytes = loaded.bytes(), "loaded an adapter");
+    tracing::info!(path = %path.display(), layers = changed, bytes = loaded.bytes(), "loaded an adapter");
     if let Some(first) = left_out.first() {
-        tracing::warn!(path, left_out = left_out.len(), %first, "parts of an adapter do not belong to the model");
+        tracing::warn!(path = %path.display(), left_out = left_out.len(), %first, "parts of an adapter do not belong to the model");
     }
     Ok(loaded)
 }

@@ -3,15 +3,16 @@
 use crate::adapters::Adapters;
 use crate::catalog::{Catalog, Inspected};
 use crate::config::{EngineConfig, EngineStats, SubmitOptions};
+use crate::embeddings::{EmbeddingList, Embeddings};
 use crate::job::Job;
-use crate::library::Library;
+use crate::library::{FileKind, Library};
 use crate::memory::{available_bytes, working_bytes};
 use crate::prepared::PreparedWeights;
 use crate::resident::Residents;
 use crate::tokenizers::Tokenizers;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
-use impasto_diffusion::{ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens};
+use impasto_diffusion::{EmbeddingWord, ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens};
 use impasto_domain::{GenerationRequest, Precision, PromptRules, RequestError, RequestLimits};
 use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
@@ -141,6 +142,7 @@ struct Inner {
     catalog: Arc<Catalog>,
     library: Arc<Library>,
     tokenizers: Tokenizers,
+    embeddings: Embeddings,
     commands: Mutex<Sender<Command>>,
     limits: RequestLimits,
     precision: Precision,
@@ -195,6 +197,7 @@ impl Engine {
             catalog,
             library,
             tokenizers: Tokenizers::default(),
+            embeddings: Embeddings::default(),
             commands: Mutex::new(commands),
             limits: config.limits,
             precision: config.precision,
@@ -217,7 +220,8 @@ impl Engine {
         check_clip_skip(&request, config.text.layers as u32)?;
         let tokenizer = || self.inner.tokenizers.get(config.text.vocabulary);
         let first_image = ImageSpec::of(&request, 0, native);
-        check_prompts(&first_image, tokenizer)?;
+        let words = self.embedding_words(&config)?;
+        let used = check_prompts(&first_image, tokenizer, &words)?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
@@ -231,7 +235,11 @@ impl Engine {
         // Random, so that ids of an earlier run of the program are not taken for ours; the count keeps them apart.
         let id = JobId(random() << 16 | self.inner.accepted.fetch_add(1, Ordering::Relaxed) & 0xffff);
         let position = waiting + self.inner.shared.running.load(Ordering::Relaxed);
-        let adapters = Adapters::find(&self.inner.library, &first_image.networks);
+        let adapters = Adapters {
+            words,
+            embedding_hashes: Embeddings::hashes(&self.inner.library, &used),
+            ..Adapters::find(&self.inner.library, &first_image.networks)
+        };
         let comments = adapters.comments.clone();
         let first = JobStatus { comments, ..Job::first_status(id, Arc::new(request), position) };
         let (sender, receiver) = watch::channel(Arc::new(first.clone()));
@@ -376,7 +384,23 @@ impl Engine {
     ) -> Result<TokenCount, EngineError> {
         let (_, config) = self.model_for(&GenerationRequest::default())?;
         let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
-        Ok(count_tokens(prompt, side, steps, rules, &tokenizer)?)
+        let words = self.embedding_words(&config)?;
+        Ok(count_tokens(prompt, side, steps, rules, &tokenizer, &words)?)
+    }
+
+    /// The embeddings of the data root, for the model used where a request names none.
+    pub fn embeddings(&self) -> Result<EmbeddingList, EngineError> {
+        let (_, config) = self.model_for(&GenerationRequest::default())?;
+        Ok(self.inner.embeddings.list(&self.inner.library, config.text.width))
+    }
+
+    /// How prompts call the embeddings that a model can use.
+    fn embedding_words(&self, config: &StableDiffusionConfig) -> Result<Arc<[EmbeddingWord]>, EngineError> {
+        if self.inner.library.files(FileKind::Embedding).is_empty() {
+            return Ok(Arc::default());
+        }
+        let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
+        Ok(self.inner.embeddings.words(&self.inner.library, &tokenizer, config.text.width))
     }
 
     /// What requests may ask for.

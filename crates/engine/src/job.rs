@@ -155,12 +155,13 @@ impl Job {
     pub(crate) fn begin_batch(&mut self, facts: &ModelFacts) -> Result<bool, String> {
         let end = self.next_image.saturating_add(self.request.batch_size).min(self.request.image_count());
         let native = self.entry.native_size.unwrap_or((512, 512));
+        let facts = ModelFacts { embeddings: self.adapters.words.clone(), ..facts.clone() };
         for index in self.next_image..end {
             let spec = ImageSpec {
                 adapters: self.adapters.uses.clone(),
                 ..ImageSpec::of(&self.request, index, native)
             };
-            let trajectory = Trajectory::new(spec, facts).map_err(|error| error.to_string())?;
+            let trajectory = Trajectory::new(spec, &facts).map_err(|error| error.to_string())?;
             self.batch.push(Image { index, trajectory });
         }
         self.next_image = end;
@@ -189,6 +190,7 @@ impl Job {
             model_name: base_name(model),
             model_hash: model.short_hash(),
             lora_hashes: self.adapters.hashes.as_deref(),
+            ti_hashes: self.adapters.embedding_hashes.as_deref(),
             version: PROGRAM_VERSION,
         });
         let seeds = self.request.seeds(index);

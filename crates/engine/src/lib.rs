@@ -8,6 +8,7 @@ mod adapters;
 mod catalog;
 mod config;
 mod denoise;
+mod embeddings;
 mod error;
 mod handle;
 mod job;
@@ -23,6 +24,7 @@ mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
 pub use config::{EngineConfig, EngineStats, SubmitOptions};
+pub use embeddings::{EmbeddingInfo, EmbeddingList};
 pub use error::EngineError;
 pub use handle::{Engine, Watcher};
 pub use impasto_diffusion::{Picture, PromptSide, TokenCount};

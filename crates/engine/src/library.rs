@@ -85,11 +85,22 @@ pub struct LibraryFile {
 }
 
 impl LibraryFile {
+    /// Where it is, after what tells it from a file that was there before: size, time of change, path, joined by colons.
+    pub(crate) fn id(&self) -> String {
+        let modified = self.modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+        format!("{}:{modified}:{}", self.bytes, self.path.display())
+    }
+
     /// The name that the file's maker gave an adapter, or else the file's.
     pub fn alias(&self) -> &str {
         let given = self.metadata.get("ss_output_name").map(String::as_str);
         given.filter(|name| !name.is_empty() && *name != "None").unwrap_or(&self.name)
     }
+}
+
+/// The path in a file's [`LibraryFile::id`].
+pub(crate) fn path_of(id: &str) -> &Path {
+    Path::new(id.splitn(3, ':').nth(2).unwrap_or_default())
 }
 
 /// The files of a data root, and the hashes known of them.

@@ -3,14 +3,16 @@
 
 use crate::adapters::LoadedAdapters;
 use crate::catalog::Catalog;
+use crate::embeddings;
 use crate::job::{Job, ModelKey};
+use crate::library::path_of;
 use crate::prepared::PreparedWeights;
 use crate::preview::LatentToRgb;
 use crate::recent::Recent;
 use crate::{EngineError, ModelEntry};
 use impasto_diffusion::{AdapterUse, CHUNK_TOKENS, ModelFacts, TextQuery};
 use impasto_domain::Precision;
-use impasto_models::{AdapterSet, ModelError, StableDiffusion, UNetContext, UNetTime};
+use impasto_models::{AdapterSet, ModelError, StableDiffusion, TokenVectors, UNetContext, UNetTime};
 use impasto_tensor::{Array, Backend};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::HashMap;
@@ -25,6 +27,9 @@ pub(crate) const CONTEXT_TOKENS: usize = 16 * CHUNK_TOKENS;
 /// Diffusion times kept per model. One takes 81 KB at full width.
 const TIMES: usize = 128;
 
+/// Embeddings whose vectors are kept per model. One's take 230 KB at most at full width.
+const EMBEDDINGS: usize = 64;
+
 /// A model that is ready to run.
 pub(crate) struct Resident<B: Backend> {
     pub(crate) networks: StableDiffusion<B>,
@@ -33,6 +38,8 @@ pub(crate) struct Resident<B: Backend> {
     /// Text vectors by what was asked, `[chunks, 77, features]`.
     texts: Recent<TextQuery, Array>,
     pub(crate) adapters: LoadedAdapters<B>,
+    /// Vectors of embeddings.
+    embeddings: Recent<String, Array>,
     /// What the UNet makes of texts, `[tokens, features]`.
     contexts: Recent<(Arc<Array>, Arc<[AdapterUse]>), UNetContext<B>>,
     /// What the UNet makes of diffusion times.
@@ -68,8 +75,22 @@ impl<B: Backend> Resident<B> {
     pub(crate) fn encode(&mut self, query: &TextQuery) -> Result<Arc<Array>, ModelError> {
         let adapters = self.adapters.set(&query.adapters)?;
         let skip = query.clip_skip as usize;
-        let encode = || self.networks.text.encode_with(&query.chunks, skip, adapters.as_deref());
+        let mut placed = Vec::new();
+        for (sequence, chunk) in query.embeddings.iter().enumerate() {
+            for embedding in chunk {
+                placed.push((sequence, embedding.at, self.embedding(&embedding.id)?));
+            }
+        }
+        let replaced: Vec<TokenVectors<'_>> = (placed.iter())
+            .map(|(sequence, at, vectors)| TokenVectors { sequence: *sequence, at: *at, vectors })
+            .collect();
+        let encode = || self.networks.text.encode_with(&query.chunks, skip, adapters.as_deref(), &replaced);
         self.texts.get_or_make(|known| known == query, || query.clone(), |_| query.chunks.len(), encode)
+    }
+
+    fn embedding(&mut self, id: &str) -> Result<Arc<Array>, ModelError> {
+        let load = || embeddings::load(path_of(id)).map(|vectors| vectors.first).map_err(ModelError::Input);
+        self.embeddings.get_or_make(|known| known == id, || id.to_owned(), |_| 1, load)
     }
 
     /// What the UNet makes of a text's vectors, from memory where they were used before.
@@ -250,6 +271,7 @@ fn load<B: Backend>(
         networks,
         latent_to_rgb,
         adapters: LoadedAdapters::new(backend.clone(), Arc::new(checkpoint), &config),
+        embeddings: Recent::new(EMBEDDINGS),
         texts: Recent::new(TEXT_CHUNKS),
         contexts: Recent::new(CONTEXT_TOKENS),
         times: Recent::new(TIMES),
@@ -282,6 +304,7 @@ fn start_hashing(
 fn facts<B: Backend>(config: &StableDiffusionConfig, networks: &StableDiffusion<B>) -> ModelFacts {
     ModelFacts {
         tokenizer: networks.tokenizer.clone(),
+        embeddings: Arc::default(),
         latent_channels: config.vae.latent_channels,
         downscale: config.vae.downscale(),
         prediction: config.prediction,

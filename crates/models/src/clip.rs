@@ -23,6 +23,17 @@ pub struct ClipText<B: Backend> {
     projection: Option<Linear<B>>,
 }
 
+/// Vectors that take the place of tokens' own in a sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenVectors<'a> {
+    /// Which sequence.
+    pub sequence: usize,
+    /// The first token; those beyond the sequence's end are left out.
+    pub at: usize,
+    /// `[tokens, width]`.
+    pub vectors: &'a Array,
+}
+
 /// What Stable Diffusion XL takes of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextVectors {
@@ -60,19 +71,20 @@ impl<B: Backend> ClipText<B> {
     ///
     /// They are the output of layer `skip` from the end, 1 being the last, after the final normalisation ("clip skip").
     pub fn encode<S: AsRef<[u32]>>(&self, sequences: &[S], skip: usize) -> Result<Array, ModelError> {
-        self.encode_with(sequences, skip, None)
+        self.encode_with(sequences, skip, None, &[])
     }
 
-    /// The same, changed by adapters.
+    /// The same, changed by adapters, with vectors of their own for some tokens.
     pub fn encode_with<S: AsRef<[u32]>>(
         &self,
         sequences: &[S],
         skip: usize,
         adapters: Option<&AdapterSet<B>>,
+        replaced: &[TokenVectors<'_>],
     ) -> Result<Array, ModelError> {
         let run = Run::same(&*self.backend, adapters);
         let [layers, _] = self.layers_until(skip)?;
-        let hidden = self.run(&run, layers, self.embed(sequences)?)?;
+        let hidden = self.run(&run, layers, self.embed(sequences, replaced)?)?;
         let normal = run.layer_norm(&hidden, &self.final_norm, EPSILON)?;
         Ok(run.download(&normal)?)
     }
@@ -87,7 +99,7 @@ impl<B: Backend> ClipText<B> {
     ) -> Result<TextVectors, ModelError> {
         let plain = Run::plain(&*self.backend);
         let [layers, rest] = self.layers_until(skip)?;
-        let hidden = self.run(&plain, layers, self.embed(sequences)?)?;
+        let hidden = self.run(&plain, layers, self.embed(sequences, &[])?)?;
         let pool = |projection| self.pool(&self.run(&plain, rest, hidden.clone())?, sequences, projection);
         let pooled = self.projection.as_ref().map(pool).transpose()?;
         Ok(TextVectors { hidden: self.backend.download(&hidden)?, pooled })
@@ -132,7 +144,11 @@ impl<B: Backend> ClipText<B> {
     }
 
     /// Token plus position embeddings, `[n, tokens, width]`.
-    fn embed<S: AsRef<[u32]>>(&self, sequences: &[S]) -> Result<B::Tensor, ModelError> {
+    fn embed<S: AsRef<[u32]>>(
+        &self,
+        sequences: &[S],
+        replaced: &[TokenVectors<'_>],
+    ) -> Result<B::Tensor, ModelError> {
         let length = sequences.first().map_or(0, |sequence| sequence.as_ref().len());
         if length == 0 || length > self.config.positions {
             let positions = self.config.positions;
@@ -143,10 +159,42 @@ impl<B: Backend> ClipText<B> {
         }
         let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.as_ref().iter().copied()).collect();
         let positions: Vec<u32> = sequences.iter().flat_map(|_| 0..length as u32).collect();
-        let tokens = self.backend.embedding(&self.tokens, &ids, sequences.len())?;
+        let mut tokens = self.backend.embedding(&self.tokens, &ids, sequences.len())?;
+        if !replaced.is_empty() {
+            let mut vectors = self.backend.download(&tokens)?;
+            replaced.iter().try_for_each(|part| self.replace(&mut vectors, length, part))?;
+            tokens = self.backend.upload(&vectors)?;
+        }
         let positions = self.backend.embedding(&self.positions, &positions, sequences.len())?;
         Ok(self.backend.add(&tokens, &positions)?)
     }
+}
+
+impl<B: Backend> ClipText<B> {
+    /// Puts vectors into `all`, `[n, length, width]`.
+    fn replace(&self, all: &mut Array, length: usize, part: &TokenVectors<'_>) -> Result<(), ModelError> {
+        let width = self.config.width;
+        let &[_, features] = part.vectors.shape() else { return Err(odd_vectors(part.vectors, width)) };
+        if features != width {
+            return Err(odd_vectors(part.vectors, width));
+        }
+        let rows = all.data_mut().chunks_exact_mut(length * width).nth(part.sequence);
+        let row = rows.and_then(|row| row.get_mut(part.at * width..));
+        let Some(row) = row else {
+            return Err(ModelError::Input(format!(
+                "vectors for token {} of sequence {}, which is not there",
+                part.at, part.sequence
+            )));
+        };
+        for (to, from) in row.iter_mut().zip(part.vectors.data()) {
+            *to = *from;
+        }
+        Ok(())
+    }
+}
+
+fn odd_vectors(vectors: &Array, width: usize) -> ModelError {
+    ModelError::Input(format!("token vectors of the shape {:?}, not [tokens, {width}]", vectors.shape()))
 }
 
 /// The place of the first token of the highest id.

@@ -14,7 +14,7 @@ mod vae;
 
 pub use adapters::{Adapter, AdapterSet, Strengths};
 pub use blocks::{SelfAttention, Tiles, mix};
-pub use clip::{ClipText, TextVectors};
+pub use clip::{ClipText, TextVectors, TokenVectors};
 pub use error::ModelError;
 pub use stable_diffusion::StableDiffusion;
 pub use tokenizer::{Token, Tokenizer};

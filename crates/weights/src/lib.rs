@@ -11,6 +11,7 @@ mod architecture;
 mod checkpoint;
 mod container;
 mod detect;
+mod embedding;
 mod entry;
 mod error;
 mod facts;
@@ -32,6 +33,7 @@ pub use architecture::{
 };
 pub use checkpoint::Checkpoint;
 pub use container::Container;
+pub use embedding::EmbeddingVectors;
 pub use error::WeightsError;
 pub use hash::{FileHash, hash_bytes, hash_file, hash_tensors, old_hash};
 pub use hash_cache::HashCache;

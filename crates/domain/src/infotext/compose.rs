@@ -21,6 +21,8 @@ pub struct InfotextFacts<'a> {
     pub model_hash: Option<&'a str>,
     /// Names of adapters and the first twelve digits of their hashes: `a: 0123456789ab, b: ...`.
     pub lora_hashes: Option<&'a str>,
+    /// The same of embeddings.
+    pub ti_hashes: Option<&'a str>,
     /// Program and version; normally [`PROGRAM_VERSION`].
     pub version: &'a str,
 }
@@ -70,6 +72,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     ];
     settings.extend(request.shortcuts.infotext_tiles());
     settings.push(("Lora hashes", facts.lora_hashes.map(str::to_owned)));
+    settings.push(("TI hashes", facts.ti_hashes.map(str::to_owned)));
     settings.extend(request.prompt_rules.infotext(request));
     settings.push((eta_key, eta.map(python_float)));
     settings.extend(request.shortcuts.infotext_end());
@@ -134,6 +137,7 @@ mod tests {
             model_name: "v1-5-pruned-emaonly",
             model_hash: Some("6ce0161689"),
             lora_hashes: None,
+            ti_hashes: None,
             version: "v1.10.1",
         })
     }

@@ -1,8 +1,8 @@
 //! Adapters that prompts ask for.
 
 use crate::setup::{PLAIN, engine, finish, folder, request};
-use impasto_domain::GenerationRequest;
-use impasto_engine::{Engine, JobState, JobStatus};
+use impasto_domain::{GenerationRequest, PromptRules};
+use impasto_engine::{EmbeddingInfo, Engine, FileKind, JobState, JobStatus, PromptSide};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,4 +80,42 @@ fn what_is_missing_or_broken_is_told_and_the_picture_is_made() {
     let (hash, _) = hashes.unwrap_or_else(|| panic!("{infotext}"));
     assert!(hash.len() == 12 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()), "{infotext}");
     assert!(!make(&engine, "a cat").images[0].infotext.contains("Lora hashes"));
+}
+
+/// Tensors as a safetensors file has them.
+fn safetensors(name: &str, shape: &[usize], elements: &[f32]) -> Vec<u8> {
+    let data: Vec<u8> = elements.iter().flat_map(|element| element.to_le_bytes()).collect();
+    let header =
+        format!(r#"{{"{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[0,{}]}}}}"#, data.len());
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()
+}
+
+#[test]
+fn embeddings_are_words_of_prompts() {
+    let folder = data_root();
+    let place = folder.path().join("embeddings");
+    std::fs::create_dir(&place).unwrap();
+    let elements: Vec<f32> = (0..96).map(|at| (at as f32).sin() / 2.0).collect();
+    std::fs::write(place.join("mystyle.safetensors"), safetensors("emb_params", &[3, 32], &elements))
+        .unwrap();
+    std::fs::write(place.join("other.safetensors"), safetensors("emb_params", &[2, 48], &elements)).unwrap();
+    std::fs::write(place.join("broken.pt"), b"nothing").unwrap();
+    let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
+    let list = engine.embeddings().unwrap();
+    let told = |info: &EmbeddingInfo| (info.name.clone(), info.width, info.vectors);
+    assert_eq!(list.loaded.iter().map(told).collect::<Vec<_>>(), [("mystyle".to_owned(), 32, 3)]);
+    assert_eq!(list.skipped.iter().map(told).collect::<Vec<_>>(), [("other".to_owned(), 48, 2)]);
+
+    let count =
+        |prompt| engine.count_tokens(prompt, PromptSide::Positive, 20, PromptRules::default()).unwrap();
+    assert_eq!(count("mystyle").count, 3);
+    let styled = make(&engine, "a cat mystyle");
+    let infotext = &styled.images[0].infotext;
+    let hash = infotext.split("TI hashes: \"mystyle: ").nth(1).and_then(|rest| rest.split_once('"'));
+    assert!(hash.is_some_and(|(hash, _)| hash.len() == 12), "{infotext}");
+    std::fs::remove_file(place.join("mystyle.safetensors")).unwrap();
+    engine.library().refresh(FileKind::Embedding);
+    let plain = make(&engine, "a cat mystyle");
+    assert_ne!(styled.images[0].picture, plain.images[0].picture);
+    assert!(!plain.images[0].infotext.contains("TI hashes"));
 }

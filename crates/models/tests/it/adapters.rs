@@ -81,7 +81,7 @@ impl<B: Backend> Bench<B> {
     }
 
     fn text(&self, set: Option<&AdapterSet<B>>) -> Array {
-        self.model.text.encode_with(&self.tokens, 1, set).unwrap()
+        self.model.text.encode_with(&self.tokens, 1, set, &[]).unwrap()
     }
 }
 
