@@ -235,11 +235,8 @@ impl Engine {
         // Random, so that ids of an earlier run of the program are not taken for ours; the count keeps them apart.
         let id = JobId(random() << 16 | self.inner.accepted.fetch_add(1, Ordering::Relaxed) & 0xffff);
         let position = waiting + self.inner.shared.running.load(Ordering::Relaxed);
-        let adapters = Adapters {
-            words,
-            embedding_hashes: Embeddings::hashes(&self.inner.library, &used),
-            ..Adapters::find(&self.inner.library, &first_image.networks)
-        };
+        let mut adapters = Adapters::find(&self.inner.library, &first_image.networks);
+        (adapters.words, adapters.embedding_hashes) = (words, Embeddings::hashes(&self.inner.library, &used));
         let comments = adapters.comments.clone();
         let first = JobStatus { comments, ..Job::first_status(id, Arc::new(request), position) };
         let (sender, receiver) = watch::channel(Arc::new(first.clone()));

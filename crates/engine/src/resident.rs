@@ -30,6 +30,9 @@ const TIMES: usize = 128;
 /// Embeddings whose vectors are kept per model. One's take 230 KB at most at full width.
 const EMBEDDINGS: usize = 64;
 
+/// Something, and the adapters with which it was made.
+type Changed<T> = (T, Arc<[AdapterUse]>);
+
 /// A model that is ready to run.
 pub(crate) struct Resident<B: Backend> {
     pub(crate) networks: StableDiffusion<B>,
@@ -41,9 +44,9 @@ pub(crate) struct Resident<B: Backend> {
     /// Vectors of embeddings.
     embeddings: Recent<String, Array>,
     /// What the UNet makes of texts, `[tokens, features]`.
-    contexts: Recent<(Arc<Array>, Arc<[AdapterUse]>), UNetContext<B>>,
+    contexts: Recent<Changed<Arc<Array>>, UNetContext<B>>,
     /// What the UNet makes of diffusion times.
-    times: Recent<(f32, Arc<[AdapterUse]>), UNetTime<B>>,
+    times: Recent<Changed<f32>, UNetTime<B>>,
     entry: Arc<ModelEntry>,
     /// Computes the file's hash beside the first steps.
     hashing: Option<JoinHandle<Result<Arc<ModelEntry>, EngineError>>>,
@@ -119,9 +122,7 @@ impl<B: Backend> Resident<B> {
         set: Option<&AdapterSet<B>>,
     ) -> Result<Arc<UNetTime<B>>, ModelError> {
         let prepare = || self.networks.unet.prepare_time_with(timestep, None, set);
-        let is_it = |(known, with): &(f32, Arc<[AdapterUse]>)| {
-            known.to_bits() == timestep.to_bits() && with == adapters
-        };
+        let is_it = |(known, with): &Changed<f32>| known.to_bits() == timestep.to_bits() && with == adapters;
         self.times.get_or_make(is_it, || (timestep, adapters.clone()), |_| 1, prepare)
     }
 }

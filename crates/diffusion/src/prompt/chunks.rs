@@ -138,15 +138,12 @@ fn lay_out(
                 let tokens = encode(text);
                 let (mut at, weight) = (0, *weight as f32);
                 while let Some(&token) = tokens.get(at) {
-                    match longest(words, &tokens[at..]) {
-                        Some(word) => {
-                            layout.place(word, token, weight);
-                            at += word.tokens.len();
-                        }
-                        None => {
-                            layout.push(token, weight);
-                            at += 1;
-                        }
+                    if let Some(word) = longest(words, &tokens[at..]) {
+                        layout.place(word, token, weight);
+                        at += word.tokens.len();
+                    } else {
+                        layout.push(token, weight);
+                        at += 1;
                     }
                 }
             }
@@ -294,8 +291,10 @@ mod tests {
         assert_eq!(second.weights[..3], [1.0, 1.5, 1.0]);
     }
 
+    type Placed = Vec<(usize, String)>;
+
     /// Tokens of each chunk up to the end mark, and its embeddings, with `ab` and `abc` standing for 3 and 70 vectors.
-    fn embedded(prompt: &str) -> Vec<(Vec<u32>, Vec<(usize, String)>)> {
+    fn embedded(prompt: &str) -> Vec<(Vec<u32>, Placed)> {
         let word = |name: &str, vectors| EmbeddingWord {
             id: name.to_owned(),
             tokens: name.chars().map(u32::from).collect(),

@@ -99,7 +99,8 @@ fn low_rank<B: Backend>(
     let prepared = match *shape {
         [_, inputs, height, width] if height * width > 1 => {
             let view = view(down_data, vec![used, inputs, height, width])?;
-            let stride = if name.ends_with(".op") { 2 } else { 1 };
+            let halves = name.rsplit('.').next() == Some("op");
+            let stride = if halves { 2 } else { 1 };
             let padding = [height / 2, height / 2, width / 2, width / 2];
             Down::Conv2d(backend.prepare_conv2d(
                 &view,

@@ -1,5 +1,5 @@
-//! Edited copies of layers: what each kind of adapter makes of a weight, as A1111 computes it. The n-th edit of a layer starts from what the one before
-//! it made.
+//! Edited copies of layers: what each kind of adapter makes of a weight, as A1111 computes it. Each edit of a layer starts from
+//! what the one before it made.
 
 use super::view;
 use crate::blocks::{Conv2d, Layer, Linear, Norm};
@@ -54,7 +54,12 @@ impl<B: Backend> Patch<B> {
         self.get(layer, |edited, precision| {
             let bias = view(&edited.bias, vec![edited.bias.len()])?;
             let weight = view(&edited.weight, edited.shape)?;
-            Ok(Patched::Conv2d(backend.prepare_conv2d(&weight, Some(&bias), layer.config, precision)?))
+            Ok(Patched::Conv2d(backend.prepare_conv2d(
+                &weight,
+                Some(&bias),
+                layer.about.config,
+                precision,
+            )?))
         })
     }
 
@@ -75,7 +80,7 @@ impl<B: Backend> Patch<B> {
         if let Some(made) = self.made.get() {
             return Ok(made);
         }
-        let made = prepare(self.edit(&layer.name, layer.has_bias)?, layer.precision)?;
+        let made = prepare(self.edit(&layer.about.name, layer.about.has_bias)?, layer.about.precision)?;
         Ok(self.made.get_or_init(|| made))
     }
 
@@ -104,7 +109,9 @@ pub(super) fn apply(weight: &mut [f32], shape: &[usize], edit: &AdapterLayer, st
     let outputs = shape.first().copied().unwrap_or(1).max(1);
     let inputs = shape.get(1).copied().unwrap_or(1).max(1);
     let mut change = difference(weight, [outputs, inputs], &edit.change);
-    change.iter_mut().for_each(|change| *change *= edit.scale);
+    for change in &mut change {
+        *change *= edit.scale;
+    }
     if let Some(dora) = &edit.dora {
         decompose(weight, &mut change, [outputs, inputs], dora);
     }
@@ -229,7 +236,7 @@ fn kronecker(one: &Factored, two: &Factored, [outputs, inputs, taps]: [usize; 3]
         .collect()
 }
 
-/// DoRA: makes of `change` what brings the changed weight's columns, or rows, to their lengths.
+/// `DoRA`: makes of `change` what brings the changed weight's columns, or rows, to their lengths.
 fn decompose(weight: &[f32], change: &mut [f32], [outputs, inputs]: [usize; 2], dora: &Dora) {
     let n = weight.len() / outputs;
     let taps = (n / inputs).max(1);

@@ -14,8 +14,14 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Layer<T> {
     pub(crate) weights: T,
+    pub(crate) about: Arc<About>,
+}
+
+/// How a layer was prepared.
+#[derive(Debug)]
+pub(crate) struct About {
     /// Canonical name, without the part.
-    pub(crate) name: Arc<str>,
+    pub(crate) name: String,
     pub(crate) has_bias: bool,
     pub(crate) precision: Precision,
     /// Of convolutions.
@@ -44,6 +50,11 @@ impl<B: Backend> Deref for Run<'_, B> {
         self.backend
     }
 }
+
+/// What an operation gives.
+type Outcome<B> = Result<<B as Backend>::Tensor, TensorError>;
+/// What goes with a layer's input row by row: a residual, and a bias for each row.
+type Beside<'a, B> = [Option<&'a <B as Backend>::Tensor>; 2];
 
 /// Rows of a batch that a layer is changed for in one way.
 type Groups<'a, B> = Vec<(Range<usize>, Option<&'a LayerChange<B>>)>;
@@ -94,42 +105,34 @@ impl<'a, B: Backend> Run<'a, B> {
     }
 
     /// [`Backend::linear`].
-    pub fn linear(
-        &self,
-        x: &B::Tensor,
-        layer: &Linear<B>,
-        args: LinearArgs<'_, B::Tensor>,
-    ) -> Result<B::Tensor, TensorError> {
+    #[expect(clippy::needless_pass_by_value, reason = "called as the backend is")]
+    pub fn linear(&self, x: &B::Tensor, layer: &Linear<B>, args: LinearArgs<'_, B::Tensor>) -> Outcome<B> {
         let LinearArgs { activation, residual } = args;
-        self.changed(x, &layer.name, [residual, None], &mut |x, [residual, _], change| {
-            let weights = match self.patched(change, |patch| patch.linear(self.backend, layer))? {
+        self.changed(x, &layer.about.name, [residual, None], |x, [residual, _], change| {
+            let weights = match patched(change, |patch| patch.linear(self.backend, layer))? {
                 Some(Patched::Linear(weights)) => weights,
                 _ => &layer.weights,
             };
             let run = |activation, residual: Option<&B::Tensor>| {
                 self.backend.linear(x, weights, LinearArgs { activation, residual })
             };
-            self.add(x, change, residual, activation, PaddingMode::Zeros, &run)
+            self.add(x, change, residual, activation, PaddingMode::Zeros, run)
         })
     }
 
     /// [`Backend::conv2d`].
-    pub fn conv2d(
-        &self,
-        x: &B::Tensor,
-        layer: &Conv2d<B>,
-        args: Conv2dArgs<'_, B::Tensor>,
-    ) -> Result<B::Tensor, TensorError> {
+    #[expect(clippy::needless_pass_by_value, reason = "called as the backend is")]
+    pub fn conv2d(&self, x: &B::Tensor, layer: &Conv2d<B>, args: Conv2dArgs<'_, B::Tensor>) -> Outcome<B> {
         let Conv2dArgs { row_bias, activation, residual, padding_mode } = args;
-        self.changed(x, &layer.name, [residual, row_bias], &mut |x, [residual, row_bias], change| {
-            let weights = match self.patched(change, |patch| patch.conv2d(self.backend, layer))? {
+        self.changed(x, &layer.about.name, [residual, row_bias], |x, [residual, row_bias], change| {
+            let weights = match patched(change, |patch| patch.conv2d(self.backend, layer))? {
                 Some(Patched::Conv2d(weights)) => weights,
                 _ => &layer.weights,
             };
             let run = |activation, residual: Option<&B::Tensor>| {
                 self.backend.conv2d(x, weights, Conv2dArgs { row_bias, activation, residual, padding_mode })
             };
-            self.add(x, change, residual, activation, padding_mode, &run)
+            self.add(x, change, residual, activation, padding_mode, run)
         })
     }
 
@@ -141,28 +144,28 @@ impl<'a, B: Backend> Run<'a, B> {
         groups: usize,
         epsilon: f32,
         activation: Activation,
-    ) -> Result<B::Tensor, TensorError> {
-        self.normalized(x, norm, &|x, weights| {
+    ) -> Outcome<B> {
+        self.normalized(x, norm, |x, weights| {
             self.backend.group_norm(x, weights, groups, epsilon, activation)
         })
     }
 
     /// [`Backend::layer_norm`].
-    pub fn layer_norm(&self, x: &B::Tensor, norm: &Norm<B>, epsilon: f32) -> Result<B::Tensor, TensorError> {
-        self.normalized(x, norm, &|x, weights| self.backend.layer_norm(x, weights, epsilon))
+    pub fn layer_norm(&self, x: &B::Tensor, norm: &Norm<B>, epsilon: f32) -> Outcome<B> {
+        self.normalized(x, norm, |x, weights| self.backend.layer_norm(x, weights, epsilon))
     }
 
     fn normalized(
         &self,
         x: &B::Tensor,
         norm: &Norm<B>,
-        run: &dyn Fn(&B::Tensor, &B::Norm) -> Result<B::Tensor, TensorError>,
-    ) -> Result<B::Tensor, TensorError> {
-        self.changed(x, &norm.name, [None, None], &mut |x, _, change| match self
-            .patched(change, |patch| patch.norm(self.backend, norm))?
-        {
-            Some(Patched::Norm(weights)) => run(x, weights),
-            _ => run(x, &norm.weights),
+        run: impl Fn(&B::Tensor, &B::Norm) -> Outcome<B>,
+    ) -> Outcome<B> {
+        self.changed(x, &norm.about.name, [None, None], |x, _, change| {
+            match patched(change, |patch| patch.norm(self.backend, norm))? {
+                Some(Patched::Norm(weights)) => run(x, weights),
+                _ => run(x, &norm.weights),
+            }
         })
     }
 
@@ -171,13 +174,9 @@ impl<'a, B: Backend> Run<'a, B> {
         &self,
         x: &B::Tensor,
         name: &str,
-        beside: [Option<&B::Tensor>; 2],
-        run: &mut dyn FnMut(
-            &B::Tensor,
-            [Option<&B::Tensor>; 2],
-            Option<&LayerChange<B>>,
-        ) -> Result<B::Tensor, TensorError>,
-    ) -> Result<B::Tensor, TensorError> {
+        beside: Beside<'_, B>,
+        run: impl Fn(&B::Tensor, Beside<'_, B>, Option<&LayerChange<B>>) -> Outcome<B>,
+    ) -> Outcome<B> {
         if self.rows.iter().all(Option::is_none) {
             return run(x, beside, None);
         }
@@ -197,15 +196,6 @@ impl<'a, B: Backend> Run<'a, B> {
         self.backend.concat_rows(&parts.iter().collect::<Vec<_>>())
     }
 
-    /// The layer that stands in a changed one's place, if there is one.
-    fn patched<'c>(
-        &self,
-        change: Option<&'c LayerChange<B>>,
-        make: impl FnOnce(&'c Patch<B>) -> Result<&'c Patched<B>, TensorError>,
-    ) -> Result<Option<&'c Patched<B>>, TensorError> {
-        change.and_then(LayerChange::patch).map(make).transpose()
-    }
-
     /// `activation(layer + sum_i s_i up_i(down_i(x))) + residual`, `layer` being what `run` gives.
     fn add(
         &self,
@@ -214,8 +204,8 @@ impl<'a, B: Backend> Run<'a, B> {
         residual: Option<&B::Tensor>,
         activation: Activation,
         padding_mode: PaddingMode,
-        run: &dyn Fn(Activation, Option<&B::Tensor>) -> Result<B::Tensor, TensorError>,
-    ) -> Result<B::Tensor, TensorError> {
+        run: impl Fn(Activation, Option<&B::Tensor>) -> Outcome<B>,
+    ) -> Outcome<B> {
         let Some(change) = change.filter(|change| !change.added.is_empty()) else {
             return run(activation, residual);
         };
@@ -239,4 +229,12 @@ impl<'a, B: Backend> Run<'a, B> {
         sum = backend.activate(&sum, activation)?;
         residual.map_or(Ok(sum.clone()), |residual| backend.add(&sum, residual))
     }
+}
+
+/// The layer that stands in a changed one's place, if there is one.
+fn patched<'c, B: Backend>(
+    change: Option<&'c LayerChange<B>>,
+    make: impl FnOnce(&'c Patch<B>) -> Result<&'c Patched<B>, TensorError>,
+) -> Result<Option<&'c Patched<B>>, TensorError> {
+    change.and_then(LayerChange::patch).map(make).transpose()
 }

@@ -1,9 +1,11 @@
 //! Where a block finds its tensors: a place in a checkpoint, with the shapes checked before the backend packs them.
 
+use super::run::About;
 use super::{Conv2d, Layer, Linear, Norm};
 use crate::ModelError;
 use impasto_tensor::{Backend, Conv2dConfig, Precision, WeightView};
 use impasto_weights::Checkpoint;
+use std::sync::Arc;
 
 /// A prefix of tensor names in a checkpoint, and the backend that will hold the tensors.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl<'a, B: Backend> Source<'a, B> {
         let weight = self.tensor(name, Part::Weight, &[outputs, inputs, 3, 3])?;
         let bias = self.tensor(name, Part::Bias, &[outputs])?;
         let weights = self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?;
-        Ok(Layer { config, ..self.layer(name, true, weights) })
+        Ok(self.layer_with(name, true, weights, config))
     }
 
     /// Scale and shift of a normalisation.
@@ -84,8 +86,12 @@ impl<'a, B: Backend> Source<'a, B> {
     }
 
     fn layer<T>(&self, name: &str, has_bias: bool, weights: T) -> Layer<T> {
-        let (precision, config) = (self.precision, Conv2dConfig::padded(0));
-        Layer { weights, name: self.path(name).into(), has_bias, precision, config }
+        self.layer_with(name, has_bias, weights, Conv2dConfig::padded(0))
+    }
+
+    fn layer_with<T>(&self, name: &str, has_bias: bool, weights: T, config: Conv2dConfig) -> Layer<T> {
+        let about = About { name: self.path(name), has_bias, precision: self.precision, config };
+        Layer { weights, about: Arc::new(about) }
     }
 
     /// The weight of a linear layer, which may be stored as a 1x1 convolution.

@@ -192,11 +192,11 @@ impl<B: Backend> UNet<B> {
         let (inner_up, outer_up) = self.up.split_at(self.up.len() - outer);
         let features = if let UNetDepth::Reuse { features, .. } = depth {
             // Every part of the way up takes one of what the way down leaves, the first convolution's included.
-            self.run_down(backend, &mut stages, &self.down[..outer - 1], x, &mut skips)?;
+            Self::run_down(backend, &mut stages, &self.down[..outer - 1], x, &mut skips)?;
             stages.next = stages.all.len() - outer;
             backend.upload(features)?
         } else {
-            x = self.run_down(backend, &mut stages, &self.down, x, &mut skips)?;
+            x = Self::run_down(backend, &mut stages, &self.down, x, &mut skips)?;
             for stage in &self.bottom {
                 x = stage.forward(backend, &x, &stages.conditions()?)?;
             }
@@ -215,7 +215,6 @@ impl<B: Backend> UNet<B> {
     }
 
     fn run_down(
-        &self,
         run: &Run<'_, B>,
         stages: &mut Stages<'_, B>,
         parts: &[DownPart<B>],

@@ -1,6 +1,8 @@
 //! Adapters of each kind against PyTorch with edited weights (`reference/make_adapters.py`), and rows with different ones in a batch
 //! against themselves alone.
 
+#![expect(clippy::needless_pass_by_value, reason = "tests of a backend are given it")]
+
 use impasto_models::{Adapter, AdapterSet, SelfAttention, StableDiffusion, Strengths, UNetDepth, UNetRow};
 use impasto_tensor::{Array, Backend, Precision};
 use impasto_testkit::{assert_close, golden, goldens_folder, relative_l2, tiny_checkpoint};
@@ -59,11 +61,11 @@ impl<B: Backend> Bench<B> {
     /// The UNet's output with each of some sets, in one call.
     fn unet(&self, sets: &[Option<&AdapterSet<B>>]) -> Vec<Array> {
         let unet = &self.model.unet;
-        let prepare = |set: &Option<&AdapterSet<B>>| {
-            let time = unet.prepare_time_with(self.timestep, None, *set).unwrap();
-            (time, unet.prepare_context_with(&self.context, *set).unwrap())
+        let prepare = |set: Option<&AdapterSet<B>>| {
+            let time = unet.prepare_time_with(self.timestep, None, set).unwrap();
+            (time, unet.prepare_context_with(&self.context, set).unwrap())
         };
-        let prepared: Vec<_> = sets.iter().map(prepare).collect();
+        let prepared: Vec<_> = sets.iter().copied().map(prepare).collect();
         let row = |((time, context), adapters)| UNetRow {
             time,
             context,

@@ -1,8 +1,8 @@
 //! What an adapter changes of one layer: its parts put together and their shapes checked against the layer's, so that whoever
 //! computes with them need not.
 //!
-//! The kinds are those of LoRA (Hu et al. 2021), LyCORIS (Yeh et al. 2023: LoHa, LoKr, CP decomposition), IA3 (Liu et al. 2022), DoRA (Liu et
-//! al. 2024), GLoRA (Chavan et al. 2023) and OFT (Qiu et al. 2023).
+//! The kinds are those of LoRA (Hu et al. 2021), LyCORIS (Yeh et al. 2023: `LoHa`, `LoKr`, CP decomposition), IA3 (Liu et al.
+//! 2022), `DoRA` (Liu et al. 2024), `GLoRA` (Chavan et al. 2023) and OFT (Qiu et al. 2023).
 
 use impasto_tensor::Array;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub struct AdapterLayer {
     pub change: AdapterChange,
     /// What the change is multiplied with, beside the strength asked for: the file's `scale`, or `alpha` over the rank, or 1.
     pub scale: f32,
-    /// DoRA: lengths that the weight's rows (`[out]`, stored `[out, 1]`) or columns (`[in]`) have afterwards.
+    /// `DoRA`: lengths that the weight's rows (`[out]`, stored `[out, 1]`) or columns (`[in]`) have afterwards.
     pub dora: Option<Dora>,
     /// What is added to the bias, `[out]`.
     pub bias: Option<Array>,
@@ -130,14 +130,14 @@ fn change(
             return Err("a matrix for a normalisation".to_owned());
         }
         if let Some(mid) = parts.remove("mid") {
-            sized(&down, "down", rank * inputs)?;
-            sized(&mid, "mid", rank * rank * taps)?;
-            sized(&up, "up", outputs * rank)?;
+            sized(&down, "down", &[rank, inputs])?;
+            sized(&mid, "mid", &[rank, rank, taps])?;
+            sized(&up, "up", &[outputs, rank])?;
             return Ok((AdapterChange::Core { down, up, mid }, Some(rank)));
         }
-        sized(&up, "up", outputs * rank)?;
+        sized(&up, "up", &[outputs, rank])?;
         // The inpainting model's first convolution takes more channels than the adapter was made for.
-        let down = widened(down, rank, [inputs, taps])?;
+        let down = widened(&down, rank, [inputs, taps])?;
         return Ok((AdapterChange::LowRank { down, up }, Some(rank)));
     }
     if parts.contains_key("hada_w1_a") {
@@ -145,19 +145,15 @@ fn change(
         let mut pair = |a, b, core: Option<Array>| -> Result<(Factored, usize), String> {
             let (a, b) = (take(parts, a)?, take(parts, b)?);
             let rank = first(&b);
-            match core {
-                Some(core) => {
-                    sized(&core, "hada_t", first(&a) * rank * taps)?;
-                    sized(&a, "hada_w_a", first(&a) * outputs)?;
-                    sized(&b, "hada_w_b", rank * inputs)?;
-                    Ok((Factored::Core(core, a, b), rank))
-                }
-                None => {
-                    sized(&a, "hada_w_a", outputs * rank)?;
-                    sized(&b, "hada_w_b", rank * n)?;
-                    Ok((Factored::Product(a, b), rank))
-                }
-            }
+            let Some(core) = core else {
+                sized(&a, "hada_w_a", &[outputs, rank])?;
+                sized(&b, "hada_w_b", &[rank, n])?;
+                return Ok((Factored::Product(a, b), rank));
+            };
+            sized(&core, "hada_t", &[first(&a), rank, taps])?;
+            sized(&a, "hada_w_a", &[first(&a), outputs])?;
+            sized(&b, "hada_w_b", &[rank, inputs])?;
+            Ok((Factored::Core(core, a, b), rank))
         };
         let (one, rank) = pair("hada_w1_a", "hada_w1_b", t1)?;
         let (two, _) = pair("hada_w2_a", "hada_w2_b", t2)?;
@@ -165,14 +161,14 @@ fn change(
     }
     if let Some(by) = parts.remove("ia3") {
         let on_input = parts.remove("on_input").is_some_and(|flag| flag.data().first() == Some(&1.0));
-        sized(&by, "weight", if on_input { inputs } else { outputs })?;
+        sized(&by, "weight", &[if on_input { inputs } else { outputs }])?;
         return Ok((AdapterChange::Rescale { by, on_input }, None));
     }
     if parts.keys().any(|name| name.starts_with("lokr_")) {
         return kronecker(parts, [outputs, inputs, taps]);
     }
     if let Some(diff) = parts.remove("diff").or_else(|| parts.remove("w_norm")) {
-        let diff = widened(diff, outputs, [inputs, taps])?;
+        let diff = widened(&diff, outputs, [inputs, taps])?;
         return Ok((AdapterChange::Full(diff), None));
     }
     if parts.contains_key("glora_a1") {
@@ -181,10 +177,10 @@ fn change(
         // A layer's own matrix is between `a`s that are stored as `[rank, in]` and `[in, rank]`.
         let rank = first(&a1);
         let rank_b = first(&b1);
-        sized(&a1, "a1", rank * n)?;
-        sized(&a2, "a2", n * rank)?;
-        sized(&b1, "b1", rank_b * n)?;
-        sized(&b2, "b2", outputs * rank_b)?;
+        sized(&a1, "a1", &[rank, n])?;
+        sized(&a2, "a2", &[n, rank])?;
+        sized(&b1, "b1", &[rank_b, n])?;
+        sized(&b2, "b2", &[outputs, rank_b])?;
         return Ok((AdapterChange::Generalised { a: [a2, a1], b: [b2, b1] }, None));
     }
     for name in ["oft_blocks", "oft_diag"] {
@@ -264,7 +260,7 @@ fn dora(shape: &[usize], lengths: Array) -> Result<Dora, String> {
     let (outputs, inputs) = (shape.first().copied().unwrap_or(0), shape.get(1).copied().unwrap_or(0));
     // As the original has it, the lengths of columns are `[1, in, ..]`; those of rows `[out, 1, ..]` or just `[out]`.
     let of_outputs = first(&lengths) != 1 || outputs == 1;
-    sized(&lengths, "dora_scale", if of_outputs { outputs } else { inputs })?;
+    sized(&lengths, "dora_scale", &[if of_outputs { outputs } else { inputs }])?;
     Ok(Dora { lengths, of_outputs })
 }
 
@@ -276,7 +272,9 @@ fn first(array: &Array) -> usize {
     array.shape().first().copied().unwrap_or(0)
 }
 
-fn sized(array: &Array, name: &str, wanted: usize) -> Result<(), String> {
+/// Checks that an array has as many elements as `sizes` say, and some. Sizes may be anything.
+fn sized(array: &Array, name: &str, sizes: &[usize]) -> Result<(), String> {
+    let wanted = sizes.iter().fold(1, |product: usize, &size| product.saturating_mul(size));
     if array.data().len() == wanted && wanted > 0 {
         return Ok(());
     }
@@ -284,10 +282,10 @@ fn sized(array: &Array, name: &str, wanted: usize) -> Result<(), String> {
 }
 
 /// `[rows, fewer inputs, taps]` with zeros for the inputs that it has not.
-fn widened(array: Array, rows: usize, [inputs, taps]: [usize; 2]) -> Result<Array, String> {
+fn widened(array: &Array, rows: usize, [inputs, taps]: [usize; 2]) -> Result<Array, String> {
     let wanted = inputs * taps;
     let has = array.data().len().checked_div(rows).unwrap_or(0);
-    let fits = has > 0 && has * rows == array.data().len() && has.is_multiple_of(taps.max(1));
+    let fits = has > 0 && has.saturating_mul(rows) == array.data().len() && has.is_multiple_of(taps.max(1));
     let pads = inputs == 9 && has == 4 * taps;
     if !fits || (has != wanted && !pads) {
         return Err(format!("the shape {:?}, {rows} times {wanted} elements are wanted", array.shape()));
