@@ -446,6 +446,8 @@ mod tests {
             size: (64, 64),
             model_name: "x",
             model_hash: None,
+            lora_hashes: None,
+            ti_hashes: None,
             version: PROGRAM_VERSION,
         });
         let read_back = convert(json!({ "infotext": infotext })).unwrap();

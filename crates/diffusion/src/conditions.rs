@@ -4,8 +4,8 @@ use crate::TrajectoryError;
 use crate::error::check_finite;
 use crate::guidance::compose;
 use crate::prompt::{
-    CHUNK_TOKENS, Chunk, Chunker, MAX_CHUNKS, Part, TextSchedule, TextSpan, Timeline, emphasize, split_parts,
-    too_many_chunks,
+    CHUNK_TOKENS, Chunk, Chunker, EmbeddingWord, MAX_CHUNKS, Part, TextSchedule, TextSpan, Timeline,
+    emphasize, split_parts, too_many_chunks,
 };
 use crate::spec::ImageSpec;
 use impasto_domain::{Emphasis, RequestError};
@@ -133,8 +133,12 @@ pub(crate) struct Conditions {
 
 impl Conditions {
     /// Reads the prompts of `spec`. An error if there is too much in one of them.
-    pub(crate) fn new(spec: &ImageSpec, tokenizer: &Tokenizer) -> Result<Self, RequestError> {
-        let chunker = Chunker::new(tokenizer, spec.prompt_rules);
+    pub(crate) fn new(
+        spec: &ImageSpec,
+        tokenizer: &Tokenizer,
+        words: &[EmbeddingWord],
+    ) -> Result<Self, RequestError> {
+        let chunker = Chunker::new(tokenizer, spec.prompt_rules, words);
         let timeline = spec.timeline();
         let mut texts: Vec<&str> = Vec::new();
         let mut parts = Vec::new();
@@ -204,16 +208,20 @@ impl Conditions {
     }
 }
 
-/// Refuses prompts that no trajectory of a model with this tokenizer would take. Short ones need none.
+/// Refuses prompts that no trajectory of a model with this tokenizer would take, in which `words` stand for vectors, and says which
+/// of those they use. Short ones without such words need no tokenizer.
 pub fn check_prompts<E: From<RequestError>>(
     spec: &ImageSpec,
     tokenizer: impl FnOnce() -> Result<Arc<Tokenizer>, E>,
-) -> Result<(), E> {
-    if [&spec.prompt, &spec.negative_prompt].into_iter().all(|prompt| surely_fits(prompt)) {
-        return Ok(());
+    words: &[EmbeddingWord],
+) -> Result<Vec<String>, E> {
+    if words.is_empty() && [&spec.prompt, &spec.negative_prompt].into_iter().all(|prompt| surely_fits(prompt))
+    {
+        return Ok(Vec::new());
     }
-    Conditions::new(spec, &*tokenizer()?)?;
-    Ok(())
+    let conditions = Conditions::new(spec, &*tokenizer()?, words)?;
+    let chunks = conditions.all.iter().flat_map(|condition| &condition.texts).flatten();
+    Ok(chunks.flat_map(|chunk| &chunk.embeddings).map(|placed| placed.id.clone()).collect())
 }
 
 /// Whether a prompt is so short that its texts cannot have too many chunks, whatever the tokenizer. A chunk takes the five
@@ -238,7 +246,7 @@ mod tests {
     }
 
     fn conditions(prompt: &str, steps: u32) -> Result<Conditions, RequestError> {
-        Conditions::new(&spec(prompt, steps), &Tokenizer::new(300).unwrap())
+        Conditions::new(&spec(prompt, steps), &Tokenizer::new(300).unwrap(), &[])
     }
 
     /// Encodes all texts; each one's vectors are filled with its number, from 1. Gives their chunks.
@@ -285,7 +293,7 @@ mod tests {
         assert_eq!(encode(&mut edited), [2, 2, 1], "the negative prompt's are its own");
         let tokenizer = Tokenizer::new(300).unwrap();
         let filled = &edited.all[0].texts[0][1];
-        assert_eq!(*filled, Chunker::new(&tokenizer, PromptRules::default()).empty());
+        assert_eq!(*filled, Chunker::new(&tokenizer, PromptRules::default(), &[]).empty());
     }
 
     #[test]
@@ -342,7 +350,7 @@ mod tests {
             "prompt of more than 64 parts is out of range: AND may join no more"
         );
         let negative = ImageSpec { negative_prompt: "a BREAK ".repeat(257), ..spec("a BREAK ", 9) };
-        let error = Conditions::new(&negative, &Tokenizer::new(300).unwrap()).unwrap_err();
+        let error = Conditions::new(&negative, &Tokenizer::new(300).unwrap(), &[]).unwrap_err();
         assert_eq!(error.to_string(), format!("negative_prompt of 257 chunks {out}"));
     }
 
@@ -367,7 +375,7 @@ mod tests {
     fn the_negative_prompt_has_no_parts_and_keeps_its_tags() {
         let spec = ImageSpec { negative_prompt: "a AND b <lora:x:1>".into(), ..spec("c <lora:x:1>", 9) };
         let tokenizer = Tokenizer::new(300).unwrap();
-        let conditions = Conditions::new(&spec, &tokenizer).unwrap();
+        let conditions = Conditions::new(&spec, &tokenizer, &[]).unwrap();
         let text = |at: usize| tokenizer.decode(&conditions.all[at].texts[0][0].tokens);
         assert_eq!((conditions.rows(true), text(0)), (2, "c".to_owned()));
         assert!(text(1).starts_with("a and b < lora : x : 1 >"), "{}", text(1));

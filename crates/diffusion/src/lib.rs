@@ -24,14 +24,15 @@ pub use error::TrajectoryError;
 pub use guidance::classifier_free;
 pub use noise::{BrownianTree, ImageNoise, MersenneTwister, Philox};
 pub use prompt::{
-    CHUNK_TOKENS, Chunk, ExtraNetwork, ExtraNetworks, MAX_CHUNKS, Part, PromptSide, Segment, TextSchedule,
-    TextSpan, Timeline, TokenCount, count_tokens, parse_attention, split_parts,
+    CHUNK_TOKENS, Chunk, EmbeddingWord, ExtraNetwork, ExtraNetworks, MAX_CHUNKS, Part, PlacedEmbedding,
+    PromptSide, Segment, TextSchedule, TextSpan, Timeline, TokenCount, count_tokens, parse_attention,
+    split_parts,
 };
 pub use sampler::{InitialLatent, SamplerState, Sampling};
 pub use schedule::{NoiseLevels, Scheduling};
 pub use spec::{ImageSpec, ModelFacts};
 pub use step::{
-    Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, EncodeQuery, Picture, RowOutput, Step, TextQuery,
-    UpscaleQuery,
+    AdapterUse, Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, EncodeQuery, Picture, RowOutput, Step,
+    TextQuery, UpscaleQuery,
 };
 pub use trajectory::{Trajectory, is_latent_upscaler};

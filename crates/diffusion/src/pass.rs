@@ -8,7 +8,7 @@ use crate::noise::ImageNoise;
 use crate::prompt::Chunk;
 use crate::sampler::{InitialLatent, SamplerState, Sampling};
 use crate::spec::{ImageSpec, ModelFacts};
-use crate::step::{DenoiseQuery, DenoiseRow, Depth, RowOutput, TextQuery};
+use crate::step::{AdapterUse, DenoiseQuery, DenoiseRow, Depth, RowOutput, TextQuery};
 use impasto_domain::{MaskedContent, Shortcuts};
 use impasto_models::{SelfAttention, Tiles, mix};
 use impasto_tensor::Array;
@@ -75,6 +75,7 @@ pub(crate) struct Pass {
     shape: [usize; 3],
     /// Pixels along the edge of a latent cell.
     downscale: usize,
+    adapters: Vec<AdapterUse>,
     /// How the latent that it begins from is noised; nothing where it begins from noise alone.
     noising: Option<Noising>,
     /// Nothing until the pass has begun.
@@ -121,7 +122,7 @@ impl Pass {
     ) -> Result<Self, TrajectoryError> {
         spec.check(model)?;
         let shape = spec.latent_shape(model)?;
-        let conditions = Conditions::new(spec, &model.tokenizer)?;
+        let conditions = Conditions::new(spec, &model.tokenizer, &model.embeddings)?;
         let sampling = spec.sampling(model);
         let levels = sampling.levels(model.betas);
         sampling.check(&levels)?;
@@ -139,6 +140,7 @@ impl Pass {
             noise: ImageNoise::new(spec.noise_source, shape, spec.seeds, strength, delta),
             shape,
             downscale: model.downscale,
+            adapters: spec.adapters.clone(),
             noising,
             sampler: None,
             kept: None,
@@ -209,7 +211,9 @@ impl Pass {
     pub(crate) fn text_query(&self, chunks: &[Chunk]) -> TextQuery {
         TextQuery {
             chunks: chunks.iter().map(|chunk| chunk.tokens.clone()).collect(),
+            embeddings: chunks.iter().map(|chunk| chunk.embeddings.clone()).collect(),
             clip_skip: self.clip_skip,
+            adapters: self.adapters.as_slice().into(),
         }
     }
 
@@ -217,12 +221,14 @@ impl Pass {
     pub(crate) fn denoise_query(&self, level: Level, guided: bool) -> DenoiseQuery {
         let (input, timestep) = self.denoiser.input(&self.seen(level), level);
         let latent = Arc::new(input);
+        let adapters: Arc<[AdapterUse]> = self.adapters.as_slice().into();
         let row = |(which, context): (usize, &Arc<Array>)| DenoiseRow {
             latent: Arc::clone(&latent),
             timestep,
             context: Arc::clone(context),
             depth: self.depth(which),
             self_attention: self.self_attention(),
+            adapters: adapters.clone(),
         };
         let contexts = self.conditions.contexts(self.calls_made(), guided);
         DenoiseQuery { rows: contexts.enumerate().map(row).collect() }

@@ -1,8 +1,8 @@
 //! What one image is to be, and what must be known of the model to make it.
 
-use crate::TrajectoryError;
-use crate::prompt::{ExtraNetworks, Timeline};
+use crate::prompt::{EmbeddingWord, ExtraNetworks, Timeline};
 use crate::sampler::Sampling;
+use crate::{AdapterUse, TrajectoryError};
 use impasto_domain::{
     FromPicture, GenerationRequest, Hires, NoiseSource, PromptRules, Sampler, SamplerOptions, Schedule,
     Seeds, Shortcuts,
@@ -22,6 +22,12 @@ pub struct ImageSpec {
     pub prompt_rules: PromptRules,
     /// The networks that the prompt's tags ask for. Who answers the queries applies them.
     pub networks: ExtraNetworks,
+    /// Those of the networks that were found, by what answers to their queries.
+    pub adapters: Vec<AdapterUse>,
+    /// What the second pass's own prompt asks for, if it has one.
+    pub second_networks: Option<ExtraNetworks>,
+    /// Those of its networks that were found.
+    pub second_adapters: Vec<AdapterUse>,
     /// Pixels asked for; the picture has them rounded down to whole latent cells.
     pub width: u32,
     /// Pixels asked for.
@@ -65,6 +71,8 @@ pub struct ImageSpec {
 pub struct ModelFacts {
     /// Text to tokens.
     pub tokenizer: Arc<Tokenizer>,
+    /// Names that stand for vectors in texts.
+    pub embeddings: Arc<[EmbeddingWord]>,
     /// Channels of a latent, 4.
     pub latent_channels: usize,
     /// Pixels along the edge of a latent cell, 8.
@@ -86,11 +94,15 @@ impl ImageSpec {
     /// Image `index` of a request. `native` is the model's own width and height.
     pub fn of(request: &GenerationRequest, index: u32, native: (u32, u32)) -> Self {
         let (prompt, networks) = ExtraNetworks::take_from(&request.prompt);
+        let second_prompt = request.hires.as_ref().and_then(|hires| hires.prompt.as_deref());
         Self {
             prompt,
             negative_prompt: request.negative_prompt.clone(),
             prompt_rules: request.prompt_rules,
             networks,
+            adapters: Vec::new(),
+            second_networks: second_prompt.map(|prompt| ExtraNetworks::take_from(prompt).1),
+            second_adapters: Vec::new(),
             width: request.width.unwrap_or(native.0),
             height: request.height.unwrap_or(native.1),
             steps: request.steps,
@@ -117,7 +129,9 @@ impl ImageSpec {
         let hires = self.hires.as_ref()?;
         let (width, height) = hires.sizes((self.width, self.height)).target;
         let prompt = hires.prompt.as_deref().map(|prompt| ExtraNetworks::take_from(prompt).0);
+        let adapters = if prompt.is_some() { &self.second_adapters } else { &self.adapters };
         let pass = Self {
+            adapters: adapters.clone(),
             prompt: prompt.unwrap_or_else(|| self.prompt.clone()),
             negative_prompt: hires.negative_prompt.clone().unwrap_or_else(|| self.negative_prompt.clone()),
             width,

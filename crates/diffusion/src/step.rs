@@ -1,6 +1,6 @@
 //! What a trajectory asks of the networks, and what it wants back. It never calls a model itself.
 
-use crate::TrajectoryError;
+use crate::{PlacedEmbedding, TrajectoryError};
 use impasto_models::SelfAttention;
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
@@ -23,13 +23,30 @@ pub enum Step {
     Done(Picture),
 }
 
+/// An adapter of the model's weights, and how strongly it acts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterUse {
+    /// Which it is, to whoever answers.
+    pub id: String,
+    /// Strength in the text encoder.
+    pub text_encoder: f32,
+    /// Strength in the UNet.
+    pub unet: f32,
+    /// How much of its rank to use; all if `None`.
+    pub rank: Option<u32>,
+}
+
 /// Chunks of tokens to run through the text encoder, all at once.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TextQuery {
     /// 77 token ids each.
     pub chunks: Vec<Vec<u32>>,
+    /// Embeddings in each chunk.
+    pub embeddings: Vec<Vec<PlacedEmbedding>>,
     /// Layers to stop before the end; 1 for none skipped.
     pub clip_skip: u32,
+    /// What changes the text encoder.
+    pub adapters: Arc<[AdapterUse]>,
 }
 
 /// Rows to run through the UNet, in one call if the engine likes.
@@ -53,6 +70,8 @@ pub struct DenoiseRow {
     pub depth: Depth,
     /// How its pixels are to attend to each other.
     pub self_attention: SelfAttention,
+    /// What changes the UNet for it.
+    pub adapters: Arc<[AdapterUse]>,
 }
 
 /// How much of the UNet a row takes (DeepCache: Ma, Fang and Wang 2024). What the deeper stages make of a latent changes

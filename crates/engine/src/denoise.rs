@@ -48,11 +48,21 @@ impl<B: Backend> Resident<B> {
             Kind::Reuse(stages) => UNetDepth::Reuse { stages, features: &kept },
         };
         let prepared: Vec<_> = (rows.iter())
-            .map(|row| Ok((self.time(row.timestep)?, self.context(&row.context)?, row.self_attention)))
+            .map(|row| {
+                let adapters = self.adapters.set(&row.adapters)?;
+                let time = self.time(row.timestep, &row.adapters, adapters.as_deref())?;
+                let context = self.context(&row.context, &row.adapters, adapters.as_deref())?;
+                Ok((time, context, row.self_attention, adapters))
+            })
             .collect::<Result<_, ModelError>>()?;
         let prepared: Vec<_> = prepared
             .iter()
-            .map(|&(ref time, ref context, self_attention)| UNetRow { time, context, self_attention })
+            .map(|(time, context, self_attention, adapters)| UNetRow {
+                time,
+                context,
+                self_attention: *self_attention,
+                adapters: adapters.as_deref(),
+            })
             .collect();
         let answer = self.networks.unet.run(&latents, &prepared, depth)?;
         let mut features = answer.features.map(|all| all.unstack().into_iter());
@@ -83,6 +93,7 @@ mod tests {
             context: array.clone(),
             depth,
             self_attention: SelfAttention::default(),
+            adapters: Arc::default(),
         };
         let reuse = |stages| Depth::Reuse { stages, features: array.clone() };
         let keep = Depth::Keep { stages: 1 };

@@ -1,32 +1,31 @@
 //! The handle by which everybody else speaks with the engine's thread.
 
+use crate::adapters::Adapters;
 use crate::catalog::{Catalog, Inspected};
 use crate::config::{EngineConfig, EngineStats, SubmitOptions};
+use crate::embeddings::{EmbeddingList, Embeddings};
 use crate::enlarge::Enlarger;
 use crate::job::Job;
-use crate::library::Library;
+use crate::library::{FileKind, Library};
 use crate::memory::{available_bytes, working_bytes};
 use crate::prepared::PreparedWeights;
 use crate::resident::Residents;
+use crate::shared::{CloseOnDrop, Shared};
 use crate::tokenizers::Tokenizers;
 use crate::worker::Worker;
-use crate::{EngineError, JobId, JobState, JobStatus, ModelEntry, Stop};
-use impasto_diffusion::{ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens, is_latent_upscaler};
+use crate::{EngineError, JobId, JobStatus, ModelEntry, Stop};
+use impasto_diffusion::{
+    EmbeddingWord, ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens, is_latent_upscaler,
+};
 use impasto_domain::{GenerationRequest, Precision, PromptRules, RequestError, RequestLimits};
 use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
-use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-
-/// Finished jobs whose pictures are kept in memory.
-const FINISHED_JOBS: usize = 64;
-/// Bytes of finished pictures that are kept in memory; the newest job's are kept in any case.
-const FINISHED_BYTES: usize = 256 << 20;
 
 /// Bytes of upscalers' files whose networks are kept in memory.
 const UPSCALER_BYTES: u64 = 512 << 20;
@@ -43,108 +42,13 @@ pub(crate) enum Command {
     Shutdown(Instant),
 }
 
-/// What handle and thread share.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    jobs: Mutex<JobTable>,
-    waiting: AtomicUsize,
-    running: AtomicUsize,
-    steps: AtomicU64,
-    images: AtomicU64,
-    busy_micros: AtomicU64,
-    resident_models: AtomicUsize,
-    resident_bytes: AtomicU64,
-    stopped: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct JobTable {
-    statuses: BTreeMap<JobId, watch::Sender<Arc<JobStatus>>>,
-    order: VecDeque<JobId>,
-}
-
-impl Shared {
-    fn jobs(&self) -> MutexGuard<'_, JobTable> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes how many jobs wait and run, and the number and bytes of the models in memory.
-    pub(crate) fn count(&self, queued: usize, running: usize, (models, bytes): (usize, u64)) {
-        self.waiting.store(queued, Ordering::Relaxed);
-        self.running.store(running, Ordering::Relaxed);
-        self.resident_models.store(models, Ordering::Relaxed);
-        self.resident_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Called when the thread ends, for whatever reason: nothing more is accepted, and nobody waits in vain.
-    fn close(&self) {
-        self.stopped.store(true, Ordering::Release);
-        for sender in self.jobs().statuses.values() {
-            let mut status = (**sender.borrow()).clone();
-            if !status.state.is_final() {
-                status.state = JobState::Failed;
-                status.error = Some(EngineError::Stopped.to_string());
-                sender.send_replace(Arc::new(status));
-            }
-        }
-    }
-
-    /// Adds a turn's work.
-    pub(crate) fn record(&self, steps: u64, images: u64, time: Duration) {
-        self.steps.fetch_add(steps, Ordering::Relaxed);
-        self.images.fetch_add(images, Ordering::Relaxed);
-        self.busy_micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
-    }
-}
-
-/// Closes even when the thread panics.
-struct CloseOnDrop(Arc<Shared>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-impl JobTable {
-    fn insert(&mut self, id: JobId, status: watch::Sender<Arc<JobStatus>>) {
-        self.statuses.insert(id, status);
-        self.order.push_back(id);
-        self.forget_old();
-    }
-
-    fn remove(&mut self, id: JobId) {
-        self.statuses.remove(&id);
-        self.order.retain(|known| *known != id);
-    }
-
-    /// Drops the oldest finished jobs beyond the bounds.
-    fn forget_old(&mut self) {
-        let mut finished = 0;
-        let mut bytes = 0;
-        let mut forgotten = Vec::new();
-        for id in self.order.iter().rev() {
-            let Some(status) = self.statuses.get(id).map(|sender| sender.borrow().clone()) else { continue };
-            if status.state.is_final() {
-                finished += 1;
-                bytes += status.images.iter().map(|image| image.picture.rgb.len()).sum::<usize>();
-                if finished > FINISHED_JOBS || (finished > 1 && bytes > FINISHED_BYTES) {
-                    forgotten.push(*id);
-                }
-            }
-        }
-        for id in forgotten {
-            self.remove(id);
-        }
-    }
-}
-
 struct Inner {
     shared: Arc<Shared>,
     catalog: Arc<Catalog>,
     library: Arc<Library>,
     enlarger: Enlarger,
     tokenizers: Tokenizers,
+    embeddings: Embeddings,
     commands: Mutex<Sender<Command>>,
     limits: RequestLimits,
     precision: Precision,
@@ -188,7 +92,7 @@ impl Engine {
             shared.clone(),
             received,
         );
-        let closing = CloseOnDrop(shared.clone());
+        let closing = CloseOnDrop::new(shared.clone());
         std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
@@ -202,6 +106,7 @@ impl Engine {
             library,
             enlarger,
             tokenizers: Tokenizers::default(),
+            embeddings: Embeddings::default(),
             commands: Mutex::new(commands),
             limits: config.limits,
             precision: config.precision,
@@ -229,28 +134,35 @@ impl Engine {
             return Err(EngineError::UnknownUpscaler(hires.upscaler.clone()));
         }
         let tokenizer = || self.inner.tokenizers.get(config.text.vocabulary);
-        check_prompts(&ImageSpec::of(&request, 0, native), tokenizer)?;
+        let first_image = ImageSpec::of(&request, 0, native);
+        let words = self.embedding_words(&config)?;
+        let used = check_prompts(&first_image, tokenizer, &words)?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
         request.precision.get_or_insert(self.inner.precision);
         request.draw_seeds(random);
         self.check_memory(&request, &entry, &config)?;
-        let waiting = self.inner.shared.waiting.load(Ordering::Relaxed);
+        let waiting = self.inner.shared.waiting();
         if waiting >= self.inner.queue_limit {
             return Err(EngineError::QueueFull { limit: self.inner.queue_limit });
         }
         // Random, so that ids of an earlier run of the program are not taken for ours; the count keeps them apart.
         let id = JobId(random() << 16 | self.inner.accepted.fetch_add(1, Ordering::Relaxed) & 0xffff);
-        let position = waiting + self.inner.shared.running.load(Ordering::Relaxed);
-        let first = Job::first_status(id, Arc::new(request), position);
+        let position = waiting + self.inner.shared.running();
+        let mut adapters = Adapters::of(&self.inner.library, &first_image);
+        (adapters.words, adapters.embedding_hashes) = (words, Embeddings::hashes(&self.inner.library, &used));
+        let comments = adapters.comments.clone();
+        let first = JobStatus { comments, ..Job::first_status(id, Arc::new(request), position) };
         let (sender, receiver) = watch::channel(Arc::new(first.clone()));
         self.inner.shared.jobs().insert(id, sender.clone());
-        if let Err(error) = self.send(Command::Submit(Box::new(Job::new(&first, entry, options, sender)))) {
+        if let Err(error) =
+            self.send(Command::Submit(Box::new(Job::new(&first, entry, options, adapters, sender))))
+        {
             self.inner.shared.jobs().remove(id);
             return Err(error);
         }
-        self.inner.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        self.inner.shared.wait();
         Ok(Watcher { id, receiver })
     }
 
@@ -274,7 +186,7 @@ impl Engine {
             return Ok(());
         };
         // Models in memory make room for this one, and if it is among them, its weights are there already.
-        let resident = self.inner.shared.resident_bytes.load(Ordering::Relaxed);
+        let resident = self.inner.shared.resident_bytes();
         let (width, height) =
             request.hires.as_ref().map_or((width, height), |hires| hires.sizes((width, height)).target);
         let working = working_bytes(config, (width, height), request);
@@ -301,25 +213,18 @@ impl Engine {
 
     /// Follows a job; also one that ended a while ago.
     pub fn watch(&self, id: JobId) -> Option<Watcher> {
-        let receiver = self.inner.shared.jobs().statuses.get(&id)?.subscribe();
+        let receiver = self.inner.shared.jobs().get(id)?.subscribe();
         Some(Watcher { id, receiver })
     }
 
     /// Snapshots of all jobs still known, newest last.
     pub fn jobs(&self) -> Vec<Arc<JobStatus>> {
-        let table = self.inner.shared.jobs();
-        table
-            .order
-            .iter()
-            .filter_map(|id| table.statuses.get(id))
-            .map(|sender| sender.borrow().clone())
-            .collect()
+        self.inner.shared.jobs().statuses()
     }
 
     /// Ends a job before its time; `false` when there is no such job or it has ended.
     pub fn stop(&self, id: JobId, how: Stop) -> bool {
-        let ended =
-            self.inner.shared.jobs().statuses.get(&id).is_none_or(|status| status.borrow().state.is_final());
+        let ended = self.inner.shared.jobs().get(id).is_none_or(|status| status.borrow().state.is_final());
         !ended && self.send(Command::Stop(id, how)).is_ok()
     }
 
@@ -391,7 +296,23 @@ impl Engine {
     ) -> Result<TokenCount, EngineError> {
         let (_, config) = self.model_for(&GenerationRequest::default())?;
         let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
-        Ok(count_tokens(prompt, side, steps, rules, &tokenizer)?)
+        let words = self.embedding_words(&config)?;
+        Ok(count_tokens(prompt, side, steps, rules, &tokenizer, &words)?)
+    }
+
+    /// The embeddings of the data root, for the model used where a request names none.
+    pub fn embeddings(&self) -> Result<EmbeddingList, EngineError> {
+        let (_, config) = self.model_for(&GenerationRequest::default())?;
+        Ok(self.inner.embeddings.list(&self.inner.library, config.text.width))
+    }
+
+    /// How prompts call the embeddings that a model can use.
+    fn embedding_words(&self, config: &StableDiffusionConfig) -> Result<Arc<[EmbeddingWord]>, EngineError> {
+        if self.inner.library.files(FileKind::Embedding).is_empty() {
+            return Ok(Arc::default());
+        }
+        let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
+        Ok(self.inner.embeddings.words(&self.inner.library, &tokenizer, config.text.width))
     }
 
     /// What requests may ask for.
@@ -406,21 +327,12 @@ impl Engine {
 
     /// Figures for monitoring.
     pub fn stats(&self) -> EngineStats {
-        let shared = &self.inner.shared;
-        EngineStats {
-            queued: shared.waiting.load(Ordering::Relaxed),
-            running: shared.running.load(Ordering::Relaxed),
-            steps_total: shared.steps.load(Ordering::Relaxed),
-            images_total: shared.images.load(Ordering::Relaxed),
-            busy_seconds_total: shared.busy_micros.load(Ordering::Relaxed) as f64 / 1e6,
-            resident_models: shared.resident_models.load(Ordering::Relaxed),
-            resident_bytes: shared.resident_bytes.load(Ordering::Relaxed),
-        }
+        self.inner.shared.stats()
     }
 
     /// Whether the engine's thread runs.
     pub fn is_alive(&self) -> bool {
-        !self.inner.shared.stopped.load(Ordering::Acquire)
+        !self.inner.shared.has_stopped()
     }
 
     /// Accepts nothing more, lets running jobs end within `finish_within`, cancels the rest, and waits for that. A step

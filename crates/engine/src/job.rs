@@ -1,5 +1,6 @@
 //! One job at work: its images, and the snapshot that its watchers see.
 
+use crate::adapters::Adapters;
 use crate::{
     EngineError, FinishedImage, JobId, JobState, JobStatus, ModelEntry, Picture, Stop, SubmitOptions,
 };
@@ -58,6 +59,8 @@ pub(crate) struct Job {
     preview: Option<Arc<Picture>>,
     preview_number: u64,
     position: usize,
+    /// What the prompt's tags ask for.
+    adapters: Adapters,
     /// The entry, with its hash once that is known; nothing until the model is in memory.
     loaded: Option<Arc<ModelEntry>>,
 }
@@ -68,6 +71,7 @@ impl Job {
         first: &JobStatus,
         entry: Arc<ModelEntry>,
         options: SubmitOptions,
+        adapters: Adapters,
         status: watch::Sender<Arc<JobStatus>>,
     ) -> Self {
         Self {
@@ -86,6 +90,7 @@ impl Job {
             preview: None,
             preview_number: 0,
             position: first.position,
+            adapters,
             loaded: None,
         }
     }
@@ -107,6 +112,7 @@ impl Job {
             preview_number: 0,
             images: Vec::new(),
             model: None,
+            comments: Arc::default(),
             interrupted: false,
             error: None,
         }
@@ -149,9 +155,14 @@ impl Job {
     pub(crate) fn begin_batch(&mut self, facts: &ModelFacts) -> Result<bool, String> {
         let end = self.next_image.saturating_add(self.request.batch_size).min(self.request.image_count());
         let native = self.entry.native_size.unwrap_or((512, 512));
+        let facts = ModelFacts { embeddings: self.adapters.words.clone(), ..facts.clone() };
         for index in self.next_image..end {
-            let spec = ImageSpec::of(&self.request, index, native);
-            let trajectory = Trajectory::new(spec, facts).map_err(|error| error.to_string())?;
+            let spec = ImageSpec {
+                adapters: self.adapters.uses.clone(),
+                second_adapters: self.adapters.second.clone(),
+                ..ImageSpec::of(&self.request, index, native)
+            };
+            let trajectory = Trajectory::new(spec, &facts).map_err(|error| error.to_string())?;
             self.batch.push(Image { index, trajectory });
         }
         self.next_image = end;
@@ -179,6 +190,8 @@ impl Job {
             size,
             model_name: base_name(model),
             model_hash: model.short_hash(),
+            lora_hashes: self.adapters.hashes.as_deref(),
+            ti_hashes: self.adapters.embedding_hashes.as_deref(),
             version: PROGRAM_VERSION,
         });
         let seeds = self.request.seeds(index);
@@ -256,6 +269,7 @@ impl Job {
             preview_number: self.preview_number,
             images: if state == JobState::Cancelled { Vec::new() } else { self.images.clone() },
             model: self.loaded.clone(),
+            comments: self.adapters.comments.clone(),
             interrupted: self.interrupted.is_some(),
             error,
         }));

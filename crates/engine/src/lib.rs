@@ -4,9 +4,11 @@
 //! of HTTP, users or databases. Everybody else holds an [`Engine`], which has no type parameter, and follows jobs through
 //! a [`Watcher`].
 
+mod adapters;
 mod catalog;
 mod config;
 mod denoise;
+mod embeddings;
 mod enlarge;
 mod error;
 mod handle;
@@ -17,6 +19,7 @@ mod prepared;
 mod preview;
 mod recent;
 mod resident;
+mod shared;
 mod status;
 mod tokenizers;
 mod upscale;
@@ -24,6 +27,7 @@ mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
 pub use config::{EngineConfig, EngineStats, SubmitOptions};
+pub use embeddings::{EmbeddingInfo, EmbeddingList};
 pub use enlarge::{Enlarger, PLAIN_UPSCALERS};
 pub use error::EngineError;
 pub use handle::{Engine, Watcher};

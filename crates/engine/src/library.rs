@@ -85,6 +85,12 @@ pub struct LibraryFile {
 }
 
 impl LibraryFile {
+    /// Where it is, after what tells it from a file that was there before: size, time of change, path, joined by colons.
+    pub(crate) fn id(&self) -> String {
+        let modified = self.modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+        format!("{}:{modified}:{}", self.bytes, self.path.display())
+    }
+
     /// The name that the file's maker gave an adapter, or else the file's.
     pub fn alias(&self) -> &str {
         let given = self.metadata.get("ss_output_name").map(String::as_str);
@@ -92,11 +98,18 @@ impl LibraryFile {
     }
 }
 
+/// The path in a file's [`LibraryFile::id`].
+pub(crate) fn path_of(id: &str) -> &Path {
+    Path::new(id.splitn(3, ':').nth(2).unwrap_or_default())
+}
+
 /// The files of a data root, and the hashes known of them.
 #[derive(Debug)]
 pub struct Library {
     root: Option<PathBuf>,
     hashes: HashCache,
+    /// Of adapters, without the headers of their files.
+    tensor_hashes: HashCache,
     listed: Mutex<HashMap<FileKind, Arc<[Arc<LibraryFile>]>>>,
 }
 
@@ -104,7 +117,8 @@ impl Library {
     /// The library of a data root, whose hashes are kept in `cache`.
     pub fn new(root: Option<PathBuf>, cache: Option<&Path>) -> Self {
         let hashes = HashCache::open(cache.map(|cache| cache.join("file-hashes.json")));
-        Self { root, hashes, listed: Mutex::default() }
+        let tensor_hashes = HashCache::of_tensors(cache.map(|cache| cache.join("adapter-hashes.json")));
+        Self { root, hashes, tensor_hashes, listed: Mutex::default() }
     }
 
     /// All files of a kind, by name.
@@ -140,6 +154,18 @@ impl Library {
     /// The SHA-256 of a whole file, from the cache or by reading it.
     pub fn sha256(&self, file: &LibraryFile) -> std::io::Result<String> {
         Ok(self.hashes.hash(&file.path)?.sha256)
+    }
+
+    /// The first twelve digits by which infotexts name an adapter: of its maker's hash, or else of the hash of its tensors, from
+    /// the cache or by reading it.
+    pub fn adapter_hash(&self, file: &LibraryFile) -> std::io::Result<String> {
+        let told = file.metadata.get("sshs_model_hash").filter(|hash| hash.len() >= 12 && hash.is_ascii());
+        let mut hash = match told {
+            Some(hash) => hash.clone(),
+            None => self.tensor_hashes.hash(&file.path)?.sha256,
+        };
+        hash.truncate(12);
+        Ok(hash)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<FileKind, Arc<[Arc<LibraryFile>]>>> {

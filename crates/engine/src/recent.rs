@@ -22,7 +22,7 @@ impl<K, V> Recent<K, V> {
         &mut self,
         is_it: impl Fn(&K) -> bool,
         key: impl FnOnce() -> K,
-        weight: usize,
+        weight: impl FnOnce(&V) -> usize,
         make: impl FnOnce() -> Result<V, E>,
     ) -> Result<Arc<V>, E> {
         let found = self.entries.iter().position(|(key, ..)| is_it(key));
@@ -32,6 +32,7 @@ impl<K, V> Recent<K, V> {
             return Ok(value);
         }
         let value = Arc::new(make()?);
+        let weight = weight(&value);
         if weight <= self.limit {
             while self.weight() + weight > self.limit {
                 self.entries.pop_front();
@@ -57,7 +58,7 @@ mod tests {
             made = true;
             Ok::<_, ()>(wanted.to_string())
         };
-        let value = recent.get_or_make(|key| *key == wanted, || wanted, weight, make).unwrap();
+        let value = recent.get_or_make(|key| *key == wanted, || wanted, |_| weight, make).unwrap();
         ((*value).clone(), made)
     }
 
@@ -73,6 +74,6 @@ mod tests {
         assert!(get(&mut recent, 3, 1).1);
         assert!(get(&mut recent, 9, 4).1 && get(&mut recent, 9, 4).1, "too heavy to keep");
         assert!(!get(&mut recent, 3, 1).1, "and nothing goes for it");
-        assert!(recent.get_or_make(|_| false, || 5, 1, || Err::<String, _>("no")).is_err());
+        assert!(recent.get_or_make(|_| false, || 5, |_| 1, || Err::<String, _>("no")).is_err());
     }
 }

@@ -1,15 +1,20 @@
 //! Models in memory: loaded on demand beside the step loop, the least recently used dropped when the byte limit is
 //! passed.
 
+use crate::adapters::LoadedAdapters;
 use crate::catalog::Catalog;
+use crate::embeddings;
 use crate::job::{Job, ModelKey};
+use crate::library::path_of;
 use crate::prepared::PreparedWeights;
 use crate::preview::LatentToRgb;
 use crate::recent::Recent;
 use crate::{EngineError, ModelEntry};
-use impasto_diffusion::{CHUNK_TOKENS, ModelFacts, TextQuery};
+use impasto_diffusion::{AdapterUse, CHUNK_TOKENS, ModelFacts, TextQuery};
 use impasto_domain::Precision;
-use impasto_models::{ModelError, StableDiffusion, UNetContext, UNetTime, VaeEncoder};
+use impasto_models::{
+    AdapterSet, ModelError, StableDiffusion, TokenVectors, UNetContext, UNetTime, VaeEncoder,
+};
 use impasto_tensor::{Array, Backend};
 use impasto_weights::StableDiffusionConfig;
 use std::collections::HashMap;
@@ -24,6 +29,12 @@ pub(crate) const CONTEXT_TOKENS: usize = 16 * CHUNK_TOKENS;
 /// Diffusion times kept per model. One takes 81 KB at full width.
 const TIMES: usize = 128;
 
+/// Embeddings whose vectors are kept per model. One's take 230 KB at most at full width.
+const EMBEDDINGS: usize = 64;
+
+/// Something, and the adapters with which it was made.
+type Changed<T> = (T, Arc<[AdapterUse]>);
+
 /// A model that is ready to run.
 pub(crate) struct Resident<B: Backend> {
     pub(crate) networks: StableDiffusion<B>,
@@ -34,10 +45,13 @@ pub(crate) struct Resident<B: Backend> {
     pub(crate) latent_to_rgb: LatentToRgb,
     /// Text vectors by what was asked, `[chunks, 77, features]`.
     texts: Recent<TextQuery, Array>,
+    pub(crate) adapters: LoadedAdapters<B>,
+    /// Vectors of embeddings.
+    embeddings: Recent<String, Array>,
     /// What the UNet makes of texts, `[tokens, features]`.
-    contexts: Recent<Arc<Array>, UNetContext<B>>,
+    contexts: Recent<Changed<Arc<Array>>, UNetContext<B>>,
     /// What the UNet makes of diffusion times.
-    times: Recent<f32, UNetTime<B>>,
+    times: Recent<Changed<f32>, UNetTime<B>>,
     entry: Arc<ModelEntry>,
     /// Computes the file's hash beside the first steps.
     hashing: Option<JoinHandle<Result<Arc<ModelEntry>, EngineError>>>,
@@ -85,21 +99,54 @@ impl<B: Backend> Resident<B> {
 
     /// The vectors of a text, from memory where it was asked before.
     pub(crate) fn encode(&mut self, query: &TextQuery) -> Result<Arc<Array>, ModelError> {
-        let encode = || self.networks.text.encode(&query.chunks, query.clip_skip as usize);
-        self.texts.get_or_make(|known| known == query, || query.clone(), query.chunks.len(), encode)
+        let adapters = self.adapters.set(&query.adapters)?;
+        let skip = query.clip_skip as usize;
+        let mut placed = Vec::new();
+        for (sequence, chunk) in query.embeddings.iter().enumerate() {
+            for embedding in chunk {
+                placed.push((sequence, embedding.at, self.embedding(&embedding.id)?));
+            }
+        }
+        let replaced: Vec<TokenVectors<'_>> = (placed.iter())
+            .map(|(sequence, at, vectors)| TokenVectors { sequence: *sequence, at: *at, vectors })
+            .collect();
+        let encode = || self.networks.text.encode_with(&query.chunks, skip, adapters.as_deref(), &replaced);
+        self.texts.get_or_make(|known| known == query, || query.clone(), |_| query.chunks.len(), encode)
+    }
+
+    fn embedding(&mut self, id: &str) -> Result<Arc<Array>, ModelError> {
+        let load = || embeddings::load(path_of(id)).map(|vectors| vectors.first).map_err(ModelError::Input);
+        self.embeddings.get_or_make(|known| known == id, || id.to_owned(), |_| 1, load)
     }
 
     /// What the UNet makes of a text's vectors, from memory where they were used before.
-    pub(crate) fn context(&mut self, text: &Arc<Array>) -> Result<Arc<UNetContext<B>>, ModelError> {
+    pub(crate) fn context(
+        &mut self,
+        text: &Arc<Array>,
+        adapters: &Arc<[AdapterUse]>,
+        set: Option<&AdapterSet<B>>,
+    ) -> Result<Arc<UNetContext<B>>, ModelError> {
         let tokens = text.shape().first().copied().unwrap_or(0);
-        let prepare = || self.networks.unet.prepare_context(text);
-        self.contexts.get_or_make(|known| is_same(known, text), || text.clone(), tokens, prepare)
+        let prepare = || self.networks.unet.prepare_context_with(text, set);
+        let key = || (text.clone(), adapters.clone());
+        self.contexts.get_or_make(
+            |(known, with)| with == adapters && is_same(known, text),
+            key,
+            |_| tokens,
+            prepare,
+        )
     }
 
     /// What the UNet makes of a diffusion time, from memory where it was used before.
-    pub(crate) fn time(&mut self, timestep: f32) -> Result<Arc<UNetTime<B>>, ModelError> {
-        let prepare = || self.networks.unet.prepare_time(timestep, None);
-        self.times.get_or_make(|known| known.to_bits() == timestep.to_bits(), || timestep, 1, prepare)
+    pub(crate) fn time(
+        &mut self,
+        timestep: f32,
+        adapters: &Arc<[AdapterUse]>,
+        set: Option<&AdapterSet<B>>,
+    ) -> Result<Arc<UNetTime<B>>, ModelError> {
+        let prepare = || self.networks.unet.prepare_time_with(timestep, None, set);
+        let is_it = |(known, with): &Changed<f32>| known.to_bits() == timestep.to_bits() && with == adapters;
+        self.times.get_or_make(is_it, || (timestep, adapters.clone()), |_| 1, prepare)
     }
 }
 
@@ -240,15 +287,18 @@ fn load<B: Backend>(
         .get("impasto.latent_rgb")
         .and_then(|text| LatentToRgb::from_metadata(text, networks.config.vae.latent_channels))
         .unwrap_or_default();
+    let config = networks.config.clone();
     let seconds = began.elapsed().as_secs_f64();
     tracing::info!(model = %entry.title, precision = precision.name(), was_prepared, bytes, seconds, "loaded a model");
     Ok(Resident {
-        facts: facts(&networks.config, &networks),
+        facts: facts(&config, &networks),
         networks,
         encoder: None,
         backend: backend.clone(),
         catalog: catalog.clone(),
         latent_to_rgb,
+        adapters: LoadedAdapters::new(backend.clone(), Arc::new(checkpoint), &config),
+        embeddings: Recent::new(EMBEDDINGS),
         texts: Recent::new(TEXT_CHUNKS),
         contexts: Recent::new(CONTEXT_TOKENS),
         times: Recent::new(TIMES),
@@ -281,6 +331,7 @@ fn start_hashing(
 fn facts<B: Backend>(config: &StableDiffusionConfig, networks: &StableDiffusion<B>) -> ModelFacts {
     ModelFacts {
         tokenizer: networks.tokenizer.clone(),
+        embeddings: Arc::default(),
         latent_channels: config.vae.latent_channels,
         downscale: config.vae.downscale(),
         prediction: config.prediction,

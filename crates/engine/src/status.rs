@@ -91,6 +91,8 @@ pub struct JobStatus {
     pub images: Vec<FinishedImage>,
     /// The model, once it is loaded.
     pub model: Option<Arc<ModelEntry>>,
+    /// What is to be said of the request, such as which of its adapters were not found.
+    pub comments: Arc<[String]>,
     /// Whether the job was interrupted or skipped, so that pictures may be unfinished or missing.
     pub interrupted: bool,
     /// Why it failed.

@@ -93,7 +93,7 @@ impl<B: Backend> Upscalers<B> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |known: &FileState| *known == state;
         let key = || FileState { path: state.path.clone(), ..state };
-        loaded.get_or_make(is_it, key, weight, || {
+        loaded.get_or_make(is_it, key, |_| weight, || {
             let began = Instant::now();
             let checkpoint = Checkpoint::open(file).map_err(|error| bad(error.to_string()))?;
             let upscaler =

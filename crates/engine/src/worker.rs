@@ -6,9 +6,10 @@
 
 use crate::denoise::calls;
 use crate::enlarge::Enlarger;
-use crate::handle::{Command, Shared};
+use crate::handle::Command;
 use crate::job::{Job, ModelKey};
 use crate::resident::{Resident, Residents};
+use crate::shared::Shared;
 use crate::{EngineError, Stop};
 use impasto_diffusion::{
     Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, RowOutput, Step, UpscaleQuery,

@@ -1,7 +1,8 @@
 //! CLIP's text encoder (Radford et al. 2021), OpenAI's and OpenCLIP's: a causal transformer over 77 tokens.
 
+use crate::AdapterSet;
 use crate::ModelError;
-use crate::blocks::Source;
+use crate::blocks::{Linear, Norm, Run, Source};
 use impasto_tensor::{Activation, Array, AttentionArgs, Backend, LinearArgs, TensorError};
 use impasto_weights::ClipTextConfig;
 use std::sync::Arc;
@@ -17,9 +18,20 @@ pub struct ClipText<B: Backend> {
     tokens: B::Embedding,
     positions: B::Embedding,
     layers: Vec<Layer<B>>,
-    final_norm: B::Norm,
+    final_norm: Norm<B>,
     /// From the end of a text to the text as a whole.
-    projection: Option<B::Linear>,
+    projection: Option<Linear<B>>,
+}
+
+/// Vectors that take the place of tokens' own in a sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenVectors<'a> {
+    /// Which sequence.
+    pub sequence: usize,
+    /// The first token; those beyond the sequence's end are left out.
+    pub at: usize,
+    /// `[tokens, width]`.
+    pub vectors: &'a Array,
 }
 
 /// What Stable Diffusion XL takes of a text.
@@ -59,10 +71,22 @@ impl<B: Backend> ClipText<B> {
     ///
     /// They are the output of layer `skip` from the end, 1 being the last, after the final normalisation ("clip skip").
     pub fn encode<S: AsRef<[u32]>>(&self, sequences: &[S], skip: usize) -> Result<Array, ModelError> {
+        self.encode_with(sequences, skip, None, &[])
+    }
+
+    /// The same, changed by adapters, with vectors of their own for some tokens.
+    pub fn encode_with<S: AsRef<[u32]>>(
+        &self,
+        sequences: &[S],
+        skip: usize,
+        adapters: Option<&AdapterSet<B>>,
+        replaced: &[TokenVectors<'_>],
+    ) -> Result<Array, ModelError> {
+        let run = Run::same(&*self.backend, adapters);
         let [layers, _] = self.layers_until(skip)?;
-        let hidden = self.run(layers, self.embed(sequences)?)?;
-        let normal = self.backend.layer_norm(&hidden, &self.final_norm, EPSILON)?;
-        Ok(self.backend.download(&normal)?)
+        let hidden = self.run(&run, layers, self.embed(sequences, replaced)?)?;
+        let normal = run.layer_norm(&hidden, &self.final_norm, EPSILON)?;
+        Ok(run.download(&normal)?)
     }
 
     /// The output of layer `skip` from the end, 1 being the last, of `n` token sequences of equal length, and each text as
@@ -73,9 +97,10 @@ impl<B: Backend> ClipText<B> {
         sequences: &[S],
         skip: usize,
     ) -> Result<TextVectors, ModelError> {
+        let plain = Run::plain(&*self.backend);
         let [layers, rest] = self.layers_until(skip)?;
-        let hidden = self.run(layers, self.embed(sequences)?)?;
-        let pool = |projection| self.pool(&self.run(rest, hidden.clone())?, sequences, projection);
+        let hidden = self.run(&plain, layers, self.embed(sequences, &[])?)?;
+        let pool = |projection| self.pool(&self.run(&plain, rest, hidden.clone())?, sequences, projection);
         let pooled = self.projection.as_ref().map(pool).transpose()?;
         Ok(TextVectors { hidden: self.backend.download(&hidden)?, pooled })
     }
@@ -91,8 +116,13 @@ impl<B: Backend> ClipText<B> {
     }
 
     /// `[n, tokens, width]` through layers.
-    fn run(&self, layers: &[Layer<B>], hidden: B::Tensor) -> Result<B::Tensor, TensorError> {
-        layers.iter().try_fold(hidden, |hidden, layer| layer.forward(&self.backend, &hidden, &self.config))
+    fn run(
+        &self,
+        run: &Run<'_, B>,
+        layers: &[Layer<B>],
+        hidden: B::Tensor,
+    ) -> Result<B::Tensor, TensorError> {
+        layers.iter().try_fold(hidden, |hidden, layer| layer.forward(run, &hidden, &self.config))
     }
 
     /// `[n, tokens, width]` of the last layer to `[n, pooled]`.
@@ -100,9 +130,9 @@ impl<B: Backend> ClipText<B> {
         &self,
         last: &B::Tensor,
         sequences: &[S],
-        projection: &B::Linear,
+        projection: &Linear<B>,
     ) -> Result<Array, ModelError> {
-        let backend = &*self.backend;
+        let backend = Run::plain(&*self.backend);
         let length = sequences.first().map_or(0, |sequence| sequence.as_ref().len());
         let place = |(row, sequence): (usize, &S)| (row * length + end_of_text(sequence.as_ref())) as u32;
         let ends: Vec<u32> = sequences.iter().enumerate().map(place).collect();
@@ -114,7 +144,11 @@ impl<B: Backend> ClipText<B> {
     }
 
     /// Token plus position embeddings, `[n, tokens, width]`.
-    fn embed<S: AsRef<[u32]>>(&self, sequences: &[S]) -> Result<B::Tensor, ModelError> {
+    fn embed<S: AsRef<[u32]>>(
+        &self,
+        sequences: &[S],
+        replaced: &[TokenVectors<'_>],
+    ) -> Result<B::Tensor, ModelError> {
         let length = sequences.first().map_or(0, |sequence| sequence.as_ref().len());
         if length == 0 || length > self.config.positions {
             let positions = self.config.positions;
@@ -125,10 +159,42 @@ impl<B: Backend> ClipText<B> {
         }
         let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.as_ref().iter().copied()).collect();
         let positions: Vec<u32> = sequences.iter().flat_map(|_| 0..length as u32).collect();
-        let tokens = self.backend.embedding(&self.tokens, &ids, sequences.len())?;
+        let mut tokens = self.backend.embedding(&self.tokens, &ids, sequences.len())?;
+        if !replaced.is_empty() {
+            let mut vectors = self.backend.download(&tokens)?;
+            replaced.iter().try_for_each(|part| self.replace(&mut vectors, length, part))?;
+            tokens = self.backend.upload(&vectors)?;
+        }
         let positions = self.backend.embedding(&self.positions, &positions, sequences.len())?;
         Ok(self.backend.add(&tokens, &positions)?)
     }
+}
+
+impl<B: Backend> ClipText<B> {
+    /// Puts vectors into `all`, `[n, length, width]`.
+    fn replace(&self, all: &mut Array, length: usize, part: &TokenVectors<'_>) -> Result<(), ModelError> {
+        let width = self.config.width;
+        let &[_, features] = part.vectors.shape() else { return Err(odd_vectors(part.vectors, width)) };
+        if features != width {
+            return Err(odd_vectors(part.vectors, width));
+        }
+        let rows = all.data_mut().chunks_exact_mut(length * width).nth(part.sequence);
+        let row = rows.and_then(|row| row.get_mut(part.at * width..));
+        let Some(row) = row else {
+            return Err(ModelError::Input(format!(
+                "vectors for token {} of sequence {}, which is not there",
+                part.at, part.sequence
+            )));
+        };
+        for (to, from) in row.iter_mut().zip(part.vectors.data()) {
+            *to = *from;
+        }
+        Ok(())
+    }
+}
+
+fn odd_vectors(vectors: &Array, width: usize) -> ModelError {
+    ModelError::Input(format!("token vectors of the shape {:?}, not [tokens, {width}]", vectors.shape()))
 }
 
 /// The place of the first token of the highest id.
@@ -140,13 +206,13 @@ fn end_of_text(sequence: &[u32]) -> usize {
 /// Self-attention and a feed-forward part, each after a normalisation and added to its input.
 #[derive(Debug)]
 struct Layer<B: Backend> {
-    norms: [B::Norm; 2],
-    query: B::Linear,
-    key: B::Linear,
-    value: B::Linear,
-    out: B::Linear,
-    expand: B::Linear,
-    contract: B::Linear,
+    norms: [Norm<B>; 2],
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    out: Linear<B>,
+    expand: Linear<B>,
+    contract: Linear<B>,
 }
 
 impl<B: Backend> Layer<B> {
@@ -164,7 +230,12 @@ impl<B: Backend> Layer<B> {
         })
     }
 
-    fn forward(&self, backend: &B, x: &B::Tensor, config: &ClipTextConfig) -> Result<B::Tensor, TensorError> {
+    fn forward(
+        &self,
+        backend: &Run<'_, B>,
+        x: &B::Tensor,
+        config: &ClipTextConfig,
+    ) -> Result<B::Tensor, TensorError> {
         let normal = backend.layer_norm(x, &self.norms[0], EPSILON)?;
         let project = |weights| backend.linear(&normal, weights, LinearArgs::default());
         let args = AttentionArgs { causal: true, ..AttentionArgs::new(config.heads) };

@@ -3,6 +3,7 @@
 //! [`StableDiffusion::load`] takes a checkpoint apart; the networks then map host arrays to host arrays. How to get from
 //! a prompt to a picture with them is no concern of this crate: samplers, guidance and prompt syntax are above it.
 
+mod adapters;
 pub mod blocks;
 mod clip;
 mod error;
@@ -12,8 +13,9 @@ mod tokenizer;
 mod unet;
 mod vae;
 
+pub use adapters::{Adapter, AdapterSet, Strengths};
 pub use blocks::{SelfAttention, Tiles, mix};
-pub use clip::{ClipText, TextVectors};
+pub use clip::{ClipText, TextVectors, TokenVectors};
 pub use error::ModelError;
 pub use esrgan::Upscaler;
 pub use stable_diffusion::StableDiffusion;

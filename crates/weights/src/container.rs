@@ -71,10 +71,12 @@ pub(crate) fn sniff(file: &Source) -> Result<Container, Fault> {
     if let Some(found) = markup(bytes) {
         return foreign(found);
     }
-    if let [0x80, 0..=5, ..] = bytes {
+    // The length of a header may begin as a pickle does, but it has zeros at its end.
+    let has_header = bytes.get(8) == Some(&b'{') || bytes.get(8..10) == Some(b" {");
+    if matches!(bytes, [0x80, 0..=5, ..]) && !(has_header && bytes.get(5..8) == Some(&[0; 3])) {
         return foreign("a pickle that torch.save did not write");
     }
-    if bytes.get(8) == Some(&b'{') || bytes.get(8..10) == Some(b" {") {
+    if has_header {
         return Ok(Container::Safetensors);
     }
     let shown: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -108,6 +110,7 @@ mod tests {
     #[test]
     fn tells_containers() {
         assert_eq!(sniff(b"\x10\0\0\0\0\0\0\0{\"a\":1}"), Ok(Container::Safetensors));
+        assert_eq!(sniff(b"\x80\x02\0\0\0\0\0\0{\"a\":1}"), Ok(Container::Safetensors));
         assert_eq!(sniff(b"PK\x03\x04rest"), Ok(Container::TorchZip));
         assert_eq!(
             sniff(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.more"),

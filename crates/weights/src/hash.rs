@@ -46,6 +46,22 @@ pub fn old_hash(path: impl AsRef<Path>) -> io::Result<String> {
     Ok(digits)
 }
 
+/// Hash of a safetensors file without its header, which tools change; of any other file, hash of the whole. The first 12 digits
+/// are what infotexts have of adapters.
+pub fn hash_tensors(path: impl AsRef<Path>) -> io::Result<FileHash> {
+    let mut file = open_regular(path.as_ref())?;
+    let length = file.metadata()?.len();
+    let mut start = [0; 9];
+    let is_safetensors = length > start.len() as u64 && {
+        file.read_exact(&mut start)?;
+        start[8] == b'{'
+    };
+    let header = u64::from_le_bytes(*start.first_chunk().unwrap_or(&[0; 8]));
+    let data = header.checked_add(8).filter(|&data| is_safetensors && data <= length);
+    file.seek(SeekFrom::Start(data.unwrap_or(0)))?;
+    Ok(FileHash { sha256: digest(file)? })
+}
+
 /// Opens a file, but no folder, device or pipe: reading those may never end.
 fn open_regular(path: &Path) -> io::Result<File> {
     if !std::fs::metadata(path)?.is_file() {
@@ -81,6 +97,18 @@ mod tests {
         let hash = hash_bytes(b"abc");
         assert_eq!(hash.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(hash.short(), "ba7816bf8f");
+    }
+
+    #[test]
+    fn the_header_of_safetensors_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        std::fs::write(&path, b"\x02\0\0\0\0\0\0\0{}abc").unwrap();
+        assert_eq!(hash_tensors(&path).unwrap(), hash_bytes(b"abc"));
+        for whole in [&b"abc"[..], b"\xff\xff\xff\xff\xff\xff\xff\xff{}abc", b"PK\x03\x04rest of it"] {
+            std::fs::write(&path, whole).unwrap();
+            assert_eq!(hash_tensors(&path).unwrap(), hash_bytes(whole));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Hashes kept between runs, because hashing a checkpoint of 4 GB takes seconds. A file is taken for unchanged while
 //! its path, size and time of modification are.
 
-use crate::{FileHash, hash_file};
+use crate::{FileHash, hash_file, hash_tensors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +14,7 @@ use std::time::UNIX_EPOCH;
 #[derive(Debug)]
 pub struct HashCache {
     file: Option<PathBuf>,
+    hash: fn(&Path) -> io::Result<FileHash>,
     records: Mutex<BTreeMap<String, Record>>,
 }
 
@@ -37,9 +38,18 @@ struct Version {
 impl HashCache {
     /// The cache kept in `file`, whose folder need not exist yet; without one, hashes are kept for this run only.
     pub fn open(file: Option<PathBuf>) -> Self {
+        Self::of(file, |path| hash_file(path))
+    }
+
+    /// The same for hashes of tensors alone ([`hash_tensors`]).
+    pub fn of_tensors(file: Option<PathBuf>) -> Self {
+        Self::of(file, |path| hash_tensors(path))
+    }
+
+    fn of(file: Option<PathBuf>, hash: fn(&Path) -> io::Result<FileHash>) -> Self {
         let text = file.as_ref().and_then(|file| fs::read(file).ok());
         let records = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        Self { file, records: Mutex::new(records) }
+        Self { file, hash, records: Mutex::new(records) }
     }
 
     /// The hash of a file that was hashed before and has not changed since. Never reads the file itself.
@@ -58,7 +68,7 @@ impl HashCache {
             return Ok(hash);
         }
         let before = version(path)?;
-        let hash = hash_file(path)?;
+        let hash = (self.hash)(path)?;
         // A file written to while it was read has some hash now and another one soon.
         if version(path)? == before {
             let record = Record { version: before, sha256: hash.sha256.clone() };

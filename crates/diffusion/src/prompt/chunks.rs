@@ -3,7 +3,8 @@
 //! Where a chunk is full, what follows its last comma moves on to the next one, if that comma is near (A1111's
 //! `comma_padding_backtrack`).
 
-use super::{Segment, parse_attention};
+use super::embeddings::longest;
+use super::{EmbeddingWord, PlacedEmbedding, Segment, parse_attention};
 use impasto_domain::{Emphasis, PromptRules, RequestError};
 use impasto_models::Tokenizer;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct Chunk {
     pub tokens: Vec<u32>,
     /// 77 weights; those of the marks are 1.
     pub weights: Vec<f32>,
+    /// Embeddings among the tokens, which have the id 0 there.
+    pub embeddings: Vec<PlacedEmbedding>,
 }
 
 /// Tokens with a meaning here.
@@ -43,6 +46,7 @@ pub(crate) struct Chunker<'a> {
     tokenizer: &'a Tokenizer,
     vocabulary: Vocabulary,
     rules: PromptRules,
+    words: &'a [EmbeddingWord],
 }
 
 /// A text laid out in chunks.
@@ -57,15 +61,15 @@ pub(crate) struct LaidOut {
 }
 
 impl<'a> Chunker<'a> {
-    /// One that reads texts by `rules`.
-    pub(crate) fn new(tokenizer: &'a Tokenizer, rules: PromptRules) -> Self {
+    /// One that reads texts by `rules`, in which `words` stand for vectors.
+    pub(crate) fn new(tokenizer: &'a Tokenizer, rules: PromptRules, words: &'a [EmbeddingWord]) -> Self {
         let comma = tokenizer.encode(",");
         let vocabulary = Vocabulary {
             begin: tokenizer.begin(),
             end: tokenizer.end(),
             comma: comma.first().map(|token| token.id).filter(|_| comma.len() == 1),
         };
-        Self { tokenizer, vocabulary, rules }
+        Self { tokenizer, vocabulary, rules, words }
     }
 
     /// Lays a text out.
@@ -75,8 +79,13 @@ impl<'a> Chunker<'a> {
             Emphasis::Original | Emphasis::NoNorm | Emphasis::Ignore => parse_attention(text),
         };
         let encode = |text: &str| self.tokenizer.encode(text).into_iter().map(|token| token.id).collect();
-        let mut laid_out =
-            lay_out(&segments, self.vocabulary, self.rules.comma_padding_backtrack as usize, encode);
+        let mut laid_out = lay_out(
+            &segments,
+            self.vocabulary,
+            self.rules.comma_padding_backtrack as usize,
+            self.words,
+            encode,
+        );
         if self.rules.emphasis == Emphasis::Ignore {
             laid_out.chunks.iter_mut().for_each(|chunk| chunk.weights.fill(1.0));
         }
@@ -100,10 +109,16 @@ pub(crate) fn too_many_chunks(field: &'static str, count: usize) -> RequestError
 
 impl Vocabulary {
     /// The chunk of at most 75 tokens with their weights.
-    fn chunk(self, mut own: Vec<(u32, f32)>) -> Chunk {
-        own.resize(OWN_TOKENS, (self.end, 1.0));
-        let (tokens, weights) = [(self.begin, 1.0)].into_iter().chain(own).chain([(self.end, 1.0)]).unzip();
-        Chunk { tokens, weights }
+    fn chunk(self, mut own: Vec<Slot>) -> Chunk {
+        own.resize(OWN_TOKENS, Slot { token: self.end, weight: 1.0, embedding: None });
+        let mark = |token| Slot { token, weight: 1.0, embedding: None };
+        let slots: Vec<Slot> = [mark(self.begin)].into_iter().chain(own).chain([mark(self.end)]).collect();
+        let placed = |(at, slot): (usize, &Slot)| Some(PlacedEmbedding { at, id: slot.embedding.clone()? });
+        Chunk {
+            tokens: slots.iter().map(|slot| slot.token).collect(),
+            weights: slots.iter().map(|slot| slot.weight).collect(),
+            embeddings: slots.iter().enumerate().filter_map(placed).collect(),
+        }
     }
 }
 
@@ -111,6 +126,7 @@ fn lay_out(
     segments: &[Segment],
     vocabulary: Vocabulary,
     backtrack: usize,
+    words: &[EmbeddingWord],
     encode: impl Fn(&str) -> Vec<u32>,
 ) -> LaidOut {
     let mut layout =
@@ -119,8 +135,16 @@ fn lay_out(
         match segment {
             Segment::Break => layout.finish_chunk(Vec::new()),
             Segment::Text { text, weight } => {
-                for token in encode(text) {
-                    layout.push(token, *weight as f32);
+                let tokens = encode(text);
+                let (mut at, weight) = (0, *weight as f32);
+                while let Some(&token) = tokens.get(at) {
+                    if let Some(word) = longest(words, &tokens[at..]) {
+                        layout.place(word, token, weight);
+                        at += word.tokens.len();
+                    } else {
+                        layout.push(token, weight);
+                        at += 1;
+                    }
                 }
             }
         }
@@ -132,6 +156,14 @@ fn lay_out(
     LaidOut { chunks: layout.chunks, count: layout.count, tokens }
 }
 
+/// A token of a chunk, its weight, and the embedding that begins there.
+#[derive(Debug, Clone)]
+struct Slot {
+    token: u32,
+    weight: f32,
+    embedding: Option<String>,
+}
+
 struct Layout {
     vocabulary: Vocabulary,
     /// How many tokens before a full chunk's end its last comma may be.
@@ -139,14 +171,32 @@ struct Layout {
     /// Those that are allowed; what goes beyond is only counted.
     chunks: Vec<Chunk>,
     count: usize,
-    /// Tokens and weights of the chunk being filled, without its marks.
-    current: Vec<(u32, f32)>,
+    /// The chunk being filled, without its marks.
+    current: Vec<Slot>,
     /// Where the newest comma stands in it.
     last_comma: Option<usize>,
 }
 
 impl Layout {
     fn push(&mut self, token: u32, weight: f32) {
+        self.make_room(token);
+        self.current.push(Slot { token, weight, embedding: None });
+    }
+
+    /// Puts an embedding where a text has its name, which begins with `first`. It is never divided.
+    fn place(&mut self, word: &EmbeddingWord, first: u32, weight: f32) {
+        self.make_room(first);
+        let vectors = word.vectors.clamp(1, OWN_TOKENS);
+        if self.current.len() + vectors > OWN_TOKENS {
+            self.finish_chunk(Vec::new());
+        }
+        self.current.push(Slot { token: 0, weight, embedding: Some(word.id.clone()) });
+        let end = self.current.len() + vectors - 1;
+        self.current.resize(end, Slot { token: 0, weight, embedding: None });
+    }
+
+    /// Begins a new chunk if the current one is full. `token` is what follows.
+    fn make_room(&mut self, token: u32) {
         let full = self.current.len() == OWN_TOKENS;
         let is_comma = Some(token) == self.vocabulary.comma;
         if full {
@@ -156,11 +206,10 @@ impl Layout {
         } else if is_comma {
             self.last_comma = Some(self.current.len());
         }
-        self.current.push((token, weight));
     }
 
     /// Closes the current chunk; the next one begins with `moved`.
-    fn finish_chunk(&mut self, moved: Vec<(u32, f32)>) {
+    fn finish_chunk(&mut self, moved: Vec<Slot>) {
         let own = std::mem::replace(&mut self.current, moved);
         self.last_comma = None;
         self.count += 1;
@@ -179,7 +228,7 @@ mod tests {
     /// Every character but a space is a token, of its code point.
     fn laid_out(prompt: &str, backtrack: usize) -> LaidOut {
         let encode = |text: &str| text.chars().filter(|&c| c != ' ').map(u32::from).collect();
-        lay_out(&parse_attention(prompt), VOCABULARY, backtrack, encode)
+        lay_out(&parse_attention(prompt), VOCABULARY, backtrack, &[], encode)
     }
 
     fn chunks(prompt: &str) -> Vec<Chunk> {
@@ -242,6 +291,39 @@ mod tests {
         assert_eq!(second.weights[..3], [1.0, 1.5, 1.0]);
     }
 
+    type Placed = Vec<(usize, String)>;
+
+    /// Tokens of each chunk up to the end mark, and its embeddings, with `ab` and `abc` standing for 3 and 70 vectors.
+    fn embedded(prompt: &str) -> Vec<(Vec<u32>, Placed)> {
+        let word = |name: &str, vectors| EmbeddingWord {
+            id: name.to_owned(),
+            tokens: name.chars().map(u32::from).collect(),
+            vectors,
+        };
+        let words = [word("abc", 70), word("ab", 3), word("", 9)];
+        let encode = |text: &str| text.chars().filter(|&c| c != ' ').map(u32::from).collect();
+        let laid_out = lay_out(&parse_attention(prompt), VOCABULARY, 20, &words, encode);
+        let of = |chunk: Chunk| {
+            assert_eq!((chunk.tokens.len(), chunk.weights.len()), (77, 77));
+            let own = chunk.tokens[1..].iter().copied().take_while(|&token| token != 1001).collect();
+            (own, chunk.embeddings.into_iter().map(|placed| (placed.at, placed.id)).collect())
+        };
+        laid_out.chunks.into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn embeddings_take_their_room_undivided_and_the_longest_name_counts() {
+        assert_eq!(embedded("xaby"), [(vec![120, 0, 0, 0, 121], vec![(2, "ab".to_owned())])]);
+        let [(own, placed)] = &embedded("abc")[..] else { panic!("one chunk") };
+        assert_eq!((own.len(), &placed[..]), (70, &[(1, "abc".to_owned())][..]));
+        let twice = embedded("abcxxxabz");
+        assert_eq!(twice[0].0.len(), 73);
+        assert_eq!(twice[1], (vec![0, 0, 0, 122], vec![(1, "ab".to_owned())]));
+        let moved = embedded(&format!("{},abdef", "x".repeat(69)));
+        assert_eq!(moved[0].0.len(), 70, "what follows a near comma moves, embeddings too");
+        assert_eq!(moved[1], (vec![0, 0, 0, 100, 101, 102], vec![(1, "ab".to_owned())]));
+    }
+
     #[test]
     fn how_far_a_comma_may_be_is_a_rule() {
         let prompt = format!("{},{}", "a".repeat(60), "b".repeat(30));
@@ -293,7 +375,7 @@ mod tests {
         let tokenizer = Tokenizer::new(300).unwrap();
         let of = |emphasis| {
             let rules = PromptRules { emphasis, ..PromptRules::default() };
-            Chunker::new(&tokenizer, rules).lay_out("a (b:1.5) BREAK c")
+            Chunker::new(&tokenizer, rules, &[]).lay_out("a (b:1.5) BREAK c")
         };
         let weights = |emphasis| {
             let chunks = of(emphasis).chunks;

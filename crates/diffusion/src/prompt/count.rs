@@ -1,7 +1,7 @@
 //! How many tokens a prompt has, as A1111's counter beside the prompt tells it.
 
 use super::chunks::OWN_TOKENS;
-use super::{Chunker, ExtraNetworks, Part, TextSchedule, Timeline, split_parts};
+use super::{Chunker, EmbeddingWord, ExtraNetworks, Part, TextSchedule, Timeline, split_parts};
 use impasto_domain::{PromptRules, RequestError};
 use impasto_models::Tokenizer;
 
@@ -23,7 +23,7 @@ pub struct TokenCount {
     pub limit: usize,
 }
 
-/// Counts the tokens of a prompt for a picture of `steps` steps. Of the parts of a prompt and of the texts of a schedule,
+/// Counts the tokens of a prompt for a picture of `steps` steps, in which `words` stand for vectors. Of the parts of a prompt and of the texts of a schedule,
 /// the longest counts.
 pub fn count_tokens(
     prompt: &str,
@@ -31,6 +31,7 @@ pub fn count_tokens(
     steps: u32,
     rules: PromptRules,
     tokenizer: &Tokenizer,
+    words: &[EmbeddingWord],
 ) -> Result<TokenCount, RequestError> {
     let (field, text) = match side {
         PromptSide::Positive => ("prompt", ExtraNetworks::take_from(prompt).0),
@@ -40,7 +41,7 @@ pub fn count_tokens(
         PromptSide::Positive => split_parts(&text).collect(),
         PromptSide::Negative => vec![Part { text: &text, weight: 1.0 }],
     };
-    let chunker = Chunker::new(tokenizer, rules);
+    let chunker = Chunker::new(tokenizer, rules, words);
     let timeline = Timeline { calls: steps, before: None, old: rules.old_scheduling };
     let mut count = 0;
     for part in parts {
@@ -57,7 +58,7 @@ mod tests {
 
     fn count(prompt: &str, side: PromptSide) -> (usize, usize) {
         let tokenizer = Tokenizer::new(48_894).unwrap();
-        let count = count_tokens(prompt, side, 20, PromptRules::default(), &tokenizer).unwrap();
+        let count = count_tokens(prompt, side, 20, PromptRules::default(), &tokenizer, &[]).unwrap();
         (count.count, count.limit)
     }
 

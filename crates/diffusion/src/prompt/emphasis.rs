@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn chunk(weights: [f32; 2]) -> Chunk {
-        Chunk { tokens: vec![0; 2], weights: weights.into() }
+        Chunk { tokens: vec![0; 2], weights: weights.into(), embeddings: Vec::new() }
     }
 
     /// One text, of chunks with two tokens of two features.

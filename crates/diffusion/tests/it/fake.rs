@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub(crate) fn model(prediction: Prediction) -> ModelFacts {
     ModelFacts {
         tokenizer: Arc::new(Tokenizer::new(300).unwrap()),
+        embeddings: Arc::default(),
         latent_channels: 4,
         downscale: 8,
         prediction,

@@ -19,6 +19,10 @@ pub struct InfotextFacts<'a> {
     pub model_name: &'a str,
     /// First ten hexadecimal digits of the SHA-256 of the model's file.
     pub model_hash: Option<&'a str>,
+    /// Names of adapters and the first twelve digits of their hashes: `a: 0123456789ab, b: ...`.
+    pub lora_hashes: Option<&'a str>,
+    /// The same of embeddings.
+    pub ti_hashes: Option<&'a str>,
     /// Program and version; normally [`PROGRAM_VERSION`].
     pub version: &'a str,
 }
@@ -68,6 +72,8 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("RNG", (source != NoiseSource::Gpu).then(|| source.name().to_owned())),
     ];
     settings.extend(request.shortcuts.infotext_tiles());
+    settings.push(("Lora hashes", facts.lora_hashes.map(str::to_owned)));
+    settings.push(("TI hashes", facts.ti_hashes.map(str::to_owned)));
     settings.extend(request.prompt_rules.infotext(request));
     settings.extend(second_pass(request));
     settings.extend(inpainting(request));
@@ -182,6 +188,8 @@ mod tests {
             size: (512, 512),
             model_name: "v1-5-pruned-emaonly",
             model_hash: Some("6ce0161689"),
+            lora_hashes: None,
+            ti_hashes: None,
             version: "v1.10.1",
         })
     }

@@ -110,6 +110,8 @@ mod tests {
                 size: (request.width.unwrap(), request.height.unwrap()),
                 model_name: &model_name,
                 model_hash: Some("0123456789"),
+                lora_hashes: Some("a: 0123456789ab, b: ba9876543210"),
+                ti_hashes: Some("c: 0123456789ab"),
                 version: PROGRAM_VERSION,
             };
             let parsed = parse_infotext(&compose_infotext(&facts));

@@ -1,17 +1,17 @@
 //! Attention between the pixels of a picture, with one head: the autoencoder's.
 
-use super::Source;
+use super::{Linear, Norm, Run, Source};
 use crate::ModelError;
 use impasto_tensor::{Activation, AttentionArgs, Backend, LinearArgs, Precision, TensorError};
 
 /// `x + proj_out(attention(norm(x)))`.
 #[derive(Debug)]
 pub struct PictureAttention<B: Backend> {
-    norm: B::Norm,
-    query: B::Linear,
-    key: B::Linear,
-    value: B::Linear,
-    out: B::Linear,
+    norm: Norm<B>,
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    out: Linear<B>,
     precision: Precision,
     groups: usize,
 }
@@ -32,7 +32,7 @@ impl<B: Backend> PictureAttention<B> {
     }
 
     /// `[batch, height, width, channels]` to the same.
-    pub fn forward(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    pub fn forward(&self, backend: &Run<'_, B>, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
         let &[b, h, w, c] = backend.shape(x) else {
             return Err(TensorError::shape("attention", format!("{:?} is no picture", backend.shape(x))));
         };

@@ -1,6 +1,6 @@
 //! Residual block (He et al. 2016) with group normalisation: `x + conv(silu(norm(conv(silu(norm(x))) + time)))`.
 
-use super::Source;
+use super::{Conv2d, Linear, Norm, Run, Source};
 use crate::ModelError;
 use impasto_tensor::{Activation, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Precision, TensorError};
 
@@ -36,11 +36,11 @@ impl ResBlockNames {
 /// A residual block.
 #[derive(Debug)]
 pub struct ResBlock<B: Backend> {
-    norms: [B::Norm; 2],
-    convolutions: [B::Conv2d; 2],
-    time: Option<B::Linear>,
+    norms: [Norm<B>; 2],
+    convolutions: [Conv2d<B>; 2],
+    time: Option<Linear<B>>,
     /// Where input and output differ in channels.
-    shortcut: Option<B::Linear>,
+    shortcut: Option<Linear<B>>,
     groups: usize,
     epsilon: f32,
 }
@@ -72,7 +72,7 @@ impl<B: Backend> ResBlock<B> {
 
     /// What the block adds to its channels for the activated time embedding `[batch, time features]`:
     /// `[batch, outputs]`. It depends on the time alone.
-    pub fn project_time(&self, backend: &B, time: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    pub fn project_time(&self, backend: &Run<'_, B>, time: &B::Tensor) -> Result<B::Tensor, TensorError> {
         match &self.time {
             Some(weights) => backend.linear(time, weights, LinearArgs::default()),
             None => Err(TensorError::shape("residual block", "a time for a block that knows none")),
@@ -83,7 +83,7 @@ impl<B: Backend> ResBlock<B> {
     /// [`ResBlock::project_time`] gave.
     pub fn forward(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         time: Option<&B::Tensor>,
     ) -> Result<B::Tensor, TensorError> {

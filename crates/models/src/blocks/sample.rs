@@ -1,13 +1,13 @@
 //! Halving and doubling a picture's size between two levels.
 
-use super::Source;
+use super::{Conv2d, Run, Source};
 use crate::ModelError;
 use impasto_tensor::{Backend, Conv2dArgs, Conv2dConfig, Resample, TensorError};
 
 /// A convolution of stride 2.
 #[derive(Debug)]
 pub struct Downsample<B: Backend> {
-    convolution: B::Conv2d,
+    convolution: Conv2d<B>,
 }
 
 impl<B: Backend> Downsample<B> {
@@ -28,7 +28,7 @@ impl<B: Backend> Downsample<B> {
     }
 
     /// `[batch, height, width, channels]` to half the height and width.
-    pub fn forward(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    pub fn forward(&self, backend: &Run<'_, B>, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
         backend.conv2d(x, &self.convolution, Conv2dArgs::default())
     }
 }
@@ -36,7 +36,7 @@ impl<B: Backend> Downsample<B> {
 /// Every pixel becomes four, then a convolution.
 #[derive(Debug)]
 pub struct Upsample<B: Backend> {
-    convolution: B::Conv2d,
+    convolution: Conv2d<B>,
 }
 
 impl<B: Backend> Upsample<B> {
@@ -47,7 +47,12 @@ impl<B: Backend> Upsample<B> {
 
     /// `[batch, height, width, channels]` to `size` (height, width), which is twice the size or one less, as halving an
     /// odd size rounds up.
-    pub fn forward(&self, backend: &B, x: &B::Tensor, size: [usize; 2]) -> Result<B::Tensor, TensorError> {
+    pub fn forward(
+        &self,
+        backend: &Run<'_, B>,
+        x: &B::Tensor,
+        size: [usize; 2],
+    ) -> Result<B::Tensor, TensorError> {
         let enlarged = crop(backend, backend.resample(x, Resample::Nearest { factor: 2 })?, size)?;
         backend.conv2d(&enlarged, &self.convolution, Conv2dArgs::default())
     }
@@ -56,7 +61,7 @@ impl<B: Backend> Upsample<B> {
 /// The upper left part of a picture. Nearest-neighbour resizing of `n` pixels to `2 n - 1` is doubling them and leaving
 /// out the last.
 fn crop<B: Backend>(
-    backend: &B,
+    backend: &Run<'_, B>,
     x: B::Tensor,
     [height, width]: [usize; 2],
 ) -> Result<B::Tensor, TensorError> {

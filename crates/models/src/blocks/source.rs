@@ -1,8 +1,11 @@
 //! Where a block finds its tensors: a place in a checkpoint, with the shapes checked before the backend packs them.
 
+use super::run::About;
+use super::{Conv2d, Layer, Linear, Norm};
 use crate::ModelError;
 use impasto_tensor::{Array, Backend, Conv2dConfig, DType, Precision, WeightView};
 use impasto_weights::Checkpoint;
+use std::sync::Arc;
 
 /// A prefix of tensor names in a checkpoint, and the backend that will hold the tensors.
 #[derive(Debug)]
@@ -39,10 +42,10 @@ impl<'a, B: Backend> Source<'a, B> {
     }
 
     /// A linear layer `inputs -> outputs` with a bias. A 1x1 convolution is one, too.
-    pub fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<B::Linear, ModelError> {
+    pub fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear<B>, ModelError> {
         let weight = self.matrix(name, inputs, outputs)?;
         let bias = self.tensor(name, Part::Bias, &[outputs])?;
-        Ok(self.backend.prepare_linear(&weight, Some(&bias), self.precision)?)
+        Ok(self.layer(name, true, self.backend.prepare_linear(&weight, Some(&bias), self.precision)?))
     }
 
     /// A linear layer `inputs -> outputs` without a bias.
@@ -51,8 +54,9 @@ impl<'a, B: Backend> Source<'a, B> {
         name: &str,
         inputs: usize,
         outputs: usize,
-    ) -> Result<B::Linear, ModelError> {
-        Ok(self.backend.prepare_linear(&self.matrix(name, inputs, outputs)?, None, self.precision)?)
+    ) -> Result<Linear<B>, ModelError> {
+        let weight = self.matrix(name, inputs, outputs)?;
+        Ok(self.layer(name, false, self.backend.prepare_linear(&weight, None, self.precision)?))
     }
 
     /// A convolution `inputs -> outputs` with a 3x3 kernel and a bias.
@@ -62,10 +66,11 @@ impl<'a, B: Backend> Source<'a, B> {
         inputs: usize,
         outputs: usize,
         config: Conv2dConfig,
-    ) -> Result<B::Conv2d, ModelError> {
+    ) -> Result<Conv2d<B>, ModelError> {
         let weight = self.tensor(name, Part::Weight, &[outputs, inputs, 3, 3])?;
         let bias = self.tensor(name, Part::Bias, &[outputs])?;
-        Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?)
+        let weights = self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?;
+        Ok(self.layer_with(name, true, weights, config))
     }
 
     /// The same, whose output is `factor` times as large.
@@ -76,7 +81,7 @@ impl<'a, B: Backend> Source<'a, B> {
         outputs: usize,
         config: Conv2dConfig,
         factor: f32,
-    ) -> Result<B::Conv2d, ModelError> {
+    ) -> Result<Conv2d<B>, ModelError> {
         let scaled = |part, shape: &[usize]| {
             let elements = self.tensor(name, part, shape)?.read()?.to_f32();
             let bytes: Vec<u8> = elements.into_iter().flat_map(|x| (x * factor).to_le_bytes()).collect();
@@ -84,7 +89,8 @@ impl<'a, B: Backend> Source<'a, B> {
         };
         let weight = scaled(Part::Weight, &[outputs, inputs, 3, 3])?;
         let bias = scaled(Part::Bias, &[outputs])?;
-        Ok(self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?)
+        let weights = self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?;
+        Ok(self.layer_with(name, true, weights, config))
     }
 
     /// A tensor of one dimension, as the slopes of a `PReLU` are.
@@ -94,15 +100,24 @@ impl<'a, B: Backend> Source<'a, B> {
     }
 
     /// Scale and shift of a normalisation.
-    pub fn norm(&self, name: &str, features: usize) -> Result<B::Norm, ModelError> {
+    pub fn norm(&self, name: &str, features: usize) -> Result<Norm<B>, ModelError> {
         let scale = self.tensor(name, Part::Weight, &[features])?;
         let shift = self.tensor(name, Part::Bias, &[features])?;
-        Ok(self.backend.prepare_norm(&scale, &shift)?)
+        Ok(self.layer(name, true, self.backend.prepare_norm(&scale, &shift)?))
     }
 
     /// A table of `rows` vectors.
     pub fn embedding(&self, name: &str, rows: usize, features: usize) -> Result<B::Embedding, ModelError> {
         Ok(self.backend.prepare_embedding(&self.tensor(name, Part::Weight, &[rows, features])?)?)
+    }
+
+    fn layer<T>(&self, name: &str, has_bias: bool, weights: T) -> Layer<T> {
+        self.layer_with(name, has_bias, weights, Conv2dConfig::padded(0))
+    }
+
+    fn layer_with<T>(&self, name: &str, has_bias: bool, weights: T, config: Conv2dConfig) -> Layer<T> {
+        let about = About { name: self.path(name), has_bias, precision: self.precision, config };
+        Layer { weights, about: Arc::new(about) }
     }
 
     /// The weight of a linear layer, which may be stored as a 1x1 convolution.

@@ -1,7 +1,7 @@
 //! A stage of the UNet: a residual block and, where its level has attention, a transformer.
 
 use super::{
-    Context, Downsample, Place, ResBlock, ResBlockNames, SelfAttention, Source, SpatialTransformer,
+    Context, Downsample, Place, ResBlock, ResBlockNames, Run, SelfAttention, Source, SpatialTransformer,
     TransformerSizes, Upsample,
 };
 use crate::ModelError;
@@ -64,7 +64,7 @@ impl<B: Backend> Stage<B> {
     }
 
     /// What the residual block makes of the activated time embedding `[batch, time features]`: `[batch, channels]`.
-    pub fn project_time(&self, backend: &B, time: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    pub fn project_time(&self, backend: &Run<'_, B>, time: &B::Tensor) -> Result<B::Tensor, TensorError> {
         self.residual.project_time(backend, time)
     }
 
@@ -76,7 +76,7 @@ impl<B: Backend> Stage<B> {
     /// `[batch, height, width, inputs]` to the level's channels.
     pub fn forward(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         conditions: &StageConditions<B::Tensor>,
     ) -> Result<B::Tensor, TensorError> {
@@ -113,7 +113,7 @@ impl<B: Backend> UpPart<B> {
     /// Runs the part on `x` and the last of `skips`, which is taken.
     pub fn forward(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         conditions: &StageConditions<B::Tensor>,
         skips: &mut Vec<B::Tensor>,

@@ -1,7 +1,7 @@
 //! Time embedding: sinusoids (Vaswani et al. 2017), then two linear layers; and what is added to it, a label through two
 //! linear layers of its own (Podell et al. 2023, section 2.2).
 
-use super::Source;
+use super::{Linear, Run, Source};
 use crate::ModelError;
 use impasto_tensor::{Activation, Backend, LinearArgs, TensorError};
 
@@ -9,8 +9,8 @@ use impasto_tensor::{Activation, Backend, LinearArgs, TensorError};
 #[derive(Debug)]
 pub struct TimeEmbedding<B: Backend> {
     sinusoids: usize,
-    first: B::Linear,
-    second: B::Linear,
+    first: Linear<B>,
+    second: Linear<B>,
 }
 
 impl<B: Backend> TimeEmbedding<B> {
@@ -27,7 +27,7 @@ impl<B: Backend> TimeEmbedding<B> {
     /// with which every residual block begins to use it.
     pub fn forward(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         timesteps: &[f32],
         label: Option<&B::Tensor>,
     ) -> Result<B::Tensor, TensorError> {
@@ -45,8 +45,8 @@ impl<B: Backend> TimeEmbedding<B> {
 /// Turns a label into what is added to the time embedding.
 #[derive(Debug)]
 pub struct LabelEmbedding<B: Backend> {
-    first: B::Linear,
-    second: B::Linear,
+    first: Linear<B>,
+    second: Linear<B>,
 }
 
 impl<B: Backend> LabelEmbedding<B> {
@@ -59,7 +59,7 @@ impl<B: Backend> LabelEmbedding<B> {
     }
 
     /// `[batch, inputs]` to `[batch, features]`.
-    pub fn forward(&self, backend: &B, label: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    pub fn forward(&self, backend: &Run<'_, B>, label: &B::Tensor) -> Result<B::Tensor, TensorError> {
         let hidden = backend.linear(label, &self.first, silu())?;
         backend.linear(&hidden, &self.second, LinearArgs::default())
     }

@@ -1,7 +1,7 @@
 //! Spatial transformer (Rombach et al. 2022, section 3.3): pixels attend to each other and to the text.
 
 use super::self_attention::{Pattern, inverse};
-use super::{Place, SelfAttention, Source};
+use super::{Linear, Norm, Place, Run, SelfAttention, Source};
 use crate::ModelError;
 use impasto_tensor::{Activation, Array, AttentionArgs, Backend, LinearArgs, Precision, TensorError};
 
@@ -36,7 +36,11 @@ struct JoinedKeys<T> {
 
 impl<T: Clone> Context<T> {
     /// The rows' keys at `block`, the shorter ones filled up with zeros that nothing looks at.
-    fn join<B: Backend<Tensor = T>>(&self, backend: &B, block: usize) -> Result<JoinedKeys<T>, TensorError> {
+    fn join<B: Backend<Tensor = T>>(
+        &self,
+        backend: &Run<'_, B>,
+        block: usize,
+    ) -> Result<JoinedKeys<T>, TensorError> {
         let missing = || TensorError::shape("transformer", "a context for fewer blocks than there are");
         let rows: Vec<&Keys<T>> =
             self.rows.iter().map(|row| row.get(block).ok_or_else(missing)).collect::<Result<_, _>>()?;
@@ -53,7 +57,7 @@ impl<T: Clone> Context<T> {
 
 /// `[tokens, features]` of each row to `[batch, longest, features]`.
 fn join_padded<B: Backend>(
-    backend: &B,
+    backend: &Run<'_, B>,
     parts: &[&B::Tensor],
     lengths: &[usize],
 ) -> Result<B::Tensor, TensorError> {
@@ -94,10 +98,10 @@ pub struct TransformerSizes {
 /// `x + proj_out(blocks(proj_in(norm(x))))`.
 #[derive(Debug)]
 pub struct SpatialTransformer<B: Backend> {
-    norm: B::Norm,
-    project_in: B::Linear,
+    norm: Norm<B>,
+    project_in: Linear<B>,
     blocks: Vec<Block<B>>,
-    project_out: B::Linear,
+    project_out: Linear<B>,
     groups: usize,
 }
 
@@ -119,7 +123,7 @@ impl<B: Backend> SpatialTransformer<B> {
     /// The keys and values of a text `[tokens, features]` at each block.
     pub fn project_context(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         tokens: &B::Tensor,
     ) -> Result<Vec<Keys<B::Tensor>>, TensorError> {
         self.blocks.iter().map(|block| block.to_context.keys(backend, tokens)).collect()
@@ -128,7 +132,7 @@ impl<B: Backend> SpatialTransformer<B> {
     /// `[batch, height, width, channels]` to the same. `self_attention` has an entry for each row, or none at all.
     pub fn forward(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         context: &Context<B::Tensor>,
         self_attention: &[SelfAttention],
@@ -162,11 +166,11 @@ struct Pixels<'a> {
 /// Self-attention, cross-attention and a gated feed-forward part, each after a normalisation and added to its input.
 #[derive(Debug)]
 struct Block<B: Backend> {
-    norms: [B::Norm; 3],
+    norms: [Norm<B>; 3],
     to_pixels: Attention<B>,
     to_context: Attention<B>,
-    expand: B::Linear,
-    contract: B::Linear,
+    expand: Linear<B>,
+    contract: Linear<B>,
 }
 
 impl<B: Backend> Block<B> {
@@ -184,7 +188,7 @@ impl<B: Backend> Block<B> {
 
     fn forward(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         pixels: &Pixels<'_>,
         context: &JoinedKeys<B::Tensor>,
@@ -202,7 +206,7 @@ impl<B: Backend> Block<B> {
     /// `x + self-attention(normal)`. Rows that want less than the whole are run one by one.
     fn attend_to_pixels(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         normal: &B::Tensor,
         pixels: &Pixels<'_>,
@@ -214,7 +218,7 @@ impl<B: Backend> Block<B> {
         let rows: Vec<B::Tensor> = (pixels.self_attention.iter().enumerate())
             .map(|(row, how)| {
                 let of = |tensor| backend.rows(tensor, row, row + 1);
-                self.attend_in_row(backend, &of(x)?, &of(normal)?, *how, pixels)
+                self.attend_in_row(&backend.row(row), &of(x)?, &of(normal)?, *how, pixels)
             })
             .collect::<Result<_, _>>()?;
         backend.concat_rows(&rows.iter().collect::<Vec<_>>())
@@ -223,7 +227,7 @@ impl<B: Backend> Block<B> {
     /// The same for one row.
     fn attend_in_row(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         normal: &B::Tensor,
         how: SelfAttention,
@@ -234,7 +238,7 @@ impl<B: Backend> Block<B> {
         };
         let flat = |tensor| backend.reshape(tensor, &[count, features]);
         let attention = &self.to_pixels;
-        match how.pattern(backend, &flat(x)?, pixels.size, pixels.place, pixels.block)? {
+        match how.pattern(&**backend, &flat(x)?, pixels.size, pixels.place, pixels.block)? {
             Pattern::Whole => {
                 let keys = attention.keys(backend, normal)?;
                 attention.forward(backend, normal, &keys, None, x)
@@ -266,10 +270,10 @@ impl<B: Backend> Block<B> {
 /// Multi-head attention with its four projections.
 #[derive(Debug)]
 struct Attention<B: Backend> {
-    query: B::Linear,
-    key: B::Linear,
-    value: B::Linear,
-    out: B::Linear,
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    out: Linear<B>,
     heads: usize,
     precision: Precision,
 }
@@ -292,7 +296,7 @@ impl<B: Backend> Attention<B> {
     }
 
     /// Keys and values of what is attended to, of its shape but for the features.
-    fn keys(&self, backend: &B, x: &B::Tensor) -> Result<Keys<B::Tensor>, TensorError> {
+    fn keys(&self, backend: &Run<'_, B>, x: &B::Tensor) -> Result<Keys<B::Tensor>, TensorError> {
         let project = |weights| backend.linear(x, weights, LinearArgs::default());
         Ok(Keys { key: project(&self.key)?, value: project(&self.value)? })
     }
@@ -300,7 +304,7 @@ impl<B: Backend> Attention<B> {
     /// `residual + out(attention(x, keys))`.
     fn forward(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         keys: &Keys<B::Tensor>,
         key_lengths: Option<&[usize]>,
@@ -313,7 +317,7 @@ impl<B: Backend> Attention<B> {
     /// `attention(x, keys)`.
     fn attend(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         x: &B::Tensor,
         keys: &Keys<B::Tensor>,
         key_lengths: Option<&[usize]>,
@@ -326,7 +330,7 @@ impl<B: Backend> Attention<B> {
     /// `residual + out(attended)`.
     fn project_out(
         &self,
-        backend: &B,
+        backend: &Run<'_, B>,
         attended: &B::Tensor,
         residual: Option<&B::Tensor>,
     ) -> Result<B::Tensor, TensorError> {

@@ -2,7 +2,7 @@
 //! become pixels, added to the picture enlarged.
 
 use crate::ModelError;
-use crate::blocks::Source;
+use crate::blocks::{Conv2d, Run, Source};
 use impasto_tensor::{Backend, Conv2dArgs, Conv2dConfig, Resample, TensorError};
 use impasto_weights::CompactConfig;
 
@@ -12,8 +12,8 @@ const SAME: Conv2dConfig = Conv2dConfig::padded(1);
 #[derive(Debug)]
 pub(super) struct Compact<B: Backend> {
     /// Convolutions, each with the slopes of the `PReLU` behind it.
-    layers: Vec<(B::Conv2d, B::Tensor)>,
-    last: B::Conv2d,
+    layers: Vec<(Conv2d<B>, B::Tensor)>,
+    last: Conv2d<B>,
     scale: usize,
 }
 
@@ -34,14 +34,14 @@ impl<B: Backend> Compact<B> {
     }
 
     /// `[n, height, width, channels]` to `[n, scale height, scale width, channels]`.
-    pub(super) fn forward(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    pub(super) fn forward(&self, run: &Run<'_, B>, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
         let mut hidden = x.clone();
         for (conv, slopes) in &self.layers {
             let args = Conv2dArgs { slopes: Some(slopes), ..Conv2dArgs::default() };
-            hidden = backend.conv2d(&hidden, conv, args)?;
+            hidden = run.conv2d(&hidden, conv, args)?;
         }
-        hidden = backend.conv2d(&hidden, &self.last, Conv2dArgs::default())?;
-        let made = backend.resample(&hidden, Resample::PixelShuffle { factor: self.scale })?;
-        backend.add(&made, &backend.resample(x, Resample::Nearest { factor: self.scale })?)
+        hidden = run.conv2d(&hidden, &self.last, Conv2dArgs::default())?;
+        let made = run.resample(&hidden, Resample::PixelShuffle { factor: self.scale })?;
+        run.add(&made, &run.resample(x, Resample::Nearest { factor: self.scale })?)
     }
 }

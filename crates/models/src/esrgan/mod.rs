@@ -4,7 +4,7 @@ mod compact;
 mod rrdb;
 
 use crate::ModelError;
-use crate::blocks::Source;
+use crate::blocks::{Run, Source};
 use compact::Compact;
 use impasto_tensor::{Array, Backend};
 use impasto_weights::{Checkpoint, UpscalerConfig};
@@ -57,13 +57,14 @@ impl<B: Backend> Upscaler<B> {
             )));
         }
         let backend = &*self.backend;
+        let run = Run::plain(backend);
         match &self.network {
             Network::Compact(network) => {
-                Ok(backend.download(&network.forward(backend, &backend.upload(pictures)?)?)?)
+                Ok(backend.download(&network.forward(&run, &backend.upload(pictures)?)?)?)
             }
             Network::Rrdb(network) => {
                 let squares = channels_of_squares(pictures, network.unshuffle)?;
-                let made = backend.download(&network.forward(backend, &backend.upload(&squares)?)?)?;
+                let made = backend.download(&network.forward(&run, &backend.upload(&squares)?)?)?;
                 let scale = self.config.scale();
                 cropped(made, height * scale, width * scale)
             }

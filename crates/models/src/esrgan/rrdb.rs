@@ -1,7 +1,7 @@
 //! RRDB: residual blocks of residual dense blocks at the size of the picture, then doublings (Wang et al. 2018, ESRGAN, figure 4).
 
 use crate::ModelError;
-use crate::blocks::Source;
+use crate::blocks::{Conv2d, Run, Source};
 use impasto_tensor::{Activation, Backend, Conv2dArgs, Conv2dConfig, Resample, TensorError};
 use impasto_weights::RrdbConfig;
 
@@ -14,12 +14,12 @@ const SAME: Conv2dConfig = Conv2dConfig::padded(1);
 pub(super) struct Rrdb<B: Backend> {
     /// Edge of the squares of pixels that are channels of the input.
     pub(super) unshuffle: usize,
-    first: B::Conv2d,
+    first: Conv2d<B>,
     blocks: Vec<[DenseBlock<B>; 3]>,
-    trunk_end: B::Conv2d,
-    doublings: Vec<B::Conv2d>,
-    high: B::Conv2d,
-    last: B::Conv2d,
+    trunk_end: Conv2d<B>,
+    doublings: Vec<Conv2d<B>>,
+    high: Conv2d<B>,
+    last: Conv2d<B>,
 }
 
 impl<B: Backend> Rrdb<B> {
@@ -44,33 +44,33 @@ impl<B: Backend> Rrdb<B> {
     }
 
     /// `[n, height, width, channels unshuffle^2]` to `[n, 2^doublings height, 2^doublings width, channels]`.
-    pub(super) fn forward(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
-        let first = backend.conv2d(x, &self.first, Conv2dArgs::default())?;
+    pub(super) fn forward(&self, run: &Run<'_, B>, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
+        let first = run.conv2d(x, &self.first, Conv2dArgs::default())?;
         let mut hidden = first.clone();
         for block in &self.blocks {
             let mut inner = hidden.clone();
             for dense in block {
-                inner = dense.forward(backend, &inner)?;
+                inner = dense.forward(run, &inner)?;
             }
-            hidden = backend.add(&backend.scale(&inner, RESIDUAL_SCALE)?, &hidden)?;
+            hidden = run.add(&run.scale(&inner, RESIDUAL_SCALE)?, &hidden)?;
         }
         let skip = Conv2dArgs { residual: Some(&first), ..Conv2dArgs::default() };
-        hidden = backend.conv2d(&hidden, &self.trunk_end, skip)?;
+        hidden = run.conv2d(&hidden, &self.trunk_end, skip)?;
         for doubling in &self.doublings {
-            hidden = backend.resample(&hidden, Resample::Nearest { factor: 2 })?;
-            hidden = backend.conv2d(&hidden, doubling, leaky())?;
+            hidden = run.resample(&hidden, Resample::Nearest { factor: 2 })?;
+            hidden = run.conv2d(&hidden, doubling, leaky())?;
         }
-        hidden = backend.conv2d(&hidden, &self.high, leaky())?;
-        backend.conv2d(&hidden, &self.last, Conv2dArgs::default())
+        hidden = run.conv2d(&hidden, &self.high, leaky())?;
+        run.conv2d(&hidden, &self.last, Conv2dArgs::default())
     }
 }
 
 /// Convolutions each of which sees what the block was given and what all before it made (Huang et al. 2017).
 #[derive(Debug)]
 struct DenseBlock<B: Backend> {
-    inner: Vec<B::Conv2d>,
+    inner: Vec<Conv2d<B>>,
     /// With weights that are scaled already.
-    last: B::Conv2d,
+    last: Conv2d<B>,
 }
 
 impl<B: Backend> DenseBlock<B> {
@@ -85,13 +85,13 @@ impl<B: Backend> DenseBlock<B> {
         })
     }
 
-    fn forward(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    fn forward(&self, run: &Run<'_, B>, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
         let mut joined = x.clone();
         for layer in &self.inner {
-            let made = backend.conv2d(&joined, layer, leaky())?;
-            joined = backend.concat(&[&joined, &made])?;
+            let made = run.conv2d(&joined, layer, leaky())?;
+            joined = run.concat(&[&joined, &made])?;
         }
-        backend.conv2d(&joined, &self.last, Conv2dArgs { residual: Some(x), ..Conv2dArgs::default() })
+        run.conv2d(&joined, &self.last, Conv2dArgs { residual: Some(x), ..Conv2dArgs::default() })
     }
 }
 

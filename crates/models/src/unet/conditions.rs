@@ -1,5 +1,6 @@
 //! What a UNet makes of a time, with its label, and of a text before it looks at any latent: computed once, used for every step and row.
 
+use crate::AdapterSet;
 use crate::blocks::{Keys, SelfAttention};
 use impasto_tensor::{Array, Backend};
 
@@ -32,6 +33,8 @@ pub struct UNetRow<'a, B: Backend> {
     pub context: &'a UNetContext<B>,
     /// How its pixels attend to each other.
     pub self_attention: SelfAttention,
+    /// What changes the network for it; those with which its time and context were prepared.
+    pub adapters: Option<&'a AdapterSet<B>>,
 }
 
 /// How much of the network a call runs (DeepCache: Ma, Fang and Wang 2024). `stages` counts stages on the way up from the

@@ -3,6 +3,7 @@
 
 use super::UNet;
 use crate::ModelError;
+use crate::blocks::Run;
 use impasto_tensor::{Array, Backend};
 
 /// Sizes and places in pixels, each vertical before horizontal.
@@ -36,7 +37,11 @@ impl<B: Backend> UNet<B> {
 
     /// A label as it is added to the time embedding, `[1, time features]`: needed by a network that takes one, and refused by
     /// one that takes none.
-    pub(super) fn embed_label(&self, label: Option<&Array>) -> Result<Option<B::Tensor>, ModelError> {
+    pub(super) fn embed_label(
+        &self,
+        label: Option<&Array>,
+        run: &Run<'_, B>,
+    ) -> Result<Option<B::Tensor>, ModelError> {
         let (embedding, label) = match (&self.label, label) {
             (None, None) => return Ok(None),
             (None, Some(_)) => return Err(takes_none()),
@@ -52,7 +57,7 @@ impl<B: Backend> UNet<B> {
             return Err(odd_label("label", label, &format!("[{features}]")));
         }
         let label = self.backend.reshape(&self.backend.upload(label)?, &[1, features])?;
-        Ok(Some(embedding.forward(&self.backend, &label)?))
+        Ok(Some(embedding.forward(run, &label)?))
     }
 
     fn label_features(&self) -> Result<usize, ModelError> {

@@ -10,10 +10,11 @@ mod plan;
 pub use conditions::{UNetContext, UNetDepth, UNetOutput, UNetRow, UNetTime};
 pub use label::PictureSizes;
 
-use crate::ModelError;
 use crate::blocks::{
-    Context, DownPart, LabelEmbedding, SelfAttention, Source, Stage, StageConditions, TimeEmbedding, UpPart,
+    Context, Conv2d, DownPart, LabelEmbedding, Norm, Run, SelfAttention, Source, Stage, StageConditions,
+    TimeEmbedding, UpPart,
 };
+use crate::{AdapterSet, ModelError};
 use conditions::KEPT_TOKENS;
 use impasto_tensor::{Activation, Array, Backend, Conv2dArgs, Conv2dConfig, TensorError};
 use impasto_weights::UNetConfig;
@@ -30,12 +31,12 @@ pub struct UNet<B: Backend> {
     config: UNetConfig,
     time: TimeEmbedding<B>,
     label: Option<LabelEmbedding<B>>,
-    first: B::Conv2d,
+    first: Conv2d<B>,
     down: Vec<DownPart<B>>,
     bottom: [Stage<B>; 2],
     up: Vec<UpPart<B>>,
-    norm: B::Norm,
-    last: B::Conv2d,
+    norm: Norm<B>,
+    last: Conv2d<B>,
 }
 
 impl<B: Backend> UNet<B> {
@@ -74,14 +75,35 @@ impl<B: Backend> UNet<B> {
     /// What the network makes of a diffusion time, 0 to 999, fractions allowed, and of a label `[label features]` if it is
     /// one that takes labels ([`UNet::label`]).
     pub fn prepare_time(&self, timestep: f32, label: Option<&Array>) -> Result<UNetTime<B>, ModelError> {
-        let label = self.embed_label(label)?;
-        let time = self.time.forward(&self.backend, &[timestep], label.as_ref())?;
-        let stages = self.stages().map(|stage| stage.project_time(&self.backend, &time));
+        self.prepare_time_with(timestep, label, None)
+    }
+
+    /// The same, changed by adapters.
+    pub fn prepare_time_with(
+        &self,
+        timestep: f32,
+        label: Option<&Array>,
+        adapters: Option<&AdapterSet<B>>,
+    ) -> Result<UNetTime<B>, ModelError> {
+        let run = Run::same(&*self.backend, adapters);
+        let label = self.embed_label(label, &run)?;
+        let time = self.time.forward(&run, &[timestep], label.as_ref())?;
+        let stages = self.stages().map(|stage| stage.project_time(&run, &time));
         Ok(UNetTime { stages: stages.collect::<Result<_, _>>()? })
     }
 
     /// What the network makes of a text's vectors, `[tokens, features]`.
     pub fn prepare_context(&self, context: &Array) -> Result<UNetContext<B>, ModelError> {
+        self.prepare_context_with(context, None)
+    }
+
+    /// The same, changed by adapters.
+    pub fn prepare_context_with(
+        &self,
+        context: &Array,
+        adapters: Option<&AdapterSet<B>>,
+    ) -> Result<UNetContext<B>, ModelError> {
+        let run = Run::same(&*self.backend, adapters);
         let features = self.config.context_features;
         let &[tokens, found] = context.shape() else { return Err(odd_context(context, features)) };
         if tokens == 0 || found != features {
@@ -89,7 +111,7 @@ impl<B: Backend> UNet<B> {
         }
         let text = self.backend.upload(context)?;
         let project = |stage: &Stage<B>| match stage.transformer() {
-            Some(transformer) => transformer.project_context(&self.backend, &text),
+            Some(transformer) => transformer.project_context(&run, &text),
             None => Ok(Vec::new()),
         };
         let stages = (tokens <= KEPT_TOKENS).then(|| self.stages().map(project).collect::<Result<_, _>>());
@@ -146,7 +168,7 @@ impl<B: Backend> UNet<B> {
         let texts: Vec<_> =
             contexts.iter().map(|context| self.prepare_context(context)).collect::<Result<_, _>>()?;
         let self_attention = SelfAttention::default();
-        let row = |(time, context)| UNetRow { time, context, self_attention };
+        let row = |(time, context)| UNetRow { time, context, self_attention, adapters: None };
         let rows: Vec<_> = times.iter().zip(&texts).map(row).collect();
         Ok(self.run(latent, &rows, UNetDepth::Whole)?.output)
     }
@@ -158,7 +180,7 @@ impl<B: Backend> UNet<B> {
         rows: &[UNetRow<'_, B>],
         depth: UNetDepth<'_>,
     ) -> Result<(B::Tensor, Option<B::Tensor>), TensorError> {
-        let backend = &*self.backend;
+        let backend = &Run::new(&*self.backend, rows.iter().map(|row| row.adapters).collect());
         let within = |stages: usize| stages.clamp(1, (self.up.len() - 1).max(1));
         let outer = match depth {
             UNetDepth::Whole => self.up.len(),
@@ -170,11 +192,11 @@ impl<B: Backend> UNet<B> {
         let (inner_up, outer_up) = self.up.split_at(self.up.len() - outer);
         let features = if let UNetDepth::Reuse { features, .. } = depth {
             // Every part of the way up takes one of what the way down leaves, the first convolution's included.
-            self.run_down(&mut stages, &self.down[..outer - 1], x, &mut skips)?;
+            Self::run_down(backend, &mut stages, &self.down[..outer - 1], x, &mut skips)?;
             stages.next = stages.all.len() - outer;
             backend.upload(features)?
         } else {
-            x = self.run_down(&mut stages, &self.down, x, &mut skips)?;
+            x = Self::run_down(backend, &mut stages, &self.down, x, &mut skips)?;
             for stage in &self.bottom {
                 x = stage.forward(backend, &x, &stages.conditions()?)?;
             }
@@ -193,7 +215,7 @@ impl<B: Backend> UNet<B> {
     }
 
     fn run_down(
-        &self,
+        run: &Run<'_, B>,
         stages: &mut Stages<'_, B>,
         parts: &[DownPart<B>],
         x: B::Tensor,
@@ -202,8 +224,8 @@ impl<B: Backend> UNet<B> {
         let mut x = x;
         for part in parts {
             x = match part {
-                DownPart::Stage(stage) => stage.forward(&self.backend, &x, &stages.conditions()?)?,
-                DownPart::Downsample(downsample) => downsample.forward(&self.backend, &x)?,
+                DownPart::Stage(stage) => stage.forward(run, &x, &stages.conditions()?)?,
+                DownPart::Downsample(downsample) => downsample.forward(run, &x)?,
             };
             skips.push(x.clone());
         }
@@ -226,7 +248,10 @@ impl<B: Backend> UNet<B> {
         let keys = |row: &UNetRow<'_, B>| match (&row.context.stages, stage.transformer()) {
             (_, None) => Ok(Vec::new()),
             (Some(stages), _) => stages.get(index).cloned().ok_or_else(unknown),
-            (None, Some(transformer)) => transformer.project_context(&self.backend, &row.context.tokens),
+            (None, Some(transformer)) => {
+                let run = Run::same(&*self.backend, row.adapters);
+                transformer.project_context(&run, &row.context.tokens)
+            }
         };
         let context = Context { rows: rows.iter().map(keys).collect::<Result<_, _>>()? };
         let self_attention = rows.iter().map(|row| row.self_attention).collect();

@@ -4,7 +4,7 @@ mod network;
 mod tiles;
 
 use crate::ModelError;
-use crate::blocks::Source;
+use crate::blocks::{Linear, Run, Source};
 use impasto_tensor::{Array, Backend, LinearArgs};
 use impasto_weights::VaeConfig;
 use network::{Decoder, Encoder};
@@ -17,7 +17,7 @@ pub struct VaeDecoder<B: Backend> {
     backend: Arc<B>,
     config: VaeConfig,
     /// Latent to decoder input.
-    unquantize: B::Linear,
+    unquantize: Linear<B>,
     network: Decoder<B>,
 }
 
@@ -49,11 +49,11 @@ impl<B: Backend> VaeDecoder<B> {
 
     /// `[1, latent channels, h, w]` to `[1, picture channels, 8 h, 8 w]`.
     fn decode_tile(&self, latent: &Array) -> Result<Array, ModelError> {
-        let backend = &*self.backend;
+        let backend = Run::plain(&*self.backend);
         let latent = backend.upload(&latent.to_channels_last()?)?;
         let latent = backend.scale(&latent, 1.0 / self.config.scale_factor)?;
         let hidden = backend.linear(&latent, &self.unquantize, LinearArgs::default())?;
-        let picture = self.network.forward(backend, &hidden)?;
+        let picture = self.network.forward(&backend, &hidden)?;
         Ok(backend.download(&picture)?.to_channels_first()?)
     }
 }
@@ -65,7 +65,7 @@ pub struct VaeEncoder<B: Backend> {
     config: VaeConfig,
     network: Encoder<B>,
     /// Encoder output to mean and logarithm of the variance.
-    quantize: B::Linear,
+    quantize: Linear<B>,
 }
 
 impl<B: Backend> VaeEncoder<B> {
@@ -96,8 +96,8 @@ impl<B: Backend> VaeEncoder<B> {
 
     /// `[1, picture channels, 8 h, 8 w]` to `[1, latent channels, h, w]`.
     fn encode_tile(&self, picture: &Array) -> Result<Array, ModelError> {
-        let backend = &*self.backend;
-        let hidden = self.network.forward(backend, &backend.upload(&picture.to_channels_last()?)?)?;
+        let backend = Run::plain(&*self.backend);
+        let hidden = self.network.forward(&backend, &backend.upload(&picture.to_channels_last()?)?)?;
         let moments = backend.linear(&hidden, &self.quantize, LinearArgs::default())?;
         let mean = backend.columns(&moments, 0, self.config.latent_channels)?;
         let mean = backend.scale(&mean, self.config.scale_factor)?;

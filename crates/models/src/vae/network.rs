@@ -1,7 +1,9 @@
 //! The encoder's and the decoder's convolutions.
 
 use crate::ModelError;
-use crate::blocks::{Downsample, PictureAttention, ResBlock, ResBlockNames, Source, Upsample};
+use crate::blocks::{
+    Conv2d, Downsample, Norm, PictureAttention, ResBlock, ResBlockNames, Run, Source, Upsample,
+};
 use impasto_tensor::{Activation, Backend, Conv2dArgs, Conv2dConfig, TensorError};
 use impasto_weights::VaeConfig;
 
@@ -47,7 +49,7 @@ impl<B: Backend> Level<B> {
         Ok(Self { blocks: blocks.collect::<Result<_, _>>()? })
     }
 
-    fn forward(&self, backend: &B, x: B::Tensor) -> Result<B::Tensor, TensorError> {
+    fn forward(&self, backend: &Run<'_, B>, x: B::Tensor) -> Result<B::Tensor, TensorError> {
         self.blocks.iter().try_fold(x, |x, block| block.forward(backend, &x, None))
     }
 }
@@ -69,7 +71,7 @@ impl<B: Backend> Middle<B> {
         })
     }
 
-    fn forward(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    fn forward(&self, backend: &Run<'_, B>, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
         let x = self.first.forward(backend, x, None)?;
         let x = self.attention.forward(backend, &x)?;
         self.second.forward(backend, &x, None)
@@ -79,8 +81,8 @@ impl<B: Backend> Middle<B> {
 /// Normalisation, SiLU and a convolution: the end of both directions.
 #[derive(Debug)]
 struct Head<B: Backend> {
-    norm: B::Norm,
-    convolution: B::Conv2d,
+    norm: Norm<B>,
+    convolution: Conv2d<B>,
     groups: usize,
 }
 
@@ -95,7 +97,7 @@ impl<B: Backend> Head<B> {
         Ok(Self { norm: source.norm("norm_out", inputs)?, convolution, groups })
     }
 
-    fn forward(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    fn forward(&self, backend: &Run<'_, B>, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
         let normal = backend.group_norm(x, &self.norm, self.groups, EPSILON, Activation::Silu)?;
         backend.conv2d(&normal, &self.convolution, Conv2dArgs::default())
     }
@@ -104,7 +106,7 @@ impl<B: Backend> Head<B> {
 /// Picture to the moments of its latent, before the last projection.
 #[derive(Debug)]
 pub(super) struct Encoder<B: Backend> {
-    first: B::Conv2d,
+    first: Conv2d<B>,
     levels: Vec<(Level<B>, Option<Downsample<B>>)>,
     middle: Middle<B>,
     head: Head<B>,
@@ -134,7 +136,11 @@ impl<B: Backend> Encoder<B> {
     }
 
     /// `[n, 8 h, 8 w, picture channels]` to `[n, h, w, 2 latent channels]`.
-    pub(super) fn forward(&self, backend: &B, picture: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    pub(super) fn forward(
+        &self,
+        backend: &Run<'_, B>,
+        picture: &B::Tensor,
+    ) -> Result<B::Tensor, TensorError> {
         let mut x = backend.conv2d(picture, &self.first, Conv2dArgs::default())?;
         for (level, downsample) in &self.levels {
             x = level.forward(backend, x)?;
@@ -149,7 +155,7 @@ impl<B: Backend> Encoder<B> {
 /// Latent to picture.
 #[derive(Debug)]
 pub(super) struct Decoder<B: Backend> {
-    first: B::Conv2d,
+    first: Conv2d<B>,
     middle: Middle<B>,
     /// From the coarsest to the finest.
     levels: Vec<(Level<B>, Option<Upsample<B>>)>,
@@ -179,7 +185,7 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// `[n, h, w, latent channels]` to `[n, 8 h, 8 w, picture channels]`.
-    pub(super) fn forward(&self, backend: &B, latent: &B::Tensor) -> Result<B::Tensor, TensorError> {
+    pub(super) fn forward(&self, backend: &Run<'_, B>, latent: &B::Tensor) -> Result<B::Tensor, TensorError> {
         let x = backend.conv2d(latent, &self.first, Conv2dArgs::default())?;
         let mut x = self.middle.forward(backend, &x)?;
         for (level, upsample) in &self.levels {

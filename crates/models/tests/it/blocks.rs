@@ -2,7 +2,7 @@
 
 use crate::TOLERANCE;
 use impasto_models::blocks::{
-    Context, Downsample, LevelSizes, Place, ResBlock, ResBlockNames, Source, SpatialTransformer, Stage,
+    Context, Downsample, LevelSizes, Place, ResBlock, ResBlockNames, Run, Source, SpatialTransformer, Stage,
     StageConditions, TimeEmbedding, TransformerSizes, UpPart, Upsample,
 };
 use impasto_tensor::{Array, Backend};
@@ -40,6 +40,10 @@ impl<B: Backend> Bench<B> {
         Self { backend, checkpoint: tiny_checkpoint(), golden: golden("unet_blocks") }
     }
 
+    fn plain(&self) -> Run<'_, B> {
+        Run::plain(&*self.backend)
+    }
+
     fn source(&self) -> Source<'_, B> {
         Source::new(&*self.backend, &self.checkpoint).at("model.diffusion_model")
     }
@@ -56,13 +60,13 @@ impl<B: Backend> Bench<B> {
         let rows = self.golden.array("context").unstack();
         let keys = |text: &Array| {
             let text = self.backend.upload(text).unwrap();
-            transformer.map(|transformer| transformer.project_context(&self.backend, &text).unwrap())
+            transformer.map(|transformer| transformer.project_context(&self.plain(), &text).unwrap())
         };
         Context { rows: rows.iter().map(|text| keys(text).unwrap_or_default()).collect() }
     }
 
     fn conditions(&self, stage: &Stage<B>) -> StageConditions<B::Tensor> {
-        let time = stage.project_time(&self.backend, &self.time()).unwrap();
+        let time = stage.project_time(&self.plain(), &self.time()).unwrap();
         StageConditions {
             time,
             context: self.context(stage.transformer()),
@@ -72,7 +76,7 @@ impl<B: Backend> Bench<B> {
     }
 
     fn run(&self, stage: &Stage<B>, x: &B::Tensor) -> B::Tensor {
-        stage.forward(&self.backend, x, &self.conditions(stage)).unwrap()
+        stage.forward(&self.plain(), x, &self.conditions(stage)).unwrap()
     }
 
     fn check(&self, name: &str, picture: &B::Tensor) {
@@ -99,7 +103,7 @@ fn time_embedding<B: Backend>(backend: Arc<B>) {
     let bench = Bench::new(backend);
     let block = TimeEmbedding::load(&bench.source().at("time_embed"), FINE, TIME).unwrap();
     let timesteps = bench.golden.array("time_embedding.timesteps");
-    let output = block.forward(&bench.backend, timesteps.data(), None).unwrap();
+    let output = block.forward(&bench.plain(), timesteps.data(), None).unwrap();
     let name = "time_embedding.output";
     assert_close(name, &bench.backend.download(&output).unwrap(), &bench.golden.array(name), TOLERANCE);
 }
@@ -113,8 +117,8 @@ fn residual_blocks<B: Backend>(backend: Arc<B>) {
         let block =
             ResBlock::load(&source, &ResBlockNames::UNET, [inputs, FINE], Some(TIME), GROUPS).unwrap();
         let x = bench.picture(&format!("{name}.x"));
-        let time = block.project_time(&bench.backend, &bench.time()).unwrap();
-        let output = block.forward(&bench.backend, &x, Some(&time)).unwrap();
+        let time = block.project_time(&bench.plain(), &bench.time()).unwrap();
+        let output = block.forward(&bench.plain(), &x, Some(&time)).unwrap();
         bench.check(&format!("{name}.output"), &output);
     }
 }
@@ -127,7 +131,7 @@ fn spatial_transformer<B: Backend>(backend: Arc<B>) {
     let context = bench.context(Some(&block));
     bench.check(
         "transformer.output",
-        &block.forward(&bench.backend, &x, &context, &[], Place { level: 0, stage: 0 }).unwrap(),
+        &block.forward(&bench.plain(), &x, &context, &[], Place { level: 0, stage: 0 }).unwrap(),
     );
 }
 
@@ -136,11 +140,11 @@ fn resampling<B: Backend>(backend: Arc<B>) {
     let source = bench.source();
     let padding = Downsample::<B>::UNET_PADDING;
     let down = Downsample::load(&source, "input_blocks.2.0.op", FINE, padding).unwrap();
-    bench.check("downsample.output", &down.forward(&bench.backend, &bench.picture("downsample.x")).unwrap());
+    bench.check("downsample.output", &down.forward(&bench.plain(), &bench.picture("downsample.x")).unwrap());
     let up = Upsample::load(&source, "output_blocks.3.2.conv", FINE).unwrap();
     for (name, size) in [("upsample", [12, 10]), ("upsample_odd", [11, 9])] {
         let x = bench.picture(&format!("{name}.x"));
-        bench.check(&format!("{name}.output"), &up.forward(&bench.backend, &x, size).unwrap());
+        bench.check(&format!("{name}.output"), &up.forward(&bench.plain(), &x, size).unwrap());
     }
 }
 
@@ -152,7 +156,7 @@ fn down_level<B: Backend>(backend: Arc<B>) {
     bench.check("down.skip", &skip);
     let padding = Downsample::<B>::UNET_PADDING;
     let down = Downsample::load(&source, "2.0.op", FINE, padding).unwrap();
-    bench.check("down.output", &down.forward(&bench.backend, &skip).unwrap());
+    bench.check("down.output", &down.forward(&bench.plain(), &skip).unwrap());
 }
 
 fn bottom<B: Backend>(backend: Arc<B>) {
@@ -181,7 +185,7 @@ fn up_level<B: Backend>(backend: Arc<B>) {
     let mut skips = vec![size, bench.picture("up.skip_0"), bench.picture("up.skip_1")];
     let mut x = bench.picture("up.x");
     for part in up_parts(&bench) {
-        x = part.forward(&bench.backend, &x, &bench.conditions(&part.stage), &mut skips).unwrap();
+        x = part.forward(&bench.plain(), &x, &bench.conditions(&part.stage), &mut skips).unwrap();
     }
     bench.check("up.output", &x);
     assert_eq!(skips.len(), 1);
@@ -199,6 +203,6 @@ fn too_few_skips_are_an_error<B: Backend>(backend: Arc<B>) {
     let [first, last] = up_parts(&bench);
     let (x, mut skips) = (bench.picture("up.x"), vec![bench.picture("up.skip_1")]);
     let conditions = bench.conditions(&first.stage);
-    let next = first.forward(&bench.backend, &x, &conditions, &mut skips).unwrap();
-    assert!(last.forward(&bench.backend, &next, &conditions, &mut skips).is_err());
+    let next = first.forward(&bench.plain(), &x, &conditions, &mut skips).unwrap();
+    assert!(last.forward(&bench.plain(), &next, &conditions, &mut skips).is_err());
 }

@@ -21,6 +21,7 @@ macro_rules! on_each_backend {
     };
 }
 
+mod adapters;
 mod blocks;
 mod esrgan;
 mod networks;

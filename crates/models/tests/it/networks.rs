@@ -3,7 +3,8 @@
 use crate::TOLERANCE;
 use impasto_cpu::{CpuBackend, CpuOptions};
 use impasto_models::{
-    ModelError, SelfAttention, StableDiffusion, Tiles, UNetContext, UNetDepth, UNetRow, UNetTime,
+    ModelError, SelfAttention, StableDiffusion, Tiles, TokenVectors, UNetContext, UNetDepth, UNetRow,
+    UNetTime,
 };
 use impasto_tensor::{Array, Backend, Precision};
 use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
@@ -13,6 +14,7 @@ on_each_backend!(
     clip_gives_every_layer,
     clip_rows_do_not_depend_on_each_other,
     clip_refuses_what_it_does_not_know,
+    clip_takes_vectors_in_place_of_tokens,
     unet_with_contexts_of_different_length,
     unet_rows_do_not_depend_on_each_other,
     unet_rows_share_what_was_prepared,
@@ -64,6 +66,31 @@ fn clip_refuses_what_it_does_not_know<B: Backend>(backend: Arc<B>) {
     assert!(model.text.encode::<Vec<u32>>(&[], 1).is_err());
 }
 
+/// A word given as the vector that its token has gives what the token gives.
+fn clip_takes_vectors_in_place_of_tokens<B: Backend>(backend: Arc<B>) {
+    let (model, golden) = (tiny(backend), golden("clip"));
+    let ids = golden.ids("short.tokens");
+    let table = tiny_checkpoint();
+    let table =
+        table.tensor("cond_stage_model.transformer.text_model.embeddings.token_embedding.weight").unwrap();
+    let table = Array::new(table.shape(), table.read().unwrap().to_f32()).unwrap().unstack();
+    let vectors = Array::stack(&[&table[ids[1][2] as usize], &table[ids[1][3] as usize]]).unwrap();
+    let mut hidden = ids.clone();
+    hidden[1][2..4].fill(0);
+    let encode = |ids: &[Vec<u32>], part: &[TokenVectors<'_>]| model.text.encode_with(ids, 1, None, part);
+    let part = TokenVectors { sequence: 1, at: 2, vectors: &vectors };
+    assert_eq!(encode(&hidden, &[part]).unwrap(), encode(&ids, &[]).unwrap());
+    assert_ne!(encode(&hidden, &[]).unwrap(), encode(&ids, &[]).unwrap());
+    assert!(encode(&hidden, &[TokenVectors { at: 4, ..part }]).is_ok(), "what sticks out is left out");
+    for odd in [
+        TokenVectors { sequence: 2, ..part },
+        TokenVectors { at: 9, ..part },
+        TokenVectors { vectors: &Array::zeros([2, 31]), ..part },
+    ] {
+        assert!(encode(&hidden, &[odd]).is_err());
+    }
+}
+
 /// Latents, timesteps and contexts of a UNet golden.
 fn unet_query(golden: &Golden, name: &str) -> (Array, Vec<f32>, [Array; 2]) {
     let timesteps = golden.array(&format!("{name}.timestep")).into_data();
@@ -96,7 +123,7 @@ fn unet_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
 
 /// A row whose pixels all attend to each other.
 fn plain_row<'a, B: Backend>(time: &'a UNetTime<B>, context: &'a UNetContext<B>) -> UNetRow<'a, B> {
-    UNetRow { time, context, self_attention: SelfAttention::default() }
+    UNetRow { time, context, self_attention: SelfAttention::default(), adapters: None }
 }
 
 fn unet_attends_with_less_work_row_by_row<B: Backend>(backend: Arc<B>) {

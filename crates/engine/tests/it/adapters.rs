@@ -1,0 +1,121 @@
+//! Adapters that prompts ask for.
+
+use crate::setup::{PLAIN, engine, finish, folder, request};
+use impasto_domain::{GenerationRequest, PromptRules};
+use impasto_engine::{EmbeddingInfo, Engine, FileKind, JobState, JobStatus, PromptSide};
+use std::path::Path;
+use std::sync::Arc;
+
+fn data_root() -> tempfile::TempDir {
+    let folder = folder(&["tiny.safetensors"]);
+    let loras = folder.path().join("models/Lora");
+    std::fs::create_dir(&loras).unwrap();
+    for kind in ["lora", "loha"] {
+        let golden = format!("../../goldens/adapters/{kind}.safetensors");
+        std::fs::copy(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(golden),
+            loras.join(format!("{kind}.safetensors")),
+        )
+        .unwrap();
+    }
+    std::fs::write(loras.join("broken.safetensors"), b"no adapter").unwrap();
+    folder
+}
+
+fn make(engine: &Engine, prompt: &str) -> Arc<JobStatus> {
+    let status =
+        finish(engine.submit(GenerationRequest { prompt: prompt.into(), ..request() }, PLAIN).unwrap());
+    assert_eq!(status.state, JobState::Done, "{:?}", status.error);
+    status
+}
+
+#[test]
+fn pictures_change_with_their_adapters_and_with_nothing_else() {
+    let folder = data_root();
+    let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
+    let pixels = |prompt: &str| make(&engine, prompt).images[0].picture.clone();
+    let plain = pixels("a cat");
+    assert_eq!(pixels("a cat<lora:lora:0>"), plain);
+    let different = ["<lora:lora>", "<lora:lora:0.5>", "<lora:lora:0:1>", "<lora:lora:1:0>", "<lora:loha>"];
+    let changed = different.map(|tag| pixels(&format!("a cat{tag}")));
+    for (at, picture) in changed.iter().enumerate() {
+        assert_ne!(*picture, plain, "{}", different[at]);
+        assert!(changed[..at].iter().all(|other| other != picture), "{}", different[at]);
+    }
+    assert_eq!(pixels("a cat"), plain);
+    assert_eq!(pixels("a cat<lora:lora>"), changed[0]);
+    assert_eq!(pixels("a cat<lora:lora:0.3><lora:lora:0.5>"), pixels("a cat<lora:lora:0.5><lora:lora:0.5>"));
+}
+
+#[test]
+fn jobs_with_different_adapters_side_by_side_give_what_they_give_alone() {
+    let folder = data_root();
+    let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
+    let prompts = ["a cat<lora:lora>", "a cat<lora:loha>", "a cat"];
+    let alone = prompts.map(|prompt| make(&engine, prompt).images[0].picture.clone());
+    let submit = |prompt: &str| {
+        engine.submit(GenerationRequest { prompt: prompt.into(), batch_size: 2, ..request() }, PLAIN).unwrap()
+    };
+    let together = prompts.map(submit).map(finish);
+    for (status, alone) in together.iter().zip(alone) {
+        assert_eq!(status.images[0].picture, alone);
+    }
+}
+
+#[test]
+fn what_is_missing_or_broken_is_told_and_the_picture_is_made() {
+    let folder = data_root();
+    let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
+    let status =
+        make(&engine, "a cat<lora:x><lora:lora:0.5><lora:broken><lora:y><hypernet:h><lora:lora:bad>");
+    let [problem, broken, hypernetwork, missing] = &status.comments[..] else {
+        panic!("{:?}", status.comments)
+    };
+    assert_eq!(problem, "<lora:lora:bad> is left out: the strength \"bad\" is not a number");
+    assert!(broken.starts_with("Lora broken is left out: broken.safetensors is"), "{broken}");
+    assert!(hypernetwork.starts_with("hypernetwork h is left out"), "{hypernetwork}");
+    assert_eq!(missing, "Lora not found: x, y");
+    let infotext = &status.images[0].infotext;
+    let hashes = infotext.split("Lora hashes: \"lora: ").nth(1).and_then(|rest| rest.split_once('"'));
+    let (hash, _) = hashes.unwrap_or_else(|| panic!("{infotext}"));
+    assert!(hash.len() == 12 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()), "{infotext}");
+    assert!(!make(&engine, "a cat").images[0].infotext.contains("Lora hashes"));
+}
+
+/// Tensors as a safetensors file has them.
+fn safetensors(name: &str, shape: &[usize], elements: &[f32]) -> Vec<u8> {
+    let data: Vec<u8> = elements.iter().flat_map(|element| element.to_le_bytes()).collect();
+    let header =
+        format!(r#"{{"{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[0,{}]}}}}"#, data.len());
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()
+}
+
+#[test]
+fn embeddings_are_words_of_prompts() {
+    let folder = data_root();
+    let place = folder.path().join("embeddings");
+    std::fs::create_dir(&place).unwrap();
+    let elements: Vec<f32> = (0..96).map(|at| (at as f32).sin() / 2.0).collect();
+    std::fs::write(place.join("mystyle.safetensors"), safetensors("emb_params", &[3, 32], &elements))
+        .unwrap();
+    std::fs::write(place.join("other.safetensors"), safetensors("emb_params", &[2, 48], &elements)).unwrap();
+    std::fs::write(place.join("broken.pt"), b"nothing").unwrap();
+    let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
+    let list = engine.embeddings().unwrap();
+    let told = |info: &EmbeddingInfo| (info.name.clone(), info.width, info.vectors);
+    assert_eq!(list.loaded.iter().map(told).collect::<Vec<_>>(), [("mystyle".to_owned(), 32, 3)]);
+    assert_eq!(list.skipped.iter().map(told).collect::<Vec<_>>(), [("other".to_owned(), 48, 2)]);
+
+    let count =
+        |prompt| engine.count_tokens(prompt, PromptSide::Positive, 20, PromptRules::default()).unwrap();
+    assert_eq!(count("mystyle").count, 3);
+    let styled = make(&engine, "a cat mystyle");
+    let infotext = &styled.images[0].infotext;
+    let hash = infotext.split("TI hashes: \"mystyle: ").nth(1).and_then(|rest| rest.split_once('"'));
+    assert!(hash.is_some_and(|(hash, _)| hash.len() == 12), "{infotext}");
+    std::fs::remove_file(place.join("mystyle.safetensors")).unwrap();
+    engine.library().refresh(FileKind::Embedding);
+    let plain = make(&engine, "a cat mystyle");
+    assert_ne!(styled.images[0].picture, plain.images[0].picture);
+    assert!(!plain.images[0].infotext.contains("TI hashes"));
+}
