@@ -73,6 +73,7 @@ enum Pending<'a> {
 
 impl Trajectory {
     /// An image about to be made. Refuses what this model cannot do, naming field and value.
+    #[expect(clippy::needless_pass_by_value, reason = "a specification is spent on its trajectory")]
     pub fn new(spec: ImageSpec, model: &ModelFacts) -> Result<Self, TrajectoryError> {
         let noising = spec.from_picture.as_deref().map(|source| Noising {
             denoising_strength: source.denoising_strength,
