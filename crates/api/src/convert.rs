@@ -1,6 +1,6 @@
 //! From a request's body to what the engine is asked: nulls, ranges, options, and what cannot be done yet.
 
-use crate::error::shortened;
+use crate::flows::SOFT_INPAINTING;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
@@ -9,10 +9,10 @@ use impasto_domain::{
     merge_styles, without_comments,
 };
 use impasto_settings::{Options, SettingsError};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-/// Scripts that are always on in A1111 and take nothing from requests.
-const KNOWN_SCRIPTS: &[&str] = &["sampler", "seed", "refiner", "comments"];
+/// Scripts that are always on in A1111.
+const KNOWN_SCRIPTS: &[&str] = &["sampler", "seed", "refiner", "comments", SOFT_INPAINTING];
 
 /// The options that hold for one request. A model that nobody knows is left out, as clients expect, and so is an option
 /// value that asks for what is done anyway; any other option that nobody knows is an error. `find_model` gives the title of the model that answers to a name.
@@ -52,6 +52,7 @@ pub fn shortcuts(options: &Options) -> Shortcuts {
         deepcache_depth: options.deepcache_depth,
         token_merging_ratio: options.token_merging_ratio,
         hypertile_enable_unet: options.hypertile_enable_unet,
+        hypertile_enable_unet_secondpass: options.hypertile_enable_unet_secondpass,
         hypertile_max_depth_unet: options.hypertile_max_depth_unet,
         hypertile_max_tile_unet: options.hypertile_max_tile_unet,
         hypertile_swap_size_unet: options.hypertile_swap_size_unet,
@@ -118,6 +119,11 @@ impl Txt2ImgRequest {
             prompt_rules: prompt_rules(options),
             from_picture: None,
             hires: self.hires(options, limits)?,
+            refiner: self.refiner(options),
+            seed_resize_from: self.seed_resize_from(limits)?,
+            tiling: self.tiling.unwrap_or(options.tiling),
+            restore_faces: self.restore_faces == Some(true),
+            inpainting_mask_weight: options.inpainting_mask_weight,
             sampler_options: self.sampler_options(options),
             shortcuts: Shortcuts {
                 s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
@@ -194,6 +200,9 @@ impl Txt2ImgRequest {
                 .and_then(Schedule::from_exact_name),
             prompt: text(&self.hr_prompt),
             negative_prompt: text(&self.hr_negative_prompt),
+            model: chosen(self.hr_checkpoint_name.as_deref(), "Use same checkpoint").map(str::to_owned),
+            token_merging_ratio: options.token_merging_ratio_hr,
+            first_networks: options.hires_fix_use_firstpass_conds,
         }))
     }
 
@@ -217,32 +226,7 @@ impl Txt2ImgRequest {
         if let Some(name) = self.alwayson_scripts.keys().find(unknown) {
             return Err(ApiError::http(422, format!("always on script {name} not found")));
         }
-        let above_zero = |value: Option<i64>| value.is_some_and(|value| value > 0);
-        let unsupported = [
-            ("restore_faces", self.restore_faces == Some(true), json!(self.restore_faces)),
-            ("tiling", self.tiling == Some(true), json!(self.tiling)),
-            (
-                "refiner_checkpoint",
-                self.refiner_checkpoint.as_deref().is_some_and(|name| !name.is_empty() && name != "None"),
-                json!(self.refiner_checkpoint),
-            ),
-            (
-                "seed_resize_from_h",
-                above_zero(self.seed_resize_from_h) && above_zero(self.seed_resize_from_w),
-                json!(self.seed_resize_from_h),
-            ),
-            (
-                "hr_checkpoint_name",
-                self.enable_hr == Some(true)
-                    && chosen(self.hr_checkpoint_name.as_deref(), "Use same checkpoint").is_some(),
-                json!(self.hr_checkpoint_name),
-            ),
-        ];
-        let Some((field, _, value)) = unsupported.into_iter().find(|(_, asked, _)| *asked) else {
-            return Ok(());
-        };
-        let message = format!("{field} {} is not supported", shortened(&value));
-        Err(ApiError::field(&[field], message, "value_error", Some(&value)))
+        Ok(())
     }
 }
 
@@ -331,6 +315,7 @@ fn seed(field: &'static str, value: Option<i64>) -> Result<Option<u64>, ApiError
 mod tests {
     use super::*;
     use impasto_domain::{InfotextFacts, PROGRAM_VERSION, Schedule, compose_infotext};
+    use serde_json::json;
 
     fn convert(body: Value) -> Result<GenerationRequest, ApiError> {
         let request = Txt2ImgRequest::from_json(body)?;
@@ -408,8 +393,7 @@ mod tests {
             let converted = convert(json!({ "override_settings": habit }));
             assert_eq!(converted, convert(json!({})));
         }
-        for asking in [json!({ "sd_vae": "other.pt" }), json!({ "tiling": true }), json!({ "sd_vae": null })]
-        {
+        for asking in [json!({ "sd_vae": "other.pt" }), json!({ "tiling": 7 }), json!({ "sd_vae": null })] {
             let refused = refusal(json!({ "override_settings": asking }));
             assert!(refused.starts_with(r#"{"detail":[{"loc":["body","override_settings","#), "{refused}");
         }
@@ -435,6 +419,7 @@ mod tests {
             deepcache_depth: 2,
             token_merging_ratio: 0.5,
             hypertile_enable_unet: true,
+            hypertile_enable_unet_secondpass: false,
             hypertile_max_depth_unet: 1,
             hypertile_max_tile_unet: 128,
             hypertile_swap_size_unet: 2,
@@ -448,6 +433,9 @@ mod tests {
             model_hash: None,
             lora_hashes: None,
             ti_hashes: None,
+            conditioning: Default::default(),
+            refiner: None,
+            hires_model: None,
             version: PROGRAM_VERSION,
         });
         let read_back = convert(json!({ "infotext": infotext })).unwrap();
@@ -468,7 +456,6 @@ mod tests {
         insta::assert_snapshot!(refusal(json!({ "n_iter": 5_000_000_000_u64 })), @r#"{"detail":[{"loc":["body","n_iter"],"msg":"n_iter 5000000000 is out of range: allowed are 1 to 256","type":"value_error","input":5000000000}]}"#);
         insta::assert_snapshot!(refusal(json!({ "seed": -2 })), @r#"{"detail":[{"loc":["body","seed"],"msg":"seed -2 is out of range: allowed are 0 to 9223372036854775807, and -1 to draw one","type":"value_error","input":-2}]}"#);
         insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_sampler_name": "x" })), @r#"{"error":"AssertionError","detail":"","body":"","errors":"bad sampler name: x"}"#);
-        insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_checkpoint_name": "x" })), @r#"{"detail":[{"loc":["body","hr_checkpoint_name"],"msg":"hr_checkpoint_name \"x\" is not supported","type":"value_error","input":"x"}]}"#);
         insta::assert_snapshot!(refusal(json!({ "script_name": "x/y/z plot" })), @r#"{"error":"HTTPException","detail":"Script 'x/y/z plot' not found","body":"","errors":""}"#);
         insta::assert_snapshot!(refusal(json!({ "alwayson_scripts": { "controlnet": {} } })), @r#"{"error":"HTTPException","detail":"always on script controlnet not found","body":"","errors":""}"#);
         insta::assert_snapshot!(refusal(json!({ "override_settings": { "nonsense": 1 } })), @r#"{"error":"KeyError","detail":"","body":"","errors":"'nonsense'"}"#);

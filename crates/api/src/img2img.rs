@@ -27,7 +27,7 @@ request! {
         init_images: Option<Vec<String>> = None;
         /// How they are fitted: 0 stretched, 1 cropped, 2 filled up, 3 stretched as latents.
         resize_mode: Option<i64> = Some(0);
-        /// Only for models that follow instructions, of which there are none here.
+        /// Strength of guidance by the picture, of models that follow instructions; null means none of its own.
         image_cfg_scale: Option<f64> = None;
         /// A picture file in base64, white where the picture is painted anew; of one with alpha, where it is opaque.
         mask: Option<String> = None;
@@ -132,6 +132,9 @@ impl Img2ImgRequest {
             generation.batch_size = pictures.images.len() as u32;
         }
         let inpainting = pictures.mask.map(|mask| self.inpainting(mask, options)).transpose()?;
+        if options.token_merging_ratio_img2img > 0.0 {
+            generation.shortcuts.token_merging_ratio = options.token_merging_ratio_img2img;
+        }
         generation.from_picture = Some(Arc::new(FromPicture {
             images: pictures.images,
             resize_mode,
@@ -142,6 +145,7 @@ impl Img2ImgRequest {
             color_correction: options.img2img_color_correction,
             background: color(&options.img2img_background_color),
             inpainting,
+            image_cfg_scale: fields.image_cfg_scale,
         }));
         Ok(generation)
     }
@@ -161,6 +165,7 @@ impl Img2ImgRequest {
             only_masked: fields.inpaint_full_res.unwrap_or(true),
             padding: pixels("inpaint_full_res_padding", fields.inpaint_full_res_padding.unwrap_or(0))?,
             overlay: options.overlay_inpaint,
+            soft: self.text.soft_inpainting()?,
         })
     }
 

@@ -8,6 +8,7 @@ mod coerce;
 mod convert;
 mod error;
 mod extras;
+mod flows;
 mod img2img;
 mod info;
 mod jobs;

@@ -60,9 +60,9 @@ request! {
         subseed: Option<i64> = Some(-1);
         /// Strength of the variation, 0 to 1.
         subseed_strength: Option<f64> = Some(0.0);
-        /// Must not be above 0: not supported.
+        /// Height of a picture whose noise is laid into the middle of this one's; both sides must be above 0.
         seed_resize_from_h: Option<i64> = Some(-1);
-        /// Must not be above 0: not supported.
+        /// Width of that picture.
         seed_resize_from_w: Option<i64> = Some(-1);
         /// Sampler, with or without a schedule's name after it.
         sampler_name: Option<String> = None;
@@ -80,9 +80,9 @@ request! {
         width: Option<i64> = None;
         /// Pixels; the model's native height if absent.
         height: Option<i64> = None;
-        /// Must not be true: not supported.
+        /// Faces stay as they are, which is told.
         restore_faces: Option<bool> = None;
-        /// Must not be true: not supported.
+        /// Whether the picture goes on beyond its edges as on the other side; null means the option.
         tiling: Option<bool> = None;
         /// Has no effect: `save_images` decides.
         do_not_save_samples: Option<bool> = Some(false);
@@ -107,9 +107,9 @@ request! {
         override_settings: Option<Dict> = None;
         /// Has no effect: a request never changes options for others.
         override_settings_restore_afterwards: Option<bool> = Some(true);
-        /// Must be empty or null: not supported.
+        /// Model that makes the last steps.
         refiner_checkpoint: Option<String> = None;
-        /// Has no effect without `refiner_checkpoint`.
+        /// Share of the way after which it takes over, 0 to 1; null means at once.
         refiner_switch_at: Option<f64> = None;
         /// Has no effect: there are no extra networks yet.
         disable_extra_networks: Option<bool> = Some(false);
@@ -134,7 +134,7 @@ request! {
         hr_resize_x: Option<i64> = Some(0);
         /// Height after the second pass, likewise.
         hr_resize_y: Option<i64> = Some(0);
-        /// Must be empty, null or `Use same checkpoint`: another is not supported.
+        /// Model of the second pass, if another.
         hr_checkpoint_name: Option<String> = None;
         /// Sampler of the second pass, if another.
         hr_sampler_name: Option<String> = None;
@@ -183,6 +183,11 @@ const FIELDS: &[(&str, &str)] = &[
     ("Hires negative prompt", "hr_negative_prompt"),
     ("Hires sampler", "hr_sampler_name"),
     ("Hires schedule type", "hr_scheduler"),
+    ("Hires checkpoint", "hr_checkpoint_name"),
+    ("Refiner", "refiner_checkpoint"),
+    ("Refiner switch at", "refiner_switch_at"),
+    ("Seed resize from-1", "seed_resize_from_w"),
+    ("Seed resize from-2", "seed_resize_from_h"),
     ("Size-1", "width"),
     ("Size-2", "height"),
     ("Variation seed", "subseed"),
@@ -197,6 +202,12 @@ const OPTIONS: &[(&str, &str)] = &[
     ("Eta", "eta_ancestral"),
     ("Eta DDIM", "eta_ddim"),
     ("Token merging ratio", "token_merging_ratio"),
+    ("Token merging ratio hr", "token_merging_ratio_hr"),
+    ("Tiling", "tiling"),
+    ("Hires refiner", "hires_fix_refiner_pass"),
+    ("Refiner switch by sampling steps", "refiner_switch_by_sample_steps"),
+    ("Conditional mask weight", "inpainting_mask_weight"),
+    ("Hypertile U-Net second pass", "hypertile_enable_unet_secondpass"),
     ("Hypertile U-Net", "hypertile_enable_unet"),
     ("Hypertile U-Net max depth", "hypertile_max_depth_unet"),
     ("Hypertile U-Net max tile size", "hypertile_max_tile_unet"),
@@ -319,7 +330,7 @@ mod tests {
             Value::Object(read.override_settings.unwrap()),
             json!({
                 "randn_source": "CPU", "CLIP_stop_at_last_layers": "2", "eta_noise_seed_delta": "5",
-                "sigma_max": "0", "sigma_min": "0", "rho": "0"
+                "sigma_max": "0", "sigma_min": "0", "rho": "0", "refiner_switch_by_sample_steps": "False"
             })
         );
     }

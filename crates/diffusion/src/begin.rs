@@ -4,10 +4,10 @@
 
 use crate::TrajectoryError;
 use crate::step::Picture;
-use impasto_domain::{Bitmap, FromPicture, Inpainting, MaskedContent, ResizeMode};
+use impasto_domain::{Bitmap, FromPicture, Inpainting, MaskedContent, ResizeMode, SoftInpainting};
 use impasto_imaging::{
     ColorCorrection, Filter, ImagingError, Mask, Region, Rgb, Rgba, apply_overlay, binary_mask, blur_mask,
-    crop_region, cut_out, expand_region, fill_masked, fit, latent_mask, overlay_mask,
+    crop_region, cut_out, expand_region, fill_masked, fit, latent_mask, overlay_mask, uncrop,
 };
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,10 @@ pub(crate) struct Beginning {
     pub(crate) mask: Option<Vec<f32>>,
     /// What is there before.
     pub(crate) content: MaskedContent,
+    /// How its seams are softened.
+    pub(crate) soft: Option<SoftInpainting>,
+    /// Where the picture is painted anew, 0 to 1, a value for each pixel of `pixels`; nothing where that is everywhere.
+    pub(crate) pixel_mask: Option<Vec<f32>>,
     /// What becomes of the result.
     pub(crate) ending: Ending,
 }
@@ -32,6 +36,8 @@ pub(crate) struct Ending {
     colors: Option<Bitmap>,
     /// What is laid over it.
     overlay: Option<Bitmap>,
+    /// Whether that is to be cut out by what has changed.
+    soft: bool,
     /// The part of the overlay's picture that it is, as left, top, right and bottom, if not all.
     region: Option<[i64; 4]>,
 }
@@ -70,7 +76,9 @@ impl Beginning {
         if let Some(masked) = &masked {
             if masked.overlaid {
                 let shown = fitting(&masked.overlay, image.size(), source.resize_mode)?;
-                ending.overlay = Some(bitmap_of(&cut_out(&image, &shown.inverted())?));
+                ending.soft = masked.soft.is_some();
+                let cut = if ending.soft { image.to_rgba() } else { cut_out(&image, &shown.inverted())? };
+                ending.overlay = Some(bitmap_of(&cut));
                 ending.region = region.map(|Region { left, top, right, bottom }| [left, top, right, bottom]);
             }
             if let Some(region) = region {
@@ -86,10 +94,18 @@ impl Beginning {
         let mask = masked
             .as_ref()
             .map(|masked| latent_mask(&masked.mask, width as u32, height as u32, masked.round));
+        let image = whole_cells(&image, unit)?;
+        let pixel_mask = masked.as_ref().map(|masked| {
+            let mask = fitting(&masked.mask, image.size(), source.resize_mode)?;
+            let values = mask.samples().iter().map(|&value| f32::from(value) / 255.0);
+            Ok(values.map(|value| if masked.round { value.round() } else { value }).collect())
+        });
         Ok(Self {
-            pixels: planes(&whole_cells(&image, unit)?),
+            pixels: planes(&image),
             mask: mask.transpose()?,
-            content: masked.map_or(MaskedContent::Original, |masked| masked.content),
+            content: masked.as_ref().map_or(MaskedContent::Original, |masked| masked.content),
+            soft: masked.and_then(|masked| masked.soft),
+            pixel_mask: pixel_mask.transpose()?,
             ending,
         })
     }
@@ -105,6 +121,7 @@ struct Masked {
     region: Option<Region>,
     content: MaskedContent,
     round: bool,
+    soft: Option<SoftInpainting>,
     /// Whether the original is put back.
     overlaid: bool,
 }
@@ -117,7 +134,8 @@ impl Masked {
         source: &FromPicture,
         size: (u32, u32),
     ) -> Result<Option<Self>, ImagingError> {
-        let mut mask = binary_mask(&rgba(&inpainting.mask)?, inpainting.round);
+        let round = inpainting.round && inpainting.soft.is_none();
+        let mut mask = binary_mask(&rgba(&inpainting.mask)?, round);
         if inpainting.invert {
             mask = mask.inverted();
         }
@@ -130,8 +148,9 @@ impl Masked {
             overlay,
             region,
             content: inpainting.content,
-            round: inpainting.round,
-            overlaid: inpainting.overlay,
+            round,
+            soft: inpainting.soft,
+            overlaid: inpainting.overlay || inpainting.soft.is_some(),
         };
         if !inpainting.only_masked {
             let mask = fit(&mask, in_pixels(source.resize_mode), size.0, size.1)?;
@@ -149,22 +168,37 @@ impl Masked {
 }
 
 impl Ending {
-    /// The picture with its colours corrected and the original around it.
-    pub(crate) fn apply(&self, picture: Picture) -> Result<Picture, TrajectoryError> {
+    /// The picture with its colours corrected and the original around it. `changed` says where soft seams let the result
+    /// show, of a picture of its size.
+    pub(crate) fn apply(
+        &self,
+        picture: Picture,
+        changed: impl FnOnce((u32, u32)) -> Result<Option<Mask>, ImagingError>,
+    ) -> Result<Picture, TrajectoryError> {
         if self.colors.is_none() && self.overlay.is_none() {
             return Ok(picture);
         }
-        self.finish(picture).map_err(unusable)
+        let changed = if self.soft { changed((picture.width, picture.height)) } else { Ok(None) };
+        changed.and_then(|changed| self.finish(picture, changed)).map_err(unusable)
     }
 
-    fn finish(&self, picture: Picture) -> Result<Picture, ImagingError> {
+    fn finish(&self, picture: Picture, changed: Option<Mask>) -> Result<Picture, ImagingError> {
         let mut result = Rgb::new(picture.width, picture.height, picture.rgb)?;
         if let Some(colors) = &self.colors {
             result = ColorCorrection::of(&rgba(colors)?.to_rgb()).apply(&result)?;
         }
         if let Some(overlay) = &self.overlay {
-            let overlay = rgba(overlay)?;
+            let mut overlay = rgba(overlay)?;
             let region = self.region.map(|[left, top, right, bottom]| Region { left, top, right, bottom });
+            if let Some(mut changed) = changed {
+                if let Some(region) = region {
+                    changed = uncrop(&changed.map(|[value]| [value; 3]), region, overlay.size())?
+                        .map(|[value, ..]| [value]);
+                } else if changed.size() != overlay.size() {
+                    changed = changed.resize(overlay.width(), overlay.height(), Filter::Lanczos)?;
+                }
+                overlay = cut_out(&overlay.to_rgb(), &changed.inverted())?;
+            }
             if region.is_none() && result.size() != overlay.size() {
                 result = result.resize(overlay.width(), overlay.height(), Filter::Lanczos)?;
             }
@@ -244,6 +278,7 @@ mod tests {
             color_correction: false,
             background: [255; 3],
             inpainting,
+            image_cfg_scale: None,
         }
     }
 
@@ -257,6 +292,7 @@ mod tests {
             only_masked: false,
             padding: 0,
             overlay: true,
+            soft: None,
         }
     }
 
@@ -278,7 +314,7 @@ mod tests {
         let beginning = Beginning::new(&source(vec![grey], Some(inpainting(right))), 0, [2, 2], 8).unwrap();
         assert_eq!(beginning.mask.as_deref(), Some(&[0.0, 1.0, 0.0, 1.0][..]));
         let made = Picture { width: 16, height: 16, rgb: vec![7; 16 * 16 * 3] };
-        let finished = beginning.ending.apply(made).unwrap();
+        let finished = beginning.ending.apply(made, |_| Ok(None)).unwrap();
         assert_eq!((finished.rgb[0], finished.rgb[15 * 3]), (100, 7));
     }
 
@@ -294,7 +330,7 @@ mod tests {
             Beginning::new(&source(vec![grey.clone()], Some(only.clone())), 0, [2, 2], 8).unwrap();
         assert_eq!(beginning.pixels.shape(), [3, 16, 16]);
         let made = Picture { width: 16, height: 16, rgb: vec![7; 16 * 16 * 3] };
-        let finished = beginning.ending.apply(made).unwrap();
+        let finished = beginning.ending.apply(made, |_| Ok(None)).unwrap();
         assert_eq!((finished.width, finished.height), (64, 64));
         let at = |x: usize, y: usize| finished.rgb[(y * 64 + x) * 3];
         assert_eq!((at(44, 12), at(30, 12), at(0, 0)), (7, 100, 100));

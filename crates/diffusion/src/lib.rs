@@ -9,19 +9,24 @@ mod conditions;
 mod denoiser;
 mod error;
 mod guidance;
+mod kept;
+mod larger;
 mod noise;
 mod pass;
 mod prompt;
+mod refining;
 mod sampler;
 mod schedule;
 mod spec;
 mod step;
+mod told;
 mod trajectory;
 
 pub use conditions::check_prompts;
 pub use denoiser::{Denoiser, Level};
 pub use error::TrajectoryError;
 pub use guidance::classifier_free;
+pub use larger::is_latent_upscaler;
 pub use noise::{BrownianTree, ImageNoise, MersenneTwister, Philox};
 pub use prompt::{
     CHUNK_TOKENS, Chunk, EmbeddingWord, ExtraNetwork, ExtraNetworks, MAX_CHUNKS, Part, PlacedEmbedding,
@@ -30,9 +35,9 @@ pub use prompt::{
 };
 pub use sampler::{InitialLatent, SamplerState, Sampling};
 pub use schedule::{NoiseLevels, Scheduling};
-pub use spec::{ImageSpec, ModelFacts};
+pub use spec::{ImageSpec, ModelFacts, Models};
 pub use step::{
-    AdapterUse, Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, EncodeQuery, Picture, RowOutput, Step,
-    TextQuery, UpscaleQuery,
+    AdapterUse, Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, EncodeQuery, ModelSlot, Picture,
+    RowOutput, Step, TextQuery, UpscaleQuery,
 };
-pub use trajectory::{Trajectory, is_latent_upscaler};
+pub use trajectory::Trajectory;

@@ -4,12 +4,14 @@ use crate::TrajectoryError;
 use crate::conditions::Conditions;
 use crate::denoiser::{Denoiser, Level};
 use crate::error::check_finite;
+use crate::kept::Kept;
 use crate::noise::ImageNoise;
 use crate::prompt::Chunk;
+use crate::refining::Refining;
 use crate::sampler::{InitialLatent, SamplerState, Sampling};
-use crate::spec::{ImageSpec, ModelFacts};
-use crate::step::{AdapterUse, DenoiseQuery, DenoiseRow, Depth, RowOutput, TextQuery};
-use impasto_domain::{MaskedContent, Shortcuts};
+use crate::spec::{ImageSpec, Models};
+use crate::step::{AdapterUse, DenoiseQuery, DenoiseRow, Depth, ModelSlot, RowOutput, TextQuery};
+use impasto_domain::{Conditioning, Shortcuts};
 use impasto_models::{SelfAttention, Tiles, mix};
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
@@ -29,28 +31,6 @@ pub(crate) struct Noising {
     pub(crate) noise_multiplier: f64,
     /// Noise beyond that.
     pub(crate) extra_noise: f64,
-}
-
-/// What a mask keeps of a latent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Kept {
-    /// Where the latent is painted anew, 0 to 1, `height * width` values.
-    anew: Vec<f32>,
-    /// What is elsewhere, `[channels, height, width]`.
-    latent: Array,
-}
-
-impl Kept {
-    /// Puts what is kept back into a latent.
-    fn blend(&self, latent: &mut [f32]) {
-        for (values, kept) in
-            latent.chunks_mut(self.anew.len()).zip(self.latent.data().chunks(self.anew.len()))
-        {
-            for ((value, &kept), &anew) in values.iter_mut().zip(kept).zip(&self.anew) {
-                *value = *value * anew + kept * (1.0 - anew);
-            }
-        }
-    }
 }
 
 /// One way from noise to a latent.
@@ -76,6 +56,19 @@ pub(crate) struct Pass {
     /// Pixels along the edge of a latent cell.
     downscale: usize,
     adapters: Vec<AdapterUse>,
+    /// What changes the text encoder.
+    text_adapters: Vec<AdapterUse>,
+    tiling: bool,
+    /// Which model is asked.
+    slot: ModelSlot,
+    /// The one that takes over, until it has.
+    refiner: Option<Refining>,
+    /// What the model is told beside the latent.
+    conditioning: Conditioning,
+    /// That, `[channels, height, width]`, once it is known.
+    told: Option<Arc<Array>>,
+    /// Strength of guidance by the picture, where the model is told of one.
+    image_cfg_scale: Option<f64>,
     /// How the latent that it begins from is noised; nothing where it begins from noise alone.
     noising: Option<Noising>,
     /// Nothing until the pass has begun.
@@ -117,18 +110,31 @@ impl Pass {
     /// A pass that has not begun.
     pub(crate) fn new(
         spec: &ImageSpec,
-        model: &ModelFacts,
+        models: &Models<'_>,
+        slot: ModelSlot,
         noising: Option<Noising>,
     ) -> Result<Self, TrajectoryError> {
+        let model = models.second.filter(|_| slot == ModelSlot::Second).unwrap_or(models.first);
         spec.check(model)?;
+        let refiner = models.refiner.zip(spec.refiner_of(slot == ModelSlot::Second));
+        let refiner =
+            refiner.map(|(facts, refiner)| Refining::new(spec, model, facts, refiner)).transpose()?;
         let shape = spec.latent_shape(model)?;
         let conditions = Conditions::new(spec, &model.tokenizer, &model.embeddings)?;
         let sampling = spec.sampling(model);
         let levels = sampling.levels(model.betas);
         sampling.check(&levels)?;
         let (strength, delta) = (spec.subseed_strength, spec.eta_noise_seed_delta);
+        let mut noise = ImageNoise::new(spec.noise_source, shape, spec.seeds, strength, delta);
+        if let Some((width, height)) = spec.seed_resize_from {
+            let cells = [height, width].map(|side| side as usize / model.downscale.max(1));
+            noise = noise.resized_from(cells);
+        }
+        let edits = model.conditioning == Conditioning::Instructions;
+        let image_cfg_scale = spec.from_picture.as_ref().and_then(|source| source.image_cfg_scale);
+        let image_cfg_scale = image_cfg_scale.filter(|&scale| edits && scale != 1.0);
         Ok(Self {
-            features: vec![None; conditions.rows(true)],
+            features: vec![None; conditions.rows(true) + usize::from(image_cfg_scale.is_some())],
             conditions,
             clip_skip: spec.clip_skip,
             cfg_scale: spec.cfg_scale * spec.sampler.guidance_factor(),
@@ -137,10 +143,17 @@ impl Pass {
             seed: spec.seeds.seed,
             denoiser: sampling.denoiser(levels, model.prediction),
             sampling,
-            noise: ImageNoise::new(spec.noise_source, shape, spec.seeds, strength, delta),
+            noise,
             shape,
             downscale: model.downscale,
             adapters: spec.adapters.clone(),
+            text_adapters: spec.text_adapters.as_ref().unwrap_or(&spec.adapters).clone(),
+            tiling: spec.tiling,
+            slot: if models.second.is_some() { slot } else { ModelSlot::First },
+            refiner,
+            conditioning: model.conditioning,
+            told: None,
+            image_cfg_scale,
             noising,
             sampler: None,
             kept: None,
@@ -152,38 +165,46 @@ impl Pass {
         [self.shape[1], self.shape[2]]
     }
 
+    /// Which model is asked next.
+    pub(crate) fn slot(&self) -> ModelSlot {
+        self.slot
+    }
+
+    /// What the model is told beside the latent.
+    pub(crate) fn conditioning(&self) -> Conditioning {
+        self.conditioning
+    }
+
+    /// Takes what the model is told beside the latent, `[channels, height, width]`.
+    pub(crate) fn tell(&mut self, told: Array) {
+        self.told = Some(Arc::new(told));
+    }
+
+    /// The mask at the latent's size, and the latent that it keeps.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
     /// Begins from noise alone.
     pub(crate) fn begin(&mut self) {
         let initial = self.noise.initial();
         let levels = self.denoiser.levels();
         self.sampler = Some(SamplerState::new(&self.sampling, levels, initial, &mut self.noise));
+        self.change_model();
     }
 
-    /// Begins from a latent, of which `mask`, 0 to 1, is painted anew if it is given, from `content`.
+    /// Begins from a latent, of which a part may be kept.
     pub(crate) fn begin_from(
         &mut self,
         mut latent: Array,
-        mask: Option<(Vec<f32>, MaskedContent)>,
+        kept: impl FnOnce(&mut Array, &ImageNoise) -> Option<Kept>,
     ) -> Result<(), TrajectoryError> {
         if latent.shape() != self.shape {
             let wanted = format!("a latent {:?}", self.shape);
             return Err(TrajectoryError::answer(wanted, format!("{:?}", latent.shape())));
         }
         let Some(noising) = self.noising else { return Err(TrajectoryError::answer("nothing", "a latent")) };
-        if let Some((anew, content)) = mask.filter(|(anew, _)| anew.len() == self.shape[1] * self.shape[2]) {
-            let noise = (content == MaskedContent::LatentNoise).then(|| self.noise.unvaried());
-            if matches!(content, MaskedContent::LatentNoise | MaskedContent::LatentNothing) {
-                for (channel, values) in latent.data_mut().chunks_mut(anew.len()).enumerate() {
-                    for (at, (value, &anew)) in values.iter_mut().zip(&anew).enumerate() {
-                        let noise = noise
-                            .as_ref()
-                            .map_or(0.0, |noise| noise.data()[channel * self.shape[1] * self.shape[2] + at]);
-                        *value = *value * (1.0 - anew) + noise * anew;
-                    }
-                }
-            }
-            self.kept = Some(Kept { anew, latent: latent.clone() });
-        }
+        self.kept = kept(&mut latent, &self.noise);
         let initial = InitialLatent {
             latent: &latent,
             noise: self.noise.initial(),
@@ -194,7 +215,25 @@ impl Pass {
         };
         let levels = self.denoiser.levels();
         self.sampler = Some(SamplerState::from_latent(&self.sampling, initial, levels, &mut self.noise));
+        self.change_model();
         Ok(())
+    }
+
+    /// Lets the other model take over, if it is time.
+    fn change_model(&mut self) {
+        let Some(level) = self.sampler.as_ref().and_then(SamplerState::level) else { return };
+        let timestep = match level {
+            Level::Sigma(sigma) => self.denoiser.levels().nearest_timestep(sigma),
+            Level::Timestep(timestep) => timestep.trunc(),
+        };
+        let of_calls = self.calls_made() as f64 / self.calls_in_all().max(1) as f64;
+        if let Some(Refining { conditions, denoiser, .. }) =
+            self.refiner.take_if(|refiner| refiner.is_time(timestep, of_calls))
+        {
+            (self.conditions, self.denoiser) = (conditions, denoiser);
+            self.slot = ModelSlot::Refiner;
+            self.features = vec![None; self.features.len()];
+        }
     }
 
     /// What is needed next.
@@ -213,14 +252,17 @@ impl Pass {
             chunks: chunks.iter().map(|chunk| chunk.tokens.clone()).collect(),
             embeddings: chunks.iter().map(|chunk| chunk.embeddings.clone()).collect(),
             clip_skip: self.clip_skip,
-            adapters: self.adapters.as_slice().into(),
+            adapters: self.text_adapters.as_slice().into(),
         }
     }
 
     /// The query for the UNet's outputs.
     pub(crate) fn denoise_query(&self, level: Level, guided: bool) -> DenoiseQuery {
         let (input, timestep) = self.denoiser.input(&self.seen(level), level);
-        let latent = Arc::new(input);
+        let input = Arc::new(input);
+        let beside =
+            |told: Option<&Array>| told.map_or(input.clone(), |told| Arc::new(stacked(&input, told)));
+        let latent = beside(self.told.as_deref());
         let adapters: Arc<[AdapterUse]> = self.adapters.as_slice().into();
         let row = |(which, context): (usize, &Arc<Array>)| DenoiseRow {
             latent: Arc::clone(&latent),
@@ -229,9 +271,17 @@ impl Pass {
             depth: self.depth(which),
             self_attention: self.self_attention(),
             adapters: adapters.clone(),
+            tiling: self.tiling,
         };
         let contexts = self.conditions.contexts(self.calls_made(), guided);
-        DenoiseQuery { rows: contexts.enumerate().map(row).collect() }
+        let mut rows: Vec<DenoiseRow> = contexts.enumerate().map(row).collect();
+        if let (Some(told), true) = (&self.told, self.is_guided_by_picture(guided)) {
+            // Neither the prompt nor the picture.
+            let latent = beside(Some(&Array::zeros(told.shape())));
+            let depth = self.depth(rows.len());
+            rows.extend(rows.last().cloned().map(|row| DenoiseRow { latent, depth, ..row }));
+        }
+        DenoiseQuery { rows }
     }
 
     /// The latent that the UNet sees. Samplers of training times see what is kept in it; for the others it is put into the
@@ -239,9 +289,31 @@ impl Pass {
     fn seen(&self, level: Level) -> Array {
         let mut latent = self.latent();
         if let (Some(kept), Level::Timestep(_)) = (&self.kept, level) {
-            kept.blend(latent.data_mut());
+            kept.blend(latent.data_mut(), self.sigma(level));
         }
         latent
+    }
+
+    fn sigma(&self, level: Level) -> f32 {
+        match level {
+            Level::Sigma(sigma) => sigma,
+            Level::Timestep(timestep) => self.denoiser.levels().sigma_at(timestep),
+        }
+    }
+
+    /// Whether a row goes without the picture.
+    fn is_guided_by_picture(&self, guided: bool) -> bool {
+        guided && self.image_cfg_scale.is_some()
+    }
+
+    /// Calls from the first step to the last, as A1111 counts them.
+    fn calls_in_all(&self) -> usize {
+        let steps = self.sampler.as_ref().map_or(0, SamplerState::steps);
+        if self.noising.is_none() {
+            self.calls
+        } else {
+            steps * if self.sampling.sampler.is_second_order() { 2 } else { 1 }
+        }
     }
 
     /// The latent as it is; noise before the pass has begun.
@@ -272,7 +344,7 @@ impl Pass {
         let mut latent = guess.cloned().unwrap_or_else(|| self.latent());
         check_finite("the sampler", latent.data())?;
         if let Some(kept) = &self.kept {
-            kept.blend(latent.data_mut());
+            kept.finish(latent.data_mut());
         }
         Ok(latent)
     }
@@ -289,11 +361,9 @@ impl Pass {
 
     /// Whether the next step takes the negative prompt.
     fn is_guided(&self, level: Level) -> bool {
-        let sigma = match level {
-            Level::Sigma(sigma) => sigma,
-            Level::Timestep(timestep) => self.denoiser.levels().sigma_at(timestep),
-        };
-        !self.shortcuts.skip_guidance(self.calls_made(), self.calls, sigma)
+        // Rows without prompt and without picture belong together.
+        self.image_cfg_scale.is_some()
+            || !self.shortcuts.skip_guidance(self.calls_made(), self.calls_in_all(), self.sigma(level))
     }
 
     /// How pixels attend to each other at the next step. Sizes of tiles are drawn anew for each, by the picture's seed.
@@ -336,7 +406,8 @@ impl Pass {
         guided: bool,
         answer: Vec<RowOutput>,
     ) -> Result<(), TrajectoryError> {
-        let rows = self.conditions.rows(guided);
+        let of_prompts = self.conditions.rows(guided);
+        let rows = of_prompts + usize::from(self.is_guided_by_picture(guided));
         let odd = answer.iter().find(|row| row.output.shape() != self.shape);
         if odd.is_some() || answer.len() != rows {
             let shape = odd.map_or(&self.shape[..], |row| row.output.shape());
@@ -353,11 +424,21 @@ impl Pass {
         let estimates: Vec<Vec<f32>> = (answer.iter())
             .map(|row| self.denoiser.estimate(seen.data(), row.output.data(), level))
             .collect();
-        let unconditional = self.conditions.unconditional(&estimates);
+        let mut guided = self.conditions.guide(&estimates[..of_prompts], self.cfg_scale);
+        let mut unconditional = self.conditions.unconditional(&estimates);
+        if let (Some([with, without]), Some(scale)) =
+            (estimates.get(of_prompts - 1..=of_prompts), self.image_cfg_scale)
+        {
+            // Brooks, Holynski and Efros 2023, equation 3: guidance begins from the estimate without the picture.
+            for ((value, with), without) in guided.iter_mut().zip(with).zip(without) {
+                *value += (with - without) * (scale - 1.0) as f32;
+            }
+            unconditional = Some(without);
+        }
         let mut estimate = seen.clone();
-        estimate.data_mut().copy_from_slice(&self.conditions.guide(&estimates, self.cfg_scale));
+        estimate.data_mut().copy_from_slice(&guided);
         if let (Some(kept), Level::Sigma(_)) = (&self.kept, level) {
-            kept.blend(estimate.data_mut());
+            kept.blend(estimate.data_mut(), self.sigma(level));
         }
         self.keep_features(answer);
         if let Some(sampler) = &mut self.sampler {
@@ -366,6 +447,7 @@ impl Pass {
                 self.features.fill(None);
             }
         }
+        self.change_model();
         Ok(())
     }
 
@@ -385,6 +467,15 @@ impl Pass {
             self.features.fill(None);
         }
     }
+}
+
+/// The channels of `first`, then those of `second`, both `[channels, height, width]`.
+fn stacked(first: &Array, second: &Array) -> Array {
+    let (&[channels, height, width], &[more, ..]) = (first.shape(), second.shape()) else {
+        return first.clone();
+    };
+    let values = [first.data(), second.data()].concat();
+    Array::new([channels + more, height, width], values).unwrap_or_else(|_| first.clone())
 }
 
 /// Least edge of HyperTile's tiles, in latent pixels: the greatest power of two that divides the picture's width and height,

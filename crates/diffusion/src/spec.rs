@@ -4,8 +4,8 @@ use crate::prompt::{EmbeddingWord, ExtraNetworks, Timeline};
 use crate::sampler::Sampling;
 use crate::{AdapterUse, TrajectoryError};
 use impasto_domain::{
-    FromPicture, GenerationRequest, Hires, NoiseSource, PromptRules, Sampler, SamplerOptions, Schedule,
-    Seeds, Shortcuts,
+    Conditioning, FromPicture, GenerationRequest, Hires, NoiseSource, PromptRules, RefinedPass, Refiner,
+    Sampler, SamplerOptions, Schedule, Seeds, Shortcuts,
 };
 use impasto_models::Tokenizer;
 use impasto_weights::Prediction;
@@ -24,6 +24,8 @@ pub struct ImageSpec {
     pub networks: ExtraNetworks,
     /// Those of the networks that were found, by what answers to their queries.
     pub adapters: Vec<AdapterUse>,
+    /// What changes the text encoder, if that is not the same.
+    pub text_adapters: Option<Vec<AdapterUse>>,
     /// What the second pass's own prompt asks for, if it has one.
     pub second_networks: Option<ExtraNetworks>,
     /// Those of its networks that were found.
@@ -60,6 +62,14 @@ pub struct ImageSpec {
     pub from_picture: Option<Arc<FromPicture>>,
     /// A second pass.
     pub hires: Option<Hires>,
+    /// Another model for the last steps.
+    pub refiner: Option<Refiner>,
+    /// Width and height in pixels of the picture whose noise lies in the middle of this one's.
+    pub seed_resize_from: Option<(u32, u32)>,
+    /// Whether the picture goes on beyond its edges as on the other side.
+    pub tiling: bool,
+    /// How much of what is painted anew is hidden from models made for inpainting, 0 to 1.
+    pub inpainting_mask_weight: f64,
     /// Number of the image within its request.
     pub index: u32,
     /// Calls of the model in the pass before, if this is a second.
@@ -79,12 +89,33 @@ pub struct ModelFacts {
     pub downscale: usize,
     /// What the UNet's output means.
     pub prediction: Prediction,
+    /// What a latent is larger by than what the autoencoder gives, 0.18215.
+    pub latent_scale: f32,
+    /// What the UNet is told of a picture.
+    pub conditioning: Conditioning,
     /// First and last beta of the scaled-linear schedule, 0.00085 and 0.012.
     pub betas: (f64, f64),
     /// Layers of the text encoder, which bound `clip_skip`.
     pub text_layers: usize,
     /// Whether the model is of the XL family, for which one schedule has numbers of its own.
     pub is_xl: bool,
+}
+
+/// The models of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Models<'a> {
+    /// The one that begins.
+    pub first: &'a ModelFacts,
+    /// That of the second pass, if it is another.
+    pub second: Option<&'a ModelFacts>,
+    /// The one that makes the last steps, if there is one.
+    pub refiner: Option<&'a ModelFacts>,
+}
+
+impl<'a> From<&'a ModelFacts> for Models<'a> {
+    fn from(first: &'a ModelFacts) -> Self {
+        Self { first, second: None, refiner: None }
+    }
 }
 
 /// Most values of a latent; far beyond any request that the limits let through.
@@ -101,6 +132,7 @@ impl ImageSpec {
             prompt_rules: request.prompt_rules,
             networks,
             adapters: Vec::new(),
+            text_adapters: None,
             second_networks: second_prompt.map(|prompt| ExtraNetworks::take_from(prompt).1),
             second_adapters: Vec::new(),
             width: request.width.unwrap_or(native.0),
@@ -119,6 +151,10 @@ impl ImageSpec {
             shortcuts: request.shortcuts,
             from_picture: request.from_picture.clone(),
             hires: request.hires.clone(),
+            refiner: request.refiner.clone(),
+            seed_resize_from: request.seed_resize_from,
+            tiling: request.tiling,
+            inpainting_mask_weight: request.inpainting_mask_weight,
             index,
             calls_before: None,
         }
@@ -129,6 +165,14 @@ impl ImageSpec {
         let hires = self.hires.as_ref()?;
         let (width, height) = hires.sizes((self.width, self.height)).target;
         let prompt = hires.prompt.as_deref().map(|prompt| ExtraNetworks::take_from(prompt).0);
+        let shortcuts = Shortcuts {
+            token_merging_ratio: match hires.token_merging_ratio {
+                0.0 => self.shortcuts.token_merging_ratio,
+                own => own,
+            },
+            hypertile_enable_unet: self.shortcuts.hypertile_enable_unet_secondpass,
+            ..self.shortcuts
+        };
         let adapters = if prompt.is_some() { &self.second_adapters } else { &self.adapters };
         let pass = Self {
             adapters: adapters.clone(),
@@ -142,9 +186,22 @@ impl ImageSpec {
             from_picture: None,
             hires: None,
             calls_before: Some(self.calls()),
+            text_adapters: hires.first_networks.then(|| self.adapters.clone()),
+            shortcuts,
+            refiner: self.refiner_of(true).cloned(),
             ..self.clone()
         };
         Some((pass, hires))
+    }
+
+    /// The model that makes the last steps of the first pass, or of the second.
+    pub(crate) fn refiner_of(&self, second: bool) -> Option<&Refiner> {
+        let takes = |pass: RefinedPass| match pass {
+            RefinedPass::First => !second,
+            RefinedPass::Second => second,
+            RefinedPass::Both => true,
+        };
+        self.refiner.as_ref().filter(|refiner| self.hires.is_none() || takes(refiner.pass))
     }
 
     /// What numbers in the prompts' schedules count: calls of the model, of which samplers of second order make two a step.

@@ -6,6 +6,18 @@ use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Which of an image's models is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum ModelSlot {
+    /// The one that begins.
+    #[default]
+    First,
+    /// That of the second pass.
+    Second,
+    /// The one that makes the last steps.
+    Refiner,
+}
+
 /// The next thing a trajectory needs.
 #[derive(Debug, Clone)]
 pub enum Step {
@@ -60,7 +72,7 @@ pub struct DenoiseQuery {
 /// One row of a UNet call.
 #[derive(Debug, Clone)]
 pub struct DenoiseRow {
-    /// Scaled latent, `[channels, height, width]`.
+    /// Scaled latent and, for models that are told of a picture, what they are told behind it: `[channels, height, width]`.
     pub latent: Arc<Array>,
     /// Training time, 0 to 999; may lie between two.
     pub timestep: f32,
@@ -72,6 +84,8 @@ pub struct DenoiseRow {
     pub self_attention: SelfAttention,
     /// What changes the UNet for it.
     pub adapters: Arc<[AdapterUse]>,
+    /// Whether the picture goes on beyond its edges as on the other side.
+    pub tiling: bool,
 }
 
 /// How much of the UNet a row takes (DeepCache: Ma, Fang and Wang 2024). What the deeper stages make of a latent changes
@@ -108,6 +122,8 @@ pub struct RowOutput {
 pub struct DecodeQuery {
     /// `[channels, height, width]`, in the UNet's scale.
     pub latent: Arc<Array>,
+    /// Whether the picture goes on beyond its edges as on the other side.
+    pub tiling: bool,
 }
 
 /// Pixels to encode.
@@ -115,6 +131,8 @@ pub struct DecodeQuery {
 pub struct EncodeQuery {
     /// `[3, height, width]`, -1 to 1.
     pub pixels: Arc<Array>,
+    /// Whether the picture goes on beyond its edges as on the other side.
+    pub tiling: bool,
 }
 
 /// A picture to enlarge.

@@ -5,12 +5,15 @@ use crate::TrajectoryError;
 use crate::begin::{Beginning, Ending, planes};
 use crate::denoiser::Level;
 use crate::error::check_finite;
+use crate::kept::Kept;
+use crate::larger::{enlarge_plainly, middle, rgb, stretched, too_large};
 use crate::pass::{Noising, Pass, Wants};
 use crate::prompt::Chunk;
-use crate::spec::{ImageSpec, ModelFacts};
-use crate::step::{Answer, DecodeQuery, EncodeQuery, Picture, Step, UpscaleQuery};
-use impasto_domain::{HiresSizes, MaskedContent};
-use impasto_imaging::{Filter, ImagingError, PlaneFilter, ResizeMode, Rgb, fit, fit_upscaled, resize_planes};
+use crate::spec::{ImageSpec, Models};
+use crate::step::{Answer, DecodeQuery, EncodeQuery, ModelSlot, Picture, Step, UpscaleQuery};
+use crate::told::{Told, masked, nothing_to_see};
+use impasto_domain::{Conditioning, HiresSizes, MaskedContent, SoftInpainting};
+use impasto_imaging::{PlaneFilter, ResizeMode, Rgb, fit};
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -31,6 +34,13 @@ pub struct Trajectory {
     ending: Ending,
     /// Pixels along the edge of a latent cell.
     downscale: usize,
+    /// What a latent is larger by than what the autoencoder gives.
+    latent_scale: f32,
+    /// How much of what is painted anew is hidden from models made for inpainting.
+    mask_weight: f32,
+    tiling: bool,
+    /// Whether a refiner has taken over.
+    refined: bool,
     /// Whether the image is to be ended with what there is.
     early: bool,
     stage: Stage,
@@ -50,7 +60,15 @@ enum Stage {
     /// The pass begins with what comes of these pixels.
     Encoding {
         pixels: Arc<Array>,
-        mask: Option<(Vec<f32>, MaskedContent)>,
+        mask: Option<LatentMask>,
+        /// Where the pixels are painted anew, 0 to 1; everywhere if nothing.
+        pixel_mask: Option<Vec<f32>>,
+    },
+    /// The model is to be told of what comes of these pixels.
+    Conditioning {
+        pixels: Arc<Array>,
+        /// Where the latent is painted anew, 0 to 1.
+        mask: Vec<f32>,
     },
     Sampling,
     /// The picture of the first pass is to be enlarged for the second.
@@ -59,6 +77,21 @@ enum Stage {
     Enlarging(Picture),
     Decoding,
     Done(Picture),
+}
+
+impl Stage {
+    fn telling(Told { pixels, mask }: Told) -> Self {
+        Self::Conditioning { pixels: Arc::new(pixels), mask }
+    }
+}
+
+/// How a latent is painted anew.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LatentMask {
+    /// Where, 0 to 1.
+    anew: Vec<f32>,
+    content: MaskedContent,
+    soft: Option<SoftInpainting>,
 }
 
 /// What is to be answered.
@@ -74,14 +107,16 @@ enum Pending<'a> {
 impl Trajectory {
     /// An image about to be made. Refuses what this model cannot do, naming field and value.
     #[expect(clippy::needless_pass_by_value, reason = "a specification is spent on its trajectory")]
-    pub fn new(spec: ImageSpec, model: &ModelFacts) -> Result<Self, TrajectoryError> {
+    pub fn new<'a>(spec: ImageSpec, models: impl Into<Models<'a>>) -> Result<Self, TrajectoryError> {
+        let models = models.into();
+        let model = models.first;
         let noising = spec.from_picture.as_deref().map(|source| Noising {
             denoising_strength: source.denoising_strength,
             fix_steps: source.fix_steps,
             noise_multiplier: source.noise_multiplier,
             extra_noise: source.extra_noise,
         });
-        let mut pass = Pass::new(&spec, model, noising)?;
+        let mut pass = Pass::new(&spec, &models, ModelSlot::First, noising)?;
         let second = spec.second_pass().map(|(after, hires)| {
             let noising = Noising {
                 denoising_strength: hires.denoising_strength,
@@ -90,7 +125,7 @@ impl Trajectory {
                 extra_noise: 0.0,
             };
             Ok::<_, TrajectoryError>(Second {
-                pass: Pass::new(&after, model, Some(noising))?,
+                pass: Pass::new(&after, &models, ModelSlot::Second, Some(noising))?,
                 sizes: hires.sizes((spec.width, spec.height)),
                 upscaler: hires.upscaler.clone(),
                 tiles: hires.tiles,
@@ -101,17 +136,30 @@ impl Trajectory {
         let stage = match &spec.from_picture {
             None => {
                 pass.begin();
-                Stage::Sampling
+                nothing_to_see(&pass, model.downscale)?.map_or(Stage::Sampling, Stage::telling)
             }
             Some(source) => {
                 let beginning = Beginning::new(source, spec.index, pass.cells(), model.downscale)?;
                 ending = beginning.ending;
-                let mask = beginning.mask.map(|mask| (mask, beginning.content));
-                Stage::Encoding { pixels: Arc::new(beginning.pixels), mask }
+                let (content, soft) = (beginning.content, beginning.soft);
+                let mask = beginning.mask.map(|anew| LatentMask { anew, content, soft });
+                Stage::Encoding { pixels: Arc::new(beginning.pixels), mask, pixel_mask: beginning.pixel_mask }
             }
         };
         let downscale = model.downscale;
-        let mut made = Self { pass, second, steps_before: 0, ending, downscale, early: false, stage };
+        let mut made = Self {
+            pass,
+            second,
+            steps_before: 0,
+            ending,
+            downscale,
+            latent_scale: model.latent_scale,
+            mask_weight: spec.inpainting_mask_weight as f32,
+            tiling: spec.tiling,
+            refined: false,
+            early: false,
+            stage,
+        };
         made.settle()?;
         Ok(made)
     }
@@ -121,13 +169,17 @@ impl Trajectory {
     #[expect(clippy::should_implement_trait, reason = "it repeats itself until answered: no iterator")]
     pub fn next(&mut self) -> Result<Step, TrajectoryError> {
         Ok(match self.pending() {
-            Pending::Encode(pixels) => Step::EncodeImage(EncodeQuery { pixels: Arc::clone(pixels) }),
+            Pending::Encode(pixels) => {
+                Step::EncodeImage(EncodeQuery { pixels: Arc::clone(pixels), tiling: self.tiling })
+            }
             Pending::Text(_, chunks) => Step::EncodeText(self.pass.text_query(chunks)),
             Pending::Denoise(level, guided) => {
                 self.pass.check()?;
                 Step::Denoise(self.pass.denoise_query(level, guided))
             }
-            Pending::Decode => Step::Decode(DecodeQuery { latent: Arc::new(self.pass.result()?) }),
+            Pending::Decode => {
+                Step::Decode(DecodeQuery { latent: Arc::new(self.pass.result()?), tiling: self.tiling })
+            }
             Pending::Upscale(picture, second) => Step::Upscale(UpscaleQuery {
                 picture: picture.clone(),
                 upscaler: second.upscaler.clone(),
@@ -151,7 +203,23 @@ impl Trajectory {
             (Pending::Upscale(..), Answer::Upscaled(picture)) => self.take_enlarged(picture)?,
             (pending, answer) => return Err(TrajectoryError::answer(pending.wants(), kind(&answer))),
         }
+        self.refined |= self.pass.slot() == ModelSlot::Refiner;
         self.settle()
+    }
+
+    /// Height and width of the latent at work.
+    pub fn cells(&self) -> [usize; 2] {
+        self.pass.cells()
+    }
+
+    /// Which model answers the next step.
+    pub fn model(&self) -> ModelSlot {
+        self.pass.slot()
+    }
+
+    /// Whether a refiner has taken over on the way.
+    pub fn is_refined(&self) -> bool {
+        self.refined
     }
 
     /// Sampler steps done, and in all, over all passes. Those of DDIM and its kin are those they make, which may differ from
@@ -172,7 +240,7 @@ impl Trajectory {
     pub fn finish_early(&mut self) {
         self.early = true;
         match self.stage {
-            Stage::Sampling | Stage::Showing | Stage::Enlarging(_) => {
+            Stage::Conditioning { .. } | Stage::Sampling | Stage::Showing | Stage::Enlarging(_) => {
                 self.second = None;
                 self.stage = Stage::Decoding;
                 self.pass.end();
@@ -183,7 +251,7 @@ impl Trajectory {
 
     fn pending(&self) -> Pending<'_> {
         match &self.stage {
-            Stage::Encoding { pixels, .. } => Pending::Encode(pixels),
+            Stage::Encoding { pixels, .. } | Stage::Conditioning { pixels, .. } => Pending::Encode(pixels),
             Stage::Sampling => match self.pass.wants() {
                 Wants::Text(which, chunks) => Pending::Text(which, chunks),
                 Wants::Denoise(level, guided) => Pending::Denoise(level, guided),
@@ -222,17 +290,32 @@ impl Trajectory {
 
     fn take_latent(&mut self, latent: Array) -> Result<(), TrajectoryError> {
         check_finite("VAE", latent.data())?;
-        let Stage::Encoding { mask, .. } = std::mem::replace(&mut self.stage, Stage::Sampling) else {
-            return Ok(());
-        };
         let cells = self.pass.cells();
         // Only a latent that was not fitted as pixels has another size.
-        let latent = if latent.shape().get(1..) == Some(&cells[..]) {
-            latent
-        } else {
-            stretched(&latent, cells, PlaneFilter::Bilinear)?
-        };
-        self.pass.begin_from(latent, mask)?;
+        let fits = latent.shape().get(1..) == Some(&cells[..]);
+        let latent = if fits { latent } else { stretched(&latent, cells, PlaneFilter::Bilinear)? };
+        match std::mem::replace(&mut self.stage, Stage::Sampling) {
+            Stage::Conditioning { mask, .. } => {
+                let [height, width] = cells;
+                let channels = 1 + latent.shape()[0];
+                let told = Array::new([channels, height, width], [&mask[..], latent.data()].concat());
+                self.pass.tell(told.map_err(|error| TrajectoryError::answer("a latent", error.to_string()))?);
+            }
+            Stage::Encoding { pixels, mask, pixel_mask } => {
+                if self.pass.conditioning() == Conditioning::Instructions {
+                    let mut told = latent.clone();
+                    told.data_mut().iter_mut().for_each(|value| *value /= self.latent_scale);
+                    self.pass.tell(told);
+                }
+                self.pass.begin_from(latent, |latent, noise| {
+                    let LatentMask { anew, content, soft } = mask?;
+                    Some(Kept::new(anew, content, soft, latent, noise))
+                })?;
+                let told = masked(&self.pass, &pixels, pixel_mask.as_deref(), self.mask_weight)?;
+                self.stage = told.map_or(Stage::Sampling, Stage::telling);
+            }
+            other => self.stage = other,
+        }
         if self.early {
             self.second = None;
             self.stage = Stage::Decoding;
@@ -250,10 +333,17 @@ impl Trajectory {
         let picture = Picture::from_decoded(pixels)?;
         let between = matches!(self.stage, Stage::Showing).then_some(self.second.as_ref()).flatten();
         let Some(second) = between else {
-            self.stage = Stage::Done(self.ending.apply(picture)?);
+            let changed = |size| match self.pass.kept() {
+                // A latent that could not be decoded is none that was.
+                Some(kept) => self.pass.result().map_or(Ok(None), |latent| kept.changed(&latent, size)),
+                None => Ok(None),
+            };
+            self.stage = Stage::Done(self.ending.apply(picture, changed)?);
             return Ok(());
         };
-        if let Some(enlarged) = enlarge_plainly(&picture, second).map_err(|error| too_large(&error))? {
+        if let Some(enlarged) = enlarge_plainly(&picture, &second.upscaler, second.sizes.enlarged)
+            .map_err(|error| too_large(&error))?
+        {
             return self.begin_with(&enlarged);
         }
         self.stage = Stage::Enlarging(picture);
@@ -287,7 +377,7 @@ impl Trajectory {
             bottom: top + i64::from(height),
         };
         let pixels = planes(&picture.crop(region).map_err(|error| too_large(&error))?);
-        self.stage = Stage::Encoding { pixels: Arc::new(pixels), mask: None };
+        self.stage = Stage::Encoding { pixels: Arc::new(pixels), mask: None, pixel_mask: None };
         Ok(())
     }
 
@@ -297,72 +387,12 @@ impl Trajectory {
         self.steps_before += self.pass.progress().0;
         self.pass = second.pass;
         let latent = middle(enlarged, self.pass.cells())?;
-        self.pass.begin_from(latent, None)?;
+        self.pass.begin_from(latent, |_, _| None)?;
+        if let Some(told) = nothing_to_see(&self.pass, self.downscale)? {
+            self.stage = Stage::telling(told);
+        }
         self.settle()
     }
-}
-
-/// Whether an upscaler of this name enlarges latents.
-pub fn is_latent_upscaler(name: &str) -> bool {
-    PlaneFilter::from_latent_upscaler(name).is_some()
-}
-
-/// A latent `[channels, height, width]` at another size.
-fn stretched(
-    latent: &Array,
-    [height, width]: [usize; 2],
-    filter: PlaneFilter,
-) -> Result<Array, TrajectoryError> {
-    let &[channels, from_height, from_width] = latent.shape() else {
-        return Err(TrajectoryError::answer("a latent", format!("{:?}", latent.shape())));
-    };
-    let values = resize_planes(latent.data(), [channels, from_height, from_width], [height, width], filter)
-        .map_err(|error| too_large(&error))?;
-    Array::new([channels, height, width], values)
-        .map_err(|error| TrajectoryError::answer("a latent", error.to_string()))
-}
-
-/// The middle of a latent, of so many cells.
-fn middle(latent: &Array, [height, width]: [usize; 2]) -> Result<Array, TrajectoryError> {
-    let &[channels, whole_height, whole_width] = latent.shape() else {
-        return Err(TrajectoryError::answer("a latent", format!("{:?}", latent.shape())));
-    };
-    if whole_height < height || whole_width < width {
-        let wanted = format!("a latent of at least {height} by {width} cells");
-        return Err(TrajectoryError::answer(wanted, format!("{whole_height} by {whole_width}")));
-    }
-    let (top, left) = ((whole_height - height) / 2, (whole_width - width) / 2);
-    let mut values = Vec::with_capacity(channels * height * width);
-    for plane in latent.data().chunks_exact(whole_height * whole_width) {
-        for row in plane.chunks_exact(whole_width).skip(top).take(height) {
-            values.extend_from_slice(&row[left..left + width]);
-        }
-    }
-    Array::new([channels, height, width], values)
-        .map_err(|error| TrajectoryError::answer("a latent", error.to_string()))
-}
-
-/// The picture enlarged without a network, if its upscaler is none.
-fn enlarge_plainly(picture: &Picture, second: &Second) -> Result<Option<Rgb>, ImagingError> {
-    let (width, height) = second.sizes.enlarged;
-    let picture = rgb(picture.clone())?;
-    match second.upscaler.as_str() {
-        "None" | "Lanczos" => fit(&picture, ResizeMode::Stretch, width, height).map(Some),
-        "Nearest" => fit_upscaled(&picture, ResizeMode::Stretch, width, height, |picture: &Rgb, factor| {
-            let side = |length: u32| (f64::from(length) * factor) as u32;
-            picture.resize(side(picture.width()), side(picture.height()), Filter::Nearest)
-        })
-        .map(Some),
-        _ => Ok(None),
-    }
-}
-
-fn rgb(picture: Picture) -> Result<Rgb, ImagingError> {
-    Rgb::new(picture.width, picture.height, picture.rgb)
-}
-
-fn too_large(error: &ImagingError) -> TrajectoryError {
-    TrajectoryError::request("hr_resize_x", "the second pass", format!("cannot be enlarged: {error}"))
 }
 
 impl Pending<'_> {

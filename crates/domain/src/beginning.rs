@@ -1,7 +1,7 @@
 //! Where a picture begins if not from noise alone: from another picture, some of which a mask may keep; and the second pass that
 //! makes a picture larger.
 
-use crate::{Sampler, Schedule};
+use crate::{Sampler, Schedule, SoftInpainting};
 use serde::{Deserialize, Serialize};
 
 /// A picture in a request: 8-bit RGBA, row by row.
@@ -72,7 +72,7 @@ impl MaskedContent {
 }
 
 /// A part of a picture that is painted anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inpainting {
     /// White, or opaque where it has alpha, where the picture is painted anew.
     pub mask: Bitmap,
@@ -90,6 +90,9 @@ pub struct Inpainting {
     pub padding: u32,
     /// Whether what is not painted anew is put back from the original.
     pub overlay: bool,
+    /// How its seams are softened, if they are.
+    #[serde(default)]
+    pub soft: Option<SoftInpainting>,
 }
 
 /// A beginning from pictures.
@@ -113,6 +116,9 @@ pub struct FromPicture {
     pub background: [u8; 3],
     /// What is painted anew, if not all.
     pub inpainting: Option<Inpainting>,
+    /// Strength of guidance by the picture, for models that follow instructions; `None` or 1 is none of its own.
+    #[serde(default)]
+    pub image_cfg_scale: Option<f64>,
 }
 
 impl FromPicture {
@@ -147,6 +153,15 @@ pub struct Hires {
     pub prompt: Option<String>,
     /// Negative prompt, if another.
     pub negative_prompt: Option<String>,
+    /// Title, file name or hash of a model, if another.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Share of pixels that attend as one with similar ones; 0 for as in the first pass.
+    #[serde(default)]
+    pub token_merging_ratio: f64,
+    /// Whether its texts are encoded with the networks of the first pass's prompt.
+    #[serde(default)]
+    pub first_networks: bool,
 }
 
 /// Sizes of a second pass, in pixels.
@@ -206,6 +221,9 @@ mod tests {
             schedule: None,
             prompt: None,
             negative_prompt: None,
+            model: None,
+            token_merging_ratio: 0.0,
+            first_networks: false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod beginning;
 mod comments;
+mod flow;
 mod infotext;
 mod names;
 mod prompt_rules;
@@ -12,6 +13,7 @@ mod styles;
 
 pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedContent, ResizeMode};
 pub use comments::without_comments;
+pub use flow::{Conditioning, RefinedPass, Refiner, SoftInpainting};
 pub use infotext::{
     InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
 };

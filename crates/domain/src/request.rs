@@ -1,7 +1,8 @@
 //! A request for pictures, with every default filled in, and the check that it makes sense.
 
 use crate::{
-    FromPicture, Hires, NoiseSource, Precision, PromptRules, Sampler, SamplerOptions, Schedule, Shortcuts,
+    FromPicture, Hires, NoiseSource, Precision, PromptRules, Refiner, Sampler, SamplerOptions, Schedule,
+    Shortcuts, SoftInpainting,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -58,6 +59,21 @@ pub struct GenerationRequest {
     /// A second pass.
     #[serde(default)]
     pub hires: Option<Hires>,
+    /// Another model for the last steps.
+    #[serde(default)]
+    pub refiner: Option<Refiner>,
+    /// Width and height in pixels of the picture whose noise is laid into the middle of this one's.
+    #[serde(default)]
+    pub seed_resize_from: Option<(u32, u32)>,
+    /// Whether the picture goes on beyond its edges as on the other side.
+    #[serde(default)]
+    pub tiling: bool,
+    /// Whether faces are to be made clearer. No network for it can be run: it is told, and the picture is as it is.
+    #[serde(default)]
+    pub restore_faces: bool,
+    /// How much of what is painted anew is hidden from models made for inpainting, 0 to 1.
+    #[serde(default = "one")]
+    pub inpainting_mask_weight: f64,
     /// How the prompts are read.
     #[serde(default)]
     pub prompt_rules: PromptRules,
@@ -93,6 +109,10 @@ impl Default for InfotextOptions {
     }
 }
 
+fn one() -> f64 {
+    1.0
+}
+
 impl Default for GenerationRequest {
     fn default() -> Self {
         Self {
@@ -116,6 +136,11 @@ impl Default for GenerationRequest {
             eta_noise_seed_delta: 0,
             from_picture: None,
             hires: None,
+            refiner: None,
+            seed_resize_from: None,
+            tiling: false,
+            restore_faces: false,
+            inpainting_mask_weight: 1.0,
             prompt_rules: PromptRules::default(),
             sampler_options: SamplerOptions::default(),
             shortcuts: Shortcuts::default(),
@@ -247,6 +272,14 @@ impl GenerationRequest {
         let eta = self.eta.unwrap_or(0.0);
         let noise = "is out of range: allowed are finite numbers of at least 0";
         check("eta", &eta, eta.is_finite() && eta >= 0.0, noise)?;
+        let weight = self.inpainting_mask_weight;
+        check("inpainting_mask_weight", &weight, (0.0..=1.0).contains(&weight), share)?;
+        if let Some((width, height)) = self.seed_resize_from {
+            limits.edge("seed_resize_from_w", width.into())?;
+            limits.edge("seed_resize_from_h", height.into())?;
+        }
+        let switch_at = self.refiner.as_ref().and_then(|refiner| refiner.switch_at).unwrap_or(0.0);
+        check("refiner_switch_at", &switch_at, (0.0..=1.0).contains(&switch_at), share)?;
         let SamplerOptions { sigma_min, sigma_max, .. } = self.sampler_options;
         let below = "must be below sigma_max";
         check("sigma_min", &sigma_min, sigma_max == 0.0 || sigma_min < sigma_max, below)?;
@@ -283,6 +316,13 @@ impl GenerationRequest {
                 let problem = "is out of range: allowed are 0 to 10";
                 check(field, &value, (0.0..=10.0).contains(&value), problem)?;
             }
+            let scale = source.image_cfg_scale.unwrap_or(1.0);
+            check("image_cfg_scale", &scale, scale.is_finite(), "must be a finite number")?;
+            let soft = source.inpainting.as_ref().and_then(|inpainting| inpainting.soft);
+            for (field, value, [least, most]) in soft.iter().flat_map(SoftInpainting::numbers) {
+                let problem = format!("is out of range: allowed are {least} to {most}");
+                check(field, &value, (least..=most).contains(&value), problem)?;
+            }
             let blur = source
                 .inpainting
                 .as_ref()
@@ -295,6 +335,9 @@ impl GenerationRequest {
             )?;
         }
         let Some(hires) = &self.hires else { return Ok(()) };
+        let merged = hires.token_merging_ratio;
+        let most = "is out of range: allowed are 0 to 0.9";
+        check("token_merging_ratio_hr", &merged, (0.0..=0.9).contains(&merged), most)?;
         let strength = hires.denoising_strength;
         check("denoising_strength", &strength, is_share(strength), share)?;
         let scale = hires.scale;

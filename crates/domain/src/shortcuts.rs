@@ -25,6 +25,8 @@ pub struct Shortcuts {
     pub token_merging_ratio: f64,
     /// Whether pixels attend within tiles only (`HyperTile`).
     pub hypertile_enable_unet: bool,
+    /// Whether the second pass does so.
+    pub hypertile_enable_unet_secondpass: bool,
     /// Deepest level with tiles, from the finest as 0.
     pub hypertile_max_depth_unet: u32,
     /// Greatest edge of the smallest tiles, in pixels of the picture.
@@ -44,6 +46,7 @@ impl Default for Shortcuts {
             deepcache_depth: 1,
             token_merging_ratio: 0.0,
             hypertile_enable_unet: false,
+            hypertile_enable_unet_secondpass: false,
             hypertile_max_depth_unet: 3,
             hypertile_max_tile_unet: 256,
             hypertile_swap_size_unet: 3,
@@ -84,13 +87,14 @@ impl Shortcuts {
 
     /// What an infotext says of tiles; numbers only where they are not the usual ones.
     pub(crate) fn infotext_tiles(&self) -> Vec<(&'static str, Option<String>)> {
-        if !self.hypertile_enable_unet {
+        if !(self.hypertile_enable_unet || self.hypertile_enable_unet_secondpass) {
             return Vec::new();
         }
         let usual = Self::default();
         let unless = |value: u32, usual: u32| (value != usual).then(|| value.to_string());
         vec![
-            ("Hypertile U-Net", Some("True".to_owned())),
+            ("Hypertile U-Net", self.hypertile_enable_unet.then(|| "True".to_owned())),
+            ("Hypertile U-Net second pass", self.hypertile_enable_unet_secondpass.then(|| "True".to_owned())),
             (
                 "Hypertile U-Net max depth",
                 unless(self.hypertile_max_depth_unet, usual.hypertile_max_depth_unet),

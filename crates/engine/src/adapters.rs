@@ -3,7 +3,7 @@
 
 use crate::library::{FileKind, Library, path_of};
 use crate::recent::Recent;
-use impasto_diffusion::{AdapterUse, EmbeddingWord, ExtraNetwork, ExtraNetworks, ImageSpec};
+use impasto_diffusion::{AdapterUse, ExtraNetwork, ExtraNetworks, ImageSpec};
 use impasto_models::{Adapter, AdapterSet, ModelError, Strengths};
 use impasto_tensor::Backend;
 use impasto_weights::{AdapterFile, AdapterKeys, Checkpoint, StableDiffusionConfig};
@@ -26,8 +26,6 @@ pub(crate) struct Adapters {
     pub(crate) comments: Arc<[String]>,
     /// What the infotext says of those found.
     pub(crate) hashes: Option<String>,
-    /// Names that stand for embeddings.
-    pub(crate) words: Arc<[EmbeddingWord]>,
     /// What the infotext says of the embeddings in use.
     pub(crate) embedding_hashes: Option<String>,
 }

@@ -148,6 +148,20 @@ impl Catalog {
         state.listed.iter().map(|listed| &listed.entry).find(|entry| answers_to(entry, name)).cloned()
     }
 
+    /// The model that a name of an infotext or of a script means: an exact match, else the shortest title that has the name
+    /// in it, also without the hash behind it.
+    pub(crate) fn find_closest(&self, name: &str) -> Option<Arc<ModelEntry>> {
+        if let Some(entry) = self.find(name) {
+            return Some(entry);
+        }
+        let entries = self.entries();
+        let without_hash = name.rsplit_once(" [").map_or(name, |(name, _)| name);
+        [name, without_hash].into_iter().filter(|name| !name.is_empty()).find_map(|name| {
+            let having = entries.iter().filter(|entry| entry.title.contains(name));
+            having.min_by_key(|entry| entry.title.len()).cloned()
+        })
+    }
+
     /// The model used where a request names none: the chosen one, else the first that can be read.
     pub(crate) fn default_model(&self) -> Result<Arc<ModelEntry>, EngineError> {
         let chosen = self.state().default.clone();

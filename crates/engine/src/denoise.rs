@@ -24,11 +24,12 @@ fn kind(row: &DenoiseRow) -> Kind {
 
 /// The rows of each call, by their places in `rows`, and at most so many of them.
 pub(crate) fn calls(rows: &[&DenoiseRow], most: usize) -> Vec<Vec<usize>> {
-    let mut calls: Vec<(Kind, Vec<usize>)> = Vec::new();
+    let mut calls: Vec<((Kind, bool), Vec<usize>)> = Vec::new();
     for (at, row) in rows.iter().enumerate() {
-        match calls.iter_mut().find(|(known, call)| *known == kind(row) && call.len() < most) {
+        let kind = (kind(row), row.tiling);
+        match calls.iter_mut().find(|(known, call)| *known == kind && call.len() < most) {
             Some((_, call)) => call.push(at),
-            None => calls.push((kind(row), vec![at])),
+            None => calls.push((kind, vec![at])),
         }
     }
     calls.into_iter().map(|(_, call)| call).collect()
@@ -52,15 +53,16 @@ impl<B: Backend> Resident<B> {
                 let adapters = self.adapters.set(&row.adapters)?;
                 let time = self.time(row.timestep, &row.adapters, adapters.as_deref())?;
                 let context = self.context(&row.context, &row.adapters, adapters.as_deref())?;
-                Ok((time, context, row.self_attention, adapters))
+                Ok((time, context, row, adapters))
             })
             .collect::<Result<_, ModelError>>()?;
         let prepared: Vec<_> = prepared
             .iter()
-            .map(|(time, context, self_attention, adapters)| UNetRow {
+            .map(|(time, context, row, adapters)| UNetRow {
                 time,
                 context,
-                self_attention: *self_attention,
+                self_attention: row.self_attention,
+                tiling: row.tiling,
                 adapters: adapters.as_deref(),
             })
             .collect();
@@ -94,6 +96,7 @@ mod tests {
             depth,
             self_attention: SelfAttention::default(),
             adapters: Arc::default(),
+            tiling: false,
         };
         let reuse = |stages| Depth::Reuse { stages, features: array.clone() };
         let keep = Depth::Keep { stages: 1 };

@@ -6,6 +6,7 @@ use crate::config::{EngineConfig, EngineStats, SubmitOptions};
 use crate::embeddings::{EmbeddingList, Embeddings};
 use crate::enlarge::Enlarger;
 use crate::job::Job;
+use crate::job_models::{JobModel, JobModels};
 use crate::library::{FileKind, Library};
 use crate::memory::{available_bytes, working_bytes};
 use crate::prepared::PreparedWeights;
@@ -17,7 +18,7 @@ use crate::{EngineError, JobId, JobStatus, ModelEntry, Stop};
 use impasto_diffusion::{
     EmbeddingWord, ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens, is_latent_upscaler,
 };
-use impasto_domain::{GenerationRequest, Precision, PromptRules, RequestError, RequestLimits};
+use impasto_domain::{Conditioning, GenerationRequest, Precision, PromptRules, RequestError, RequestLimits};
 use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
 use std::hash::{BuildHasher, RandomState};
@@ -137,10 +138,12 @@ impl Engine {
         let first_image = ImageSpec::of(&request, 0, native);
         let words = self.embedding_words(&config)?;
         let used = check_prompts(&first_image, tokenizer, &words)?;
+        check_beginning(&request, &config)?;
         request.width.get_or_insert(native.0);
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
-        request.precision.get_or_insert(self.inner.precision);
+        let precision = *request.precision.get_or_insert(self.inner.precision);
+        let models = self.models_for(&mut request, (entry.clone(), config.clone()), precision)?;
         request.draw_seeds(random);
         self.check_memory(&request, &entry, &config)?;
         let waiting = self.inner.shared.waiting();
@@ -151,13 +154,14 @@ impl Engine {
         let id = JobId(random() << 16 | self.inner.accepted.fetch_add(1, Ordering::Relaxed) & 0xffff);
         let position = waiting + self.inner.shared.running();
         let mut adapters = Adapters::of(&self.inner.library, &first_image);
-        (adapters.words, adapters.embedding_hashes) = (words, Embeddings::hashes(&self.inner.library, &used));
+        adapters.embedding_hashes = Embeddings::hashes(&self.inner.library, &used);
+        adapters.comments = adapters.comments.iter().cloned().chain(comments_on(&request)).collect();
         let comments = adapters.comments.clone();
         let first = JobStatus { comments, ..Job::first_status(id, Arc::new(request), position) };
         let (sender, receiver) = watch::channel(Arc::new(first.clone()));
         self.inner.shared.jobs().insert(id, sender.clone());
         if let Err(error) =
-            self.send(Command::Submit(Box::new(Job::new(&first, entry, options, adapters, sender))))
+            self.send(Command::Submit(Box::new(Job::new(&first, models, options, adapters, sender))))
         {
             self.inner.shared.jobs().remove(id);
             return Err(error);
@@ -173,6 +177,32 @@ impl Engine {
             None => catalog.default_model()?,
         };
         catalog.inspect(&entry)
+    }
+
+    /// The models that a request asks for, beginning with the first; the names of the others become titles.
+    fn models_for(
+        &self,
+        request: &mut GenerationRequest,
+        first: Inspected,
+        precision: Precision,
+    ) -> Result<JobModels, EngineError> {
+        let model = |(entry, config): Inspected| {
+            let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
+            let words = self.embedding_words(&config)?;
+            Ok::<_, EngineError>(JobModel::new((entry, config), precision, tokenizer, words))
+        };
+        let catalog = &self.inner.catalog;
+        let other = |name: &mut String| {
+            let entry = catalog.find_closest(name).ok_or_else(|| EngineError::UnknownModel(name.clone()))?;
+            name.clone_from(&entry.title);
+            model(catalog.inspect(&entry)?)
+        };
+        let second = request.hires.as_mut().and_then(|hires| hires.model.as_mut()).map(other).transpose()?;
+        let refiner = request.refiner.as_mut().map(|refiner| other(&mut refiner.checkpoint)).transpose()?;
+        let first = model(first)?;
+        let is_other = |model: &JobModel| model.key != first.key;
+        let models = JobModels { second: second.filter(is_other), refiner: refiner.filter(is_other), first };
+        Ok(models)
     }
 
     fn check_memory(
@@ -360,6 +390,28 @@ fn check_clip_skip(request: &GenerationRequest, layers: u32) -> Result<(), Reque
         field: "clip_skip",
         value: request.clip_skip.to_string(),
         problem: format!("is out of range: this model's text encoder has {layers} layers"),
+    })
+}
+
+/// Refuses to follow instructions about a picture where there is none.
+fn check_beginning(request: &GenerationRequest, config: &StableDiffusionConfig) -> Result<(), RequestError> {
+    let inputs = Conditioning::of_channels(config.unet.in_channels, config.vae.latent_channels);
+    if request.from_picture.is_some() || inputs != Some(Conditioning::Instructions) {
+        return Ok(());
+    }
+    Err(RequestError {
+        field: "init_images",
+        value: "of no pictures".to_owned(),
+        problem: "will not do: this model follows instructions about a picture (image to image)".to_owned(),
+    })
+}
+
+/// What of a request is left undone, and why.
+fn comments_on(request: &GenerationRequest) -> Option<String> {
+    request.restore_faces.then(|| {
+        "faces are as they were: no network that restores them can be run yet; GFPGAN's file would belong into \
+         models/GFPGAN, CodeFormer's into models/Codeformer"
+            .to_owned()
     })
 }
 

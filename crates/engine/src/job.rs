@@ -1,10 +1,11 @@
 //! One job at work: its images, and the snapshot that its watchers see.
 
 use crate::adapters::Adapters;
+use crate::job_models::{JobModel, JobModels};
 use crate::{
     EngineError, FinishedImage, JobId, JobState, JobStatus, ModelEntry, Picture, Stop, SubmitOptions,
 };
-use impasto_diffusion::{ImageSpec, ModelFacts, Trajectory};
+use impasto_diffusion::{ImageSpec, ModelSlot, Trajectory};
 use impasto_domain::{GenerationRequest, InfotextFacts, PROGRAM_VERSION, Precision, compose_infotext};
 use std::fmt;
 use std::sync::Arc;
@@ -42,8 +43,9 @@ pub(crate) struct Image {
 pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) request: Arc<GenerationRequest>,
-    pub(crate) entry: Arc<ModelEntry>,
-    pub(crate) model: ModelKey,
+    pub(crate) models: JobModels,
+    /// Which of them answers the next step.
+    slot: ModelSlot,
     pub(crate) options: SubmitOptions,
     /// Images at work; all of one batch.
     pub(crate) batch: Vec<Image>,
@@ -69,16 +71,16 @@ impl Job {
     /// An accepted job whose watchers follow the sender, which holds its first snapshot.
     pub(crate) fn new(
         first: &JobStatus,
-        entry: Arc<ModelEntry>,
+        models: JobModels,
         options: SubmitOptions,
         adapters: Adapters,
         status: watch::Sender<Arc<JobStatus>>,
     ) -> Self {
         Self {
             id: first.id,
-            model: ModelKey::new(&entry, first.request.precision.unwrap_or_default()),
             request: first.request.clone(),
-            entry,
+            models,
+            slot: ModelSlot::First,
             options,
             batch: Vec::new(),
             next_image: 0,
@@ -146,27 +148,42 @@ impl Job {
     /// Tells watchers, once, that the model is there.
     pub(crate) fn loaded(&mut self) {
         if self.loaded.is_none() {
-            self.loaded = Some(self.entry.clone());
+            self.loaded = Some(self.models.first.entry.clone());
             self.publish(JobState::Running, None);
         }
     }
 
     /// Takes the next batch in hand; `false` when there is none.
-    pub(crate) fn begin_batch(&mut self, facts: &ModelFacts) -> Result<bool, String> {
+    pub(crate) fn begin_batch(&mut self) -> Result<bool, String> {
         let end = self.next_image.saturating_add(self.request.batch_size).min(self.request.image_count());
-        let native = self.entry.native_size.unwrap_or((512, 512));
-        let facts = ModelFacts { embeddings: self.adapters.words.clone(), ..facts.clone() };
+        let native = self.models.first.entry.native_size.unwrap_or((512, 512));
         for index in self.next_image..end {
             let spec = ImageSpec {
                 adapters: self.adapters.uses.clone(),
                 second_adapters: self.adapters.second.clone(),
                 ..ImageSpec::of(&self.request, index, native)
             };
-            let trajectory = Trajectory::new(spec, &facts).map_err(|error| error.to_string())?;
+            let trajectory = Trajectory::new(spec, self.models.facts()).map_err(|error| error.to_string())?;
             self.batch.push(Image { index, trajectory });
         }
         self.next_image = end;
         Ok(!self.batch.is_empty())
+    }
+
+    /// The model that answers the next step.
+    pub(crate) fn model(&self) -> &JobModel {
+        self.models.of(self.slot)
+    }
+
+    /// Goes over to the model that the image farthest behind wants.
+    pub(crate) fn choose_model(&mut self) {
+        let behind = self.batch.iter().min_by_key(|image| image.trajectory.progress().0);
+        self.slot = behind.map_or(ModelSlot::First, |image| image.trajectory.model());
+    }
+
+    /// Whether an image wants the model that was chosen.
+    pub(crate) fn is_its_turn(&self, at: usize) -> bool {
+        self.models.of(self.batch[at].trajectory.model()).key == self.model().key
     }
 
     /// Ends the batch at work, or everything, with what there is by now.
@@ -180,22 +197,34 @@ impl Job {
         }
     }
 
-    /// Keeps a finished picture.
-    pub(crate) fn keep(&mut self, index: u32, picture: Picture, model: &Arc<ModelEntry>) {
+    /// Keeps a finished picture. `latest` gives a model's entry with its hash, if that is known.
+    pub(crate) fn keep(
+        &mut self,
+        index: u32,
+        picture: Picture,
+        is_refined: bool,
+        latest: impl Fn(&Arc<ModelEntry>) -> Arc<ModelEntry>,
+    ) {
+        let model = latest(&self.models.first.entry);
+        let named = |model: &Option<JobModel>| model.as_ref().map(|model| short_title(&latest(&model.entry)));
+        let (refiner, second) = (named(&self.models.refiner), named(&self.models.second));
         let size =
             (self.request.width.unwrap_or(picture.width), self.request.height.unwrap_or(picture.height));
         let infotext = compose_infotext(&InfotextFacts {
             request: &self.request,
             index,
             size,
-            model_name: base_name(model),
+            model_name: base_name(&model),
             model_hash: model.short_hash(),
+            conditioning: self.models.first.facts.conditioning,
+            refiner: refiner.as_deref().filter(|_| is_refined),
+            hires_model: second.as_deref(),
             lora_hashes: self.adapters.hashes.as_deref(),
             ti_hashes: self.adapters.embedding_hashes.as_deref(),
             version: PROGRAM_VERSION,
         });
         let seeds = self.request.seeds(index);
-        self.loaded = Some(model.clone());
+        self.loaded = Some(model);
         self.images.push(FinishedImage {
             index,
             picture: Arc::new(picture),
@@ -274,6 +303,12 @@ impl Job {
             error,
         }));
     }
+}
+
+/// Name and hash, as infotexts give those of models beside the first.
+fn short_title(model: &ModelEntry) -> String {
+    let name = base_name(model);
+    model.short_hash().map_or_else(|| name.to_owned(), |hash| format!("{name} [{hash}]"))
 }
 
 /// The name that infotexts give a model: the file's, without folder and suffix.

@@ -13,6 +13,7 @@ mod enlarge;
 mod error;
 mod handle;
 mod job;
+mod job_models;
 mod library;
 mod memory;
 mod prepared;

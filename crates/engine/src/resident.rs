@@ -5,18 +5,18 @@ use crate::adapters::LoadedAdapters;
 use crate::catalog::Catalog;
 use crate::embeddings;
 use crate::job::{Job, ModelKey};
+use crate::job_models::JobModel;
 use crate::library::path_of;
 use crate::prepared::PreparedWeights;
 use crate::preview::LatentToRgb;
 use crate::recent::Recent;
 use crate::{EngineError, ModelEntry};
-use impasto_diffusion::{AdapterUse, CHUNK_TOKENS, ModelFacts, TextQuery};
+use impasto_diffusion::{AdapterUse, CHUNK_TOKENS, EncodeQuery, TextQuery};
 use impasto_domain::Precision;
 use impasto_models::{
-    AdapterSet, ModelError, StableDiffusion, TokenVectors, UNetContext, UNetTime, VaeEncoder,
+    AdapterSet, Edges, ModelError, StableDiffusion, TokenVectors, UNetContext, UNetTime, VaeEncoder,
 };
 use impasto_tensor::{Array, Backend};
-use impasto_weights::StableDiffusionConfig;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -41,7 +41,6 @@ pub(crate) struct Resident<B: Backend> {
     encoder: Option<VaeEncoder<B>>,
     backend: Arc<B>,
     catalog: Arc<Catalog>,
-    pub(crate) facts: ModelFacts,
     pub(crate) latent_to_rgb: LatentToRgb,
     /// Text vectors by what was asked, `[chunks, 77, features]`.
     texts: Recent<TextQuery, Array>,
@@ -79,9 +78,14 @@ impl<B: Backend> Resident<B> {
         self.entry.clone()
     }
 
-    /// The latent `[channels, height, width]` of pixels `[3, height, width]`. The encoder is loaded when it is first wanted, since
+    /// A model's entry with its hash, if that is known by now.
+    pub(crate) fn latest(&self, entry: &Arc<ModelEntry>) -> Arc<ModelEntry> {
+        self.catalog.find(&entry.filename).unwrap_or_else(|| entry.clone())
+    }
+
+    /// The latent `[channels, height, width]` of pixels. The encoder is loaded when it is first wanted, since
     /// text to image has no use for it.
-    pub(crate) fn encode_image(&mut self, pixels: &Array) -> Result<Array, EngineError> {
+    pub(crate) fn encode_image(&mut self, query: &EncodeQuery) -> Result<Array, EngineError> {
         let title = self.entry.title.clone();
         let problem = |problem: String| EngineError::BadModel { name: title.clone(), problem };
         let encoder = match &mut self.encoder {
@@ -92,7 +96,7 @@ impl<B: Backend> Resident<B> {
                 none.insert(loaded.map_err(|error| problem(error.to_string()))?)
             }
         };
-        let encode = || encoder.encode_mean(&Array::stack(&[pixels])?);
+        let encode = || encoder.encode_mean_with(&Array::stack(&[&*query.pixels])?, edges(query.tiling));
         let latent = encode().map_err(|error| problem(error.to_string()))?;
         latent.unstack().pop().ok_or_else(|| problem("its encoder gave no latent".to_owned()))
     }
@@ -190,8 +194,11 @@ impl<B: Backend> Residents<B> {
 
     /// Whether the models of these jobs can be in memory together. One alone always can, or else it could never be used.
     pub(crate) fn fit_together<'a>(&self, jobs: impl Iterator<Item = &'a Job>) -> bool {
-        let bytes = |job: &Job| self.models.get(&job.model).map_or(job.entry.bytes, |model| model.bytes);
-        let wanted: HashMap<&ModelKey, u64> = jobs.map(|job| (&job.model, bytes(job))).collect();
+        let bytes = |model: &JobModel| {
+            self.models.get(&model.key).map_or(model.entry.bytes, |resident| resident.bytes)
+        };
+        let wanted: HashMap<&ModelKey, u64> =
+            jobs.map(|job| (&job.model().key, bytes(job.model()))).collect();
         wanted.len() <= 1 || wanted.values().sum::<u64>() <= self.limit
     }
 
@@ -230,6 +237,11 @@ impl<B: Backend> Residents<B> {
             model.used = clock;
         }
         Ok(model)
+    }
+
+    /// Whether the hashes of a job's models are known, as far as they are in memory, or known to be unknowable.
+    pub(crate) fn are_hashed(&self, job: &Job) -> bool {
+        job.models.all().all(|model| self.models.get(&model.key).is_none_or(Resident::is_hashed))
     }
 
     /// Forgets all models that are not in use.
@@ -291,7 +303,6 @@ fn load<B: Backend>(
     let seconds = began.elapsed().as_secs_f64();
     tracing::info!(model = %entry.title, precision = precision.name(), was_prepared, bytes, seconds, "loaded a model");
     Ok(Resident {
-        facts: facts(&config, &networks),
         networks,
         encoder: None,
         backend: backend.clone(),
@@ -307,6 +318,11 @@ fn load<B: Backend>(
         bytes,
         used: 0,
     })
+}
+
+/// What is beyond the edges of a picture.
+pub(crate) fn edges(tiling: bool) -> Edges {
+    if tiling { Edges::GoOn } else { Edges::Ends }
 }
 
 /// What the backend calls a precision.
@@ -326,17 +342,4 @@ fn start_hashing(
     }
     let (catalog, entry) = (catalog.clone(), entry.clone());
     std::thread::Builder::new().name("hash".into()).spawn(move || catalog.hashed(&entry)).ok()
-}
-
-fn facts<B: Backend>(config: &StableDiffusionConfig, networks: &StableDiffusion<B>) -> ModelFacts {
-    ModelFacts {
-        tokenizer: networks.tokenizer.clone(),
-        embeddings: Arc::default(),
-        latent_channels: config.vae.latent_channels,
-        downscale: config.vae.downscale(),
-        prediction: config.prediction,
-        betas: config.betas,
-        text_layers: config.text.layers,
-        is_xl: false,
-    }
 }

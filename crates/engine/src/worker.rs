@@ -7,8 +7,8 @@
 use crate::denoise::calls;
 use crate::enlarge::Enlarger;
 use crate::handle::Command;
-use crate::job::{Job, ModelKey};
-use crate::resident::{Resident, Residents};
+use crate::job::{Image, Job, ModelKey};
+use crate::resident::{Resident, Residents, edges};
 use crate::shared::Shared;
 use crate::{EngineError, Stop};
 use impasto_diffusion::{
@@ -207,14 +207,18 @@ impl<B: Backend> Worker<B> {
         let residents = &mut self.residents;
         let decode_seconds = &mut self.decode_seconds;
         let enlarger = &self.enlarger;
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| match residents.get(&job.model, &job.entry, &in_use)? {
-                Some(model) => {
-                    job.loaded();
-                    Turn { model, decode_seconds, enlarger }.take(&mut job)
-                }
-                None => Ok(Progress::Waiting),
-            }));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if job.batch.is_empty() && !job.begin_batch().map_err(EngineError::Failed)? {
+                return Ok(Progress::Finished);
+            }
+            job.choose_model();
+            let hashed = residents.are_hashed(&job);
+            let wanted = job.model();
+            let (key, entry) = (wanted.key.clone(), wanted.entry.clone());
+            let Some(model) = residents.get(&key, &entry, &in_use)? else { return Ok(Progress::Waiting) };
+            job.loaded();
+            Turn { model, hashed, decode_seconds, enlarger }.take(&mut job)
+        }));
         let outcome = outcome.unwrap_or_else(|panic| {
             tracing::error!(job = %job.id, "a step panicked");
             Err(EngineError::Failed(format!("internal error: {}", panic_message(&*panic))))
@@ -240,7 +244,7 @@ impl<B: Backend> Worker<B> {
 }
 
 fn in_use(active: &VecDeque<Job>) -> Vec<&ModelKey> {
-    active.iter().map(|job| &job.model).collect()
+    active.iter().map(|job| &job.model().key).collect()
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -261,25 +265,24 @@ enum Progress {
 /// One turn of one job.
 struct Turn<'a, B: Backend> {
     model: &'a mut Resident<B>,
+    /// Whether the hashes of all the job's models are known that will be.
+    hashed: bool,
     decode_seconds: &'a mut Option<f64>,
     enlarger: &'a Enlarger,
 }
 
 impl<B: Backend> Turn<'_, B> {
     fn take(&mut self, job: &mut Job) -> Result<Progress, EngineError> {
-        if job.batch.is_empty() && !job.begin_batch(&self.model.facts).map_err(EngineError::Failed)? {
-            return Ok(Progress::Finished);
-        }
         let mut denoise = Vec::new();
-        for at in self.farthest_behind(job) {
+        for at in farthest_behind(job) {
             match self.next_heavy_step(job, at)? {
                 Step::Denoise(query) => denoise.push((at, query)),
-                Step::Decode(_) if denoise.is_empty() && !self.model.is_hashed() => {
+                Step::Decode(_) if denoise.is_empty() && !self.hashed => {
                     return Ok(Progress::Waiting);
                 }
                 // First of all, so that the images of a batch go on together.
                 Step::EncodeImage(query) => {
-                    let latent = self.model.encode_image(&query.pixels)?;
+                    let latent = self.model.encode_image(&query)?;
                     job.batch[at].trajectory.answer(Answer::Encoded(latent)).map_err(failed)?;
                     return Ok(Progress::Made { steps: 0, images: 0 });
                 }
@@ -299,22 +302,6 @@ impl<B: Backend> Turn<'_, B> {
         Ok(Progress::Made { steps: denoise.len() as u64, images: 0 })
     }
 
-    /// The images of the batch that have made the fewest steps, as many as one UNet call takes: a turn is one call, so
-    /// that nobody waits longer than that to be heard.
-    fn farthest_behind(&self, job: &Job) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..job.batch.len()).collect();
-        order.sort_by_key(|&at| job.batch[at].trajectory.progress().0);
-        order.truncate(self.rows_of_a_call(job) / ROWS_PER_IMAGE);
-        order
-    }
-
-    /// Most rows of one UNet call: at least one image's.
-    fn rows_of_a_call(&self, job: &Job) -> usize {
-        let cells = |pixels: Option<u32>| pixels.unwrap_or(0) as usize / self.model.facts.downscale.max(1);
-        let latent = (cells(job.request.width) * cells(job.request.height)).max(1);
-        (CALL_PIXELS / latent).max(ROWS_PER_IMAGE)
-    }
-
     /// The next step of an image that takes the UNet or the decoder; text is encoded on the way.
     fn next_heavy_step(&mut self, job: &mut Job, at: usize) -> Result<Step, EngineError> {
         let trajectory = &mut job.batch[at].trajectory;
@@ -331,7 +318,7 @@ impl<B: Backend> Turn<'_, B> {
     fn denoise(&mut self, job: &mut Job, queries: &[(usize, DenoiseQuery)]) -> Result<(), EngineError> {
         let rows: Vec<&DenoiseRow> = queries.iter().flat_map(|(_, query)| &query.rows).collect();
         let mut outputs: Vec<Option<RowOutput>> = vec![None; rows.len()];
-        for call in calls(&rows, self.rows_of_a_call(job)) {
+        for call in calls(&rows, rows_of_a_call(job)) {
             let own: Vec<&DenoiseRow> = call.iter().map(|&at| rows[at]).collect();
             for (at, output) in call.into_iter().zip(self.model.denoise(&own).map_err(failed)?) {
                 outputs[at] = Some(output);
@@ -358,7 +345,7 @@ impl<B: Backend> Turn<'_, B> {
     }
 
     fn decode(&mut self, job: &mut Job, at: usize, query: &DecodeQuery) -> Result<(), EngineError> {
-        let decoded = self.decode_latent(&query.latent)?;
+        let decoded = self.decode_latent(&query.latent, query.tiling)?;
         let image = &mut job.batch[at];
         image.trajectory.answer(Answer::Decoded(decoded)).map_err(failed)?;
         let step = image.trajectory.next().map_err(failed)?;
@@ -366,17 +353,18 @@ impl<B: Backend> Turn<'_, B> {
             // The picture of a first pass.
             return Ok(());
         };
-        let index = job.batch.remove(at).index;
-        let entry = self.model.entry();
-        job.keep(index, picture, &entry);
+        let image = job.batch.remove(at);
+        // Takes the hash in.
+        self.model.entry();
+        job.keep(image.index, picture, image.trajectory.is_refined(), |entry| self.model.latest(entry));
         Ok(())
     }
 
     /// `[channels, height, width]` to `[3, 8 height, 8 width]`, timed.
-    fn decode_latent(&mut self, latent: &Array) -> Result<Array, EngineError> {
+    fn decode_latent(&mut self, latent: &Array, tiling: bool) -> Result<Array, EngineError> {
         let began = Instant::now();
         let batch = Array::stack(&[latent]).map_err(failed)?;
-        let decoded = self.model.networks.decoder.decode(&batch).map_err(failed)?;
+        let decoded = self.model.networks.decoder.decode_with(&batch, edges(tiling)).map_err(failed)?;
         let pixels = latent.shape().iter().skip(1).product::<usize>().max(1);
         *self.decode_seconds = Some(began.elapsed().as_secs_f64() / pixels as f64);
         decoded.unstack().pop().ok_or_else(|| EngineError::Failed("the decoder gave no picture".to_owned()))
@@ -396,14 +384,30 @@ impl<B: Backend> Turn<'_, B> {
             (Some(seconds), Some(since)) => seconds * pixels as f64 <= PREVIEW_SHARE * since.as_secs_f64(),
             _ => pixels <= PREVIEW_PIXELS,
         };
-        let decoded = if affordable { self.decode_latent(&latent).ok() } else { None };
+        let decoded = if affordable { self.decode_latent(&latent, job.request.tiling).ok() } else { None };
         let picture = decoded
             .and_then(|decoded| Picture::from_decoded(&decoded).ok())
-            .or_else(|| self.model.latent_to_rgb.picture(&latent, self.model.facts.downscale));
+            .or_else(|| self.model.latent_to_rgb.picture(&latent, job.model().facts.downscale));
         if let Some(picture) = picture {
             job.show(picture);
         }
     }
+}
+
+/// The images of the batch that have made the fewest steps and want the model at hand, as many as one UNet call takes: a turn
+/// is one call, so that nobody waits longer than that to be heard.
+fn farthest_behind(job: &Job) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..job.batch.len()).filter(|&at| job.is_its_turn(at)).collect();
+    order.sort_by_key(|&at| job.batch[at].trajectory.progress().0);
+    order.truncate(rows_of_a_call(job) / ROWS_PER_IMAGE);
+    order
+}
+
+/// Most rows of one UNet call: at least one image's.
+fn rows_of_a_call(job: &Job) -> usize {
+    let cells = |image: &Image| image.trajectory.cells().into_iter().product::<usize>();
+    let latent = job.batch.iter().map(cells).max().unwrap_or(0);
+    (CALL_PIXELS / latent.max(1)).max(ROWS_PER_IMAGE)
 }
 
 fn failed(error: impl std::fmt::Display) -> EngineError {

@@ -30,6 +30,11 @@ pub fn fill_masked(picture: &Rgb, mask: &Mask) -> Result<Rgb, ImagingError> {
     Ok(made.to_rgb())
 }
 
+/// The mask blurred by a standard deviation in pixels.
+pub fn gaussian_blur_mask(mask: &Mask, sigma: f32) -> Result<Mask, ImagingError> {
+    Ok(gaussian_blur(&mask.map(|[value]| [value; 4]), sigma)?.map(|[value, ..]| [value]))
+}
+
 fn gaussian_blur(picture: &Rgba, sigma: f32) -> Result<Rgba, ImagingError> {
     let blur = BoxBlur::new(box_radius(sigma));
     transposed(&blur.blur_rows(&transposed(&blur.blur_rows(picture))?))

@@ -40,7 +40,7 @@ pub use correction::ColorCorrection;
 pub use decode::decode;
 pub use encode::{Format, Pixels, encode, encode_picture};
 pub use error::ImagingError;
-pub use fill::fill_masked;
+pub use fill::{fill_masked, gaussian_blur_mask};
 pub use fit::{Fit, ResizeMode, fit, fit_upscaled};
 pub use grid::{GridRows, grid};
 pub use kernel::Filter;

@@ -21,4 +21,4 @@ pub use esrgan::Upscaler;
 pub use stable_diffusion::StableDiffusion;
 pub use tokenizer::{Token, Tokenizer};
 pub use unet::{PictureSizes, UNet, UNetContext, UNetDepth, UNetOutput, UNetRow, UNetTime};
-pub use vae::{VaeDecoder, VaeEncoder};
+pub use vae::{Edges, VaeDecoder, VaeEncoder};

@@ -199,6 +199,16 @@ settings! {
         img2img_background_color ("img2img_background_color"): String = "#ffffff".to_owned(), Bound::Colour;
         /// Whether what a mask keeps is put back from the original.
         overlay_inpaint ("overlay_inpaint"): bool = true, ANY;
+        /// How much of what is painted anew is hidden from models made for inpainting.
+        inpainting_mask_weight ("inpainting_mask_weight"): f64 = 1.0, SHARE;
+        /// Whether pictures go on beyond their edges as on the other side, where a request does not say.
+        tiling ("tiling"): bool = false, ANY;
+        /// Which pass a refiner takes over, where there are two.
+        hires_fix_refiner_pass ("hires_fix_refiner_pass"): String = "second pass".to_owned(), Bound::OneOf(&["first pass", "second pass", "both passes"]);
+        /// Whether a refiner takes over by the share of the steps, rather than of the training times.
+        refiner_switch_by_sample_steps ("refiner_switch_by_sample_steps"): bool = false, ANY;
+        /// Whether texts of the second pass are encoded with the networks of the first pass's prompt.
+        hires_fix_use_firstpass_conds ("hires_fix_use_firstpass_conds"): bool = false, ANY;
         /// No negative prompt while no more than this share of the steps is done; 0 is off.
         skip_early_cond ("skip_early_cond"): f64 = 0.0, SHARE;
         /// No negative prompt for the last share of the steps; 0 is off.
@@ -213,8 +223,14 @@ settings! {
         deepcache_depth ("deepcache_depth"): u32 = 1, Bound::Range(1.0, 1000.0);
         /// Share of the finest level's pixels that attend as one with similar ones (token merging); 0 is off.
         token_merging_ratio ("token_merging_ratio"): f64 = 0.0, Bound::Range(0.0, 0.9);
+        /// The same where a picture begins from another; 0 for `token_merging_ratio`.
+        token_merging_ratio_img2img ("token_merging_ratio_img2img"): f64 = 0.0, Bound::Range(0.0, 0.9);
+        /// The same in the second pass; 0 for as in the first.
+        token_merging_ratio_hr ("token_merging_ratio_hr"): f64 = 0.0, Bound::Range(0.0, 0.9);
         /// Let pixels attend within tiles only (HyperTile): faster for large pictures.
         hypertile_enable_unet ("hypertile_enable_unet"): bool = false, ANY;
+        /// Let them do so in the second pass.
+        hypertile_enable_unet_secondpass ("hypertile_enable_unet_secondpass"): bool = false, ANY;
         /// Deepest level of the UNet with tiles.
         hypertile_max_depth_unet ("hypertile_max_depth_unet"): u32 = 3, Bound::Range(0.0, 3.0);
         /// Greatest edge of the smallest tiles, in pixels; at least 128 counts.

@@ -83,6 +83,12 @@ impl Conv2dConfig {
     pub const fn padded(padding: usize) -> Self {
         Self { stride: 1, padding: [padding; 4] }
     }
+
+    /// Whether there is as much padding on one side as on the other.
+    pub fn is_symmetric(&self) -> bool {
+        let [top, bottom, left, right] = self.padding;
+        top == bottom && left == right
+    }
 }
 
 /// What may be fused with [`Backend::linear`]: `activation(x W^T + bias) + residual`.

@@ -196,7 +196,9 @@ impl Checkpoint {
     /// it implies is present then, with the implied shape and a float type.
     pub fn config(&self) -> Result<StableDiffusionConfig, WeightsError> {
         match self.kind() {
-            ModelKind::StableDiffusion1 => self.networks(),
+            ModelKind::StableDiffusion1
+            | ModelKind::StableDiffusion1Inpainting
+            | ModelKind::InstructPix2Pix => self.networks(),
             kind => Err(WeightsError::Kind { file: self.file.clone(), kind }),
         }
     }
@@ -205,7 +207,14 @@ impl Checkpoint {
     pub fn networks(&self) -> Result<StableDiffusionConfig, WeightsError> {
         let file = || self.file.clone();
         let kind = self.kind();
-        if !matches!(kind, ModelKind::StableDiffusion1 | ModelKind::StableDiffusionXl) {
+        let can_run = matches!(
+            kind,
+            ModelKind::StableDiffusion1
+                | ModelKind::StableDiffusion1Inpainting
+                | ModelKind::InstructPix2Pix
+                | ModelKind::StableDiffusionXl
+        );
+        if !can_run {
             return Err(WeightsError::Kind { file: file(), kind });
         }
         let facts = Facts::read(&self.metadata, kind).map_err(|odd| WeightsError::Fact {

@@ -7,7 +7,7 @@ use std::fmt;
 /// A kind of model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ModelKind {
-    /// Stable Diffusion 1.x, 4 input channels. The one that pictures are made with.
+    /// Stable Diffusion 1.x, 4 input channels.
     StableDiffusion1,
     /// Stable Diffusion 1.x for inpainting, 9 input channels.
     StableDiffusion1Inpainting,

@@ -1322,7 +1322,7 @@ export interface components {
             resize_mode?: number | null;
             /**
              * Format: double
-             * @description Only for models that follow instructions, of which there are none here.
+             * @description Strength of guidance by the picture, of models that follow instructions; null means none of its own.
              * @default null
              */
             image_cfg_scale?: number | null;
@@ -1678,13 +1678,13 @@ export interface components {
             subseed_strength?: number | null;
             /**
              * Format: int64
-             * @description Must not be above 0: not supported.
+             * @description Height of a picture whose noise is laid into the middle of this one's; both sides must be above 0.
              * @default -1
              */
             seed_resize_from_h?: number | null;
             /**
              * Format: int64
-             * @description Must not be above 0: not supported.
+             * @description Width of that picture.
              * @default -1
              */
             seed_resize_from_w?: number | null;
@@ -1735,12 +1735,12 @@ export interface components {
              */
             height?: number | null;
             /**
-             * @description Must not be true: not supported.
+             * @description Faces stay as they are, which is told.
              * @default null
              */
             restore_faces?: boolean | null;
             /**
-             * @description Must not be true: not supported.
+             * @description Whether the picture goes on beyond its edges as on the other side; null means the option.
              * @default null
              */
             tiling?: boolean | null;
@@ -1804,13 +1804,13 @@ export interface components {
              */
             override_settings_restore_afterwards?: boolean | null;
             /**
-             * @description Must be empty or null: not supported.
+             * @description Model that makes the last steps.
              * @default null
              */
             refiner_checkpoint?: string | null;
             /**
              * Format: double
-             * @description Has no effect without `refiner_checkpoint`.
+             * @description Share of the way after which it takes over, 0 to 1; null means at once.
              * @default null
              */
             refiner_switch_at?: number | null;
@@ -1873,7 +1873,7 @@ export interface components {
              */
             hr_resize_y?: number | null;
             /**
-             * @description Must be empty, null or `Use same checkpoint`: another is not supported.
+             * @description Model of the second pass, if another.
              * @default null
              */
             hr_checkpoint_name?: string | null;

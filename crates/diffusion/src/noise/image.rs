@@ -19,6 +19,8 @@ pub struct ImageNoise {
     seeds: Seeds,
     subseed_strength: f64,
     eta_noise_seed_delta: i64,
+    /// The shape of the noise that is laid into the middle, if that is another.
+    inner: Option<[usize; 3]>,
     /// Ancestral draws so far.
     drawn: u32,
     #[serde(skip)]
@@ -34,11 +36,36 @@ impl ImageNoise {
         subseed_strength: f64,
         eta_noise_seed_delta: i64,
     ) -> Self {
-        Self { source, shape, seeds, subseed_strength, eta_noise_seed_delta, drawn: 0, generator: None }
+        Self {
+            source,
+            shape,
+            seeds,
+            subseed_strength,
+            eta_noise_seed_delta,
+            inner: None,
+            drawn: 0,
+            generator: None,
+        }
+    }
+
+    /// The same, with the noise of a latent of another size, `[height, width]`, in its middle: it begins as a picture of that size
+    /// does.
+    #[must_use]
+    pub fn resized_from(self, [height, width]: [usize; 2]) -> Self {
+        let inner = [self.shape[0], height, width];
+        Self { inner: Some(inner).filter(|inner| *inner != self.shape), ..self }
     }
 
     /// The initial latent, of unit variance.
     pub fn initial(&self) -> Array {
+        let Some(inner) = self.inner else { return self.varied() };
+        let noise = Self { shape: inner, inner: None, generator: None, ..*self }.varied();
+        let mut latent = self.unvaried();
+        lay_into_the_middle(latent.data_mut(), self.shape, noise.data(), inner);
+        latent
+    }
+
+    fn varied(&self) -> Array {
         let mut latent = Array::zeros(self.shape);
         latent.data_mut().copy_from_slice(&self.fresh(self.seeds.seed));
         if self.subseed_strength != 0.0 {
@@ -82,6 +109,23 @@ impl ImageNoise {
 
     fn fresh(&self, seed: u64) -> Vec<f32> {
         Generator::new(self.source, seed).normals(self.count())
+    }
+}
+
+/// Puts `inner` into the middle of `latent`, both channels first; what sticks out is cut off.
+fn lay_into_the_middle(latent: &mut [f32], shape: [usize; 3], inner: &[f32], inner_shape: [usize; 3]) {
+    // Where the smaller of the two begins in each, and how long it is.
+    let along = |axis: usize| {
+        let (whole, part) = (shape[axis], inner_shape[axis]);
+        // As much is cut off on both sides, so that an odd difference leaves the last line as it is.
+        let cut = part.saturating_sub(whole).div_ceil(2);
+        (whole.saturating_sub(part) / 2, cut, part - 2 * cut)
+    };
+    let ((top, from_top, height), (left, from_left, width)) = (along(1), along(2));
+    for (channel, y) in (0..shape[0]).flat_map(|channel| (0..height).map(move |y| (channel, y))) {
+        let to = (channel * shape[1] + top + y) * shape[2] + left;
+        let from = (channel * inner_shape[1] + from_top + y) * inner_shape[2] + from_left;
+        latent[to..to + width].copy_from_slice(&inner[from..from + width]);
     }
 }
 
@@ -187,6 +231,27 @@ mod tests {
         let same = ImageNoise { seeds: Seeds { seed: 3, subseed: 3 }, ..noise(NoiseSource::Gpu, 0.3, 0) };
         let plain = noise(NoiseSource::Gpu, 0.0, 0).initial();
         assert!(same.initial().data().iter().zip(plain.data()).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn noise_of_another_size_lies_in_the_middle() {
+        let lay = |shape: [usize; 3], inner_shape: [usize; 3]| {
+            let count = |shape: [usize; 3]| shape.iter().product::<usize>();
+            let mut latent = vec![0.0; count(shape)];
+            let inner: Vec<f32> = (1..=count(inner_shape)).map(|number| number as f32).collect();
+            lay_into_the_middle(&mut latent, shape, &inner, inner_shape);
+            latent
+        };
+        assert_eq!(lay([1, 1, 6], [1, 1, 3]), [0.0, 1.0, 2.0, 3.0, 0.0, 0.0]);
+        assert_eq!(lay([1, 1, 3], [1, 1, 5]), [2.0, 3.0, 4.0]);
+        assert_eq!(lay([1, 1, 5], [1, 1, 8]), [3.0, 4.0, 5.0, 6.0, 0.0]);
+        assert_eq!(lay([2, 2, 1], [2, 1, 1]), [1.0, 0.0, 2.0, 0.0]);
+        let plain = noise(NoiseSource::Cpu, 0.0, 0);
+        let resized = plain.clone().resized_from([1, 5]).initial();
+        let small = ImageNoise { shape: [4, 1, 5], ..plain.clone() }.initial();
+        assert_eq!(resized.data()[5..10], small.data()[..5], "the row in the middle is the small one");
+        assert_eq!(resized.data()[..5], plain.initial().data()[..5], "and around it is what there would be");
+        assert_eq!(plain.clone().resized_from([3, 5]).initial(), plain.initial());
     }
 
     #[test]

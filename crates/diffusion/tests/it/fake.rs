@@ -4,7 +4,7 @@ use impasto_diffusion::{
     Answer, DenoiseRow, Denoiser, Depth, ImageSpec, Level, ModelFacts, Picture, RowOutput, Step, Trajectory,
     classifier_free,
 };
-use impasto_domain::{GenerationRequest, NoiseSource, Sampler, Schedule};
+use impasto_domain::{Conditioning, GenerationRequest, NoiseSource, Sampler, Schedule};
 use impasto_models::Tokenizer;
 use impasto_tensor::Array;
 use impasto_weights::Prediction;
@@ -18,6 +18,8 @@ pub(crate) fn model(prediction: Prediction) -> ModelFacts {
         latent_channels: 4,
         downscale: 8,
         prediction,
+        latent_scale: 0.18215,
+        conditioning: Conditioning::None,
         betas: (0.00085, 0.012),
         text_layers: 12,
         is_xl: false,

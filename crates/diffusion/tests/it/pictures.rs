@@ -25,6 +25,7 @@ fn source() -> FromPicture {
         color_correction: false,
         background: [255; 3],
         inpainting: None,
+        image_cfg_scale: None,
     }
 }
 
@@ -38,6 +39,7 @@ fn inpainting() -> Inpainting {
         only_masked: false,
         padding: 0,
         overlay: false,
+        soft: None,
     }
 }
 
@@ -61,6 +63,9 @@ fn hires(upscaler: &str) -> Hires {
         schedule: None,
         prompt: None,
         negative_prompt: None,
+        model: None,
+        token_merging_ratio: 0.0,
+        first_networks: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing infotexts: order, spelling and quoting as A1111 v1.10 has them for a request through its API.
 
-use crate::{GenerationRequest, NoiseSource, Precision, Schedule};
+use crate::{Conditioning, GenerationRequest, NoiseSource, Precision, RefinedPass, Schedule};
 
 /// What pictures made by this build say in their `Version` field. Its form keeps A1111 from taking it for an old
 /// version of its own, for which it would switch on compatibility settings.
@@ -21,6 +21,12 @@ pub struct InfotextFacts<'a> {
     pub model_hash: Option<&'a str>,
     /// Names of adapters and the first twelve digits of their hashes: `a: 0123456789ab, b: ...`.
     pub lora_hashes: Option<&'a str>,
+    /// What the model is told beside the latent.
+    pub conditioning: Conditioning,
+    /// Name and hash of the model that made the last steps, `name [0123456789]`, if one took over.
+    pub refiner: Option<&'a str>,
+    /// The same of the second pass's model, if it is another.
+    pub hires_model: Option<&'a str>,
     /// The same of embeddings.
     pub ti_hashes: Option<&'a str>,
     /// Program and version; normally [`PROGRAM_VERSION`].
@@ -59,29 +65,40 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("Sampler", Some(request.sampler.name().to_owned())),
         ("Schedule type", Some(schedule_label(request).to_owned())),
         ("CFG scale", Some(python_float(request.cfg_scale))),
+        ("Image CFG scale", image_cfg_scale(facts).map(python_float)),
         ("Seed", Some(seeds.seed.to_string())),
         ("Size", Some(format!("{width}x{height}"))),
         ("Model hash", facts.model_hash.filter(|_| told.model_hash).map(str::to_owned)),
         ("Model", told.model_name.then(|| facts.model_name.to_owned())),
         ("Variation seed", varied.then(|| seeds.subseed.to_string())),
         ("Variation seed strength", varied.then(|| python_float(request.subseed_strength))),
+        ("Seed resize from", request.seed_resize_from.map(|(width, height)| format!("{width}x{height}"))),
         ("Denoising strength", denoising_strength(request).map(python_float)),
+        ("Conditional mask weight", mask_weight(facts).map(python_float)),
         ("Clip skip", (request.clip_skip > 1).then(|| request.clip_skip.to_string())),
         ("ENSD", noise_seed_delta(request).map(|delta| delta.to_string())),
         ("Token merging ratio", request.shortcuts.infotext_merging()),
+        (
+            "Token merging ratio hr",
+            request.hires.as_ref().and_then(|hires| unless_zero(hires.token_merging_ratio)),
+        ),
         ("RNG", (source != NoiseSource::Gpu).then(|| source.name().to_owned())),
+        ("Tiling", request.tiling.then(|| "True".to_owned())),
     ];
+    settings.extend(soft_inpainting(request));
     settings.extend(request.shortcuts.infotext_tiles());
+    settings.extend(second_pass(facts));
+    settings.extend(inpainting(request));
     settings.push(("Lora hashes", facts.lora_hashes.map(str::to_owned)));
     settings.push(("TI hashes", facts.ti_hashes.map(str::to_owned)));
     settings.extend(request.prompt_rules.infotext(request));
-    settings.extend(second_pass(request));
-    settings.extend(inpainting(request));
     let [before, after] = request.sampler_options.infotext();
     settings.extend(before);
     settings.push((eta_key, eta.map(python_float)));
     settings.extend(after);
+    settings.extend(refiner(facts));
     settings.extend(request.shortcuts.infotext_end());
+    settings.extend(noise(request));
     // A key of our own: A1111 has none for it.
     let narrow = request.precision.filter(|&precision| precision != Precision::F32);
     settings.push(("Precision", narrow.map(|precision| precision.name().to_owned())));
@@ -96,11 +113,13 @@ fn denoising_strength(request: &GenerationRequest) -> Option<f64> {
 }
 
 /// What is told of a second pass.
-fn second_pass(request: &GenerationRequest) -> Vec<(&'static str, Option<String>)> {
+fn second_pass(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
+    let request = facts.request;
     let Some(hires) = &request.hires else { return Vec::new() };
     let other = |text: &Option<String>, first: &String| text.clone().filter(|text| text != first);
     let sized = (hires.width, hires.height) != (0, 0);
     vec![
+        ("Hires checkpoint", facts.hires_model.map(str::to_owned)),
         ("Hires sampler", hires.sampler.map(|sampler| sampler.name().to_owned())),
         ("Hires prompt", other(&hires.prompt, &request.prompt)),
         ("Hires negative prompt", other(&hires.negative_prompt, &request.negative_prompt)),
@@ -114,25 +133,61 @@ fn second_pass(request: &GenerationRequest) -> Vec<(&'static str, Option<String>
 
 /// What is told of a mask.
 fn inpainting(request: &GenerationRequest) -> Vec<(&'static str, Option<String>)> {
+    let Some(inpainting) = request.from_picture.as_ref().and_then(|source| source.inpainting.as_ref()) else {
+        return Vec::new();
+    };
+    let [across, down] = inpainting.blur;
+    let text = |told: bool, text: &str| told.then(|| text.to_owned());
+    vec![
+        ("Mask mode", text(inpainting.invert, "Inpaint not masked")),
+        ("Mask blur", (across == down && across > 0).then(|| across.to_string())),
+        ("Inpaint area", text(inpainting.only_masked, "Only masked")),
+        ("Masked area padding", inpainting.only_masked.then(|| inpainting.padding.to_string())),
+        ("Masked content", inpainting.content.infotext().map(str::to_owned)),
+    ]
+}
+
+/// What is told of the noise on a picture.
+fn noise(request: &GenerationRequest) -> Vec<(&'static str, Option<String>)> {
     let Some(source) = &request.from_picture else { return Vec::new() };
-    let noise = |value: f64, usual: f64| (value != usual).then(|| python_float(value));
-    let mut told = Vec::new();
-    if let Some(inpainting) = &source.inpainting {
-        let [across, down] = inpainting.blur;
-        let text = |told: bool, text: &str| told.then(|| text.to_owned());
-        told.extend([
-            ("Mask mode", text(inpainting.invert, "Inpaint not masked")),
-            ("Mask blur", (across == down && across > 0).then(|| across.to_string())),
-            ("Inpaint area", text(inpainting.only_masked, "Only masked")),
-            ("Masked area padding", inpainting.only_masked.then(|| inpainting.padding.to_string())),
-            ("Masked content", inpainting.content.infotext().map(str::to_owned)),
-        ]);
-    }
-    told.extend([
-        ("Noise multiplier", noise(source.noise_multiplier, 1.0)),
-        ("Extra noise", noise(source.extra_noise, 0.0)),
-    ]);
-    told
+    let multiplier = Some(source.noise_multiplier).filter(|&multiplier| multiplier != 1.0);
+    vec![("Noise multiplier", multiplier.map(python_float)), ("Extra noise", unless_zero(source.extra_noise))]
+}
+
+/// What is told of soft seams.
+fn soft_inpainting(request: &GenerationRequest) -> Vec<(&'static str, Option<String>)> {
+    let inpainting = request.from_picture.as_ref().and_then(|source| source.inpainting.as_ref());
+    let Some(soft) = inpainting.and_then(|inpainting| inpainting.soft) else { return Vec::new() };
+    let numbers = soft.numbers().map(|(name, value, _)| (name, Some(python_float(value))));
+    [("Soft inpainting enabled", Some("True".to_owned()))].into_iter().chain(numbers).collect()
+}
+
+/// What is told of a model that took over.
+fn refiner(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
+    let Some((refiner, name)) = facts.request.refiner.as_ref().zip(facts.refiner) else { return Vec::new() };
+    let pass =
+        Some(refiner.pass).filter(|&pass| pass != RefinedPass::Second && facts.request.hires.is_some());
+    vec![
+        ("Refiner switch by sampling steps", refiner.by_steps.then(|| "True".to_owned())),
+        ("Hires refiner", pass.map(|pass| pass.name().to_owned())),
+        ("Refiner", Some(name.to_owned())),
+        ("Refiner switch at", refiner.switch_at.map(python_float)),
+    ]
+}
+
+/// The strength of guidance by the picture, of models that have it.
+fn image_cfg_scale(facts: &InfotextFacts<'_>) -> Option<f64> {
+    let source = facts.request.from_picture.as_ref()?;
+    source.image_cfg_scale.filter(|_| facts.conditioning == Conditioning::Instructions)
+}
+
+/// How much is hidden, of models made for inpainting.
+fn mask_weight(facts: &InfotextFacts<'_>) -> Option<f64> {
+    (facts.conditioning == Conditioning::Inpainting).then_some(facts.request.inpainting_mask_weight)
+}
+
+fn unless_zero(value: f64) -> Option<String> {
+    (value != 0.0).then(|| python_float(value))
 }
 
 /// The label of the schedule that is used, where the sampler has one of its own to fall back to.
@@ -190,6 +245,9 @@ mod tests {
             model_hash: Some("6ce0161689"),
             lora_hashes: None,
             ti_hashes: None,
+            conditioning: Conditioning::None,
+            refiner: None,
+            hires_model: None,
             version: "v1.10.1",
         })
     }

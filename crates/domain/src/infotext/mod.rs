@@ -112,6 +112,9 @@ mod tests {
                 model_hash: Some("0123456789"),
                 lora_hashes: Some("a: 0123456789ab, b: ba9876543210"),
                 ti_hashes: Some("c: 0123456789ab"),
+                conditioning: crate::Conditioning::None,
+                refiner: None,
+                hires_model: None,
                 version: PROGRAM_VERSION,
             };
             let parsed = parse_infotext(&compose_infotext(&facts));

@@ -41,6 +41,8 @@ pub struct Run<'a, B: Backend> {
     backend: &'a B,
     /// The adapters of each row. One entry alone is meant for any number of rows.
     rows: Vec<Option<&'a AdapterSet<B>>>,
+    /// Whether pictures go on beyond their edges as on the other side.
+    tiling: bool,
 }
 
 impl<B: Backend> Deref for Run<'_, B> {
@@ -67,19 +69,25 @@ impl<'a, B: Backend> Run<'a, B> {
 
     /// A call whose rows all have the same adapters.
     pub fn same(backend: &'a B, adapters: Option<&'a AdapterSet<B>>) -> Self {
-        Self { backend, rows: vec![adapters] }
+        Self { backend, rows: vec![adapters], tiling: false }
     }
 
     /// A call whose rows have adapters of their own.
     pub fn new(backend: &'a B, rows: Vec<Option<&'a AdapterSet<B>>>) -> Self {
-        Self { backend, rows }
+        Self { backend, rows, tiling: false }
+    }
+
+    /// The same on pictures that go on beyond their edges as on the other side, or not.
+    #[must_use]
+    pub fn tiling(self, tiling: bool) -> Self {
+        Self { tiling, ..self }
     }
 
     /// A call of one row of this one alone.
     #[must_use]
     pub fn row(&self, row: usize) -> Self {
         let adapters = self.rows.get(row).or_else(|| self.rows.first()).copied().flatten();
-        Self::same(self.backend, adapters)
+        Self::same(self.backend, adapters).tiling(self.tiling)
     }
 
     /// How the rows `0..count` have a layer changed: neighbours with the same change are together.
@@ -124,6 +132,9 @@ impl<'a, B: Backend> Run<'a, B> {
     #[expect(clippy::needless_pass_by_value, reason = "called as the backend is")]
     pub fn conv2d(&self, x: &B::Tensor, layer: &Conv2d<B>, args: Conv2dArgs<'_, B::Tensor>) -> Outcome<B> {
         let Conv2dArgs { row_bias, activation, slopes, residual, padding_mode } = args;
+        // Padding on one side alone makes up for an odd size; it is no edge of the picture.
+        let goes_on = self.tiling && layer.about.config.is_symmetric();
+        let padding_mode = if goes_on { PaddingMode::Circular } else { padding_mode };
         self.changed(x, &layer.about.name, [residual, row_bias], |x, [residual, row_bias], change| {
             let weights = match patched(change, |patch| patch.conv2d(self.backend, layer))? {
                 Some(Patched::Conv2d(weights)) => weights,

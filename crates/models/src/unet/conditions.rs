@@ -33,6 +33,8 @@ pub struct UNetRow<'a, B: Backend> {
     pub context: &'a UNetContext<B>,
     /// How its pixels attend to each other.
     pub self_attention: SelfAttention,
+    /// Whether the picture goes on beyond its edges as on the other side: all rows of a call are alike in this.
+    pub tiling: bool,
     /// What changes the network for it; those with which its time and context were prepared.
     pub adapters: Option<&'a AdapterSet<B>>,
 }

@@ -129,6 +129,9 @@ impl<B: Backend> UNet<B> {
         depth: UNetDepth<'_>,
     ) -> Result<UNetOutput, ModelError> {
         self.check(latent, rows.len())?;
+        if rows.iter().any(|row| row.tiling != rows[0].tiling) {
+            return Err(ModelError::Input("rows with tiling and without in one call".to_owned()));
+        }
         let latent = self.backend.upload(&latent.to_channels_last()?)?;
         let (output, features) = self.forward_rows(&latent, rows, depth)?;
         Ok(UNetOutput {
@@ -168,7 +171,7 @@ impl<B: Backend> UNet<B> {
         let texts: Vec<_> =
             contexts.iter().map(|context| self.prepare_context(context)).collect::<Result<_, _>>()?;
         let self_attention = SelfAttention::default();
-        let row = |(time, context)| UNetRow { time, context, self_attention, adapters: None };
+        let row = |(time, context)| UNetRow { time, context, self_attention, tiling: false, adapters: None };
         let rows: Vec<_> = times.iter().zip(&texts).map(row).collect();
         Ok(self.run(latent, &rows, UNetDepth::Whole)?.output)
     }
@@ -180,7 +183,8 @@ impl<B: Backend> UNet<B> {
         rows: &[UNetRow<'_, B>],
         depth: UNetDepth<'_>,
     ) -> Result<(B::Tensor, Option<B::Tensor>), TensorError> {
-        let backend = &Run::new(&*self.backend, rows.iter().map(|row| row.adapters).collect());
+        let tiling = rows.iter().any(|row| row.tiling);
+        let backend = &Run::new(&*self.backend, rows.iter().map(|row| row.adapters).collect()).tiling(tiling);
         let within = |stages: usize| stages.clamp(1, (self.up.len() - 1).max(1));
         let outer = match depth {
             UNetDepth::Whole => self.up.len(),

@@ -11,6 +11,16 @@ use network::{Decoder, Encoder};
 use std::sync::Arc;
 use tiles::Tiling;
 
+/// What is beyond a picture's edges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Edges {
+    /// Nothing.
+    #[default]
+    Ends,
+    /// What is on the other side: the picture is a tile of a pattern.
+    GoOn,
+}
+
 /// Latents to pictures. Latents are in the UNet's scale, which has about unit variance.
 #[derive(Debug)]
 pub struct VaeDecoder<B: Backend> {
@@ -37,19 +47,22 @@ impl<B: Backend> VaeDecoder<B> {
     ///
     /// Large latents are decoded in overlapping tiles; where is a function of the size alone.
     pub fn decode(&self, latent: &Array) -> Result<Array, ModelError> {
+        self.decode_with(latent, Edges::Ends)
+    }
+
+    /// The same of pictures with such edges.
+    pub fn decode_with(&self, latent: &Array, edges: Edges) -> Result<Array, ModelError> {
         let [height, width] = check(latent, self.config.latent_channels, 1)?;
         let tiling = Tiling { height, width, input_unit: 1, output_unit: self.config.downscale() };
-        let pictures: Vec<Array> = latent
-            .unstack()
-            .iter()
-            .map(|row| tiling.run(row, |tile| self.decode_tile(tile)))
-            .collect::<Result<_, _>>()?;
+        let run = |tile: &Array, edges| self.decode_tile(tile, edges);
+        let pictures: Vec<Array> =
+            latent.unstack().iter().map(|row| tiling.run(row, edges, run)).collect::<Result<_, _>>()?;
         Ok(Array::stack(&pictures.iter().collect::<Vec<_>>())?)
     }
 
     /// `[1, latent channels, h, w]` to `[1, picture channels, 8 h, 8 w]`.
-    fn decode_tile(&self, latent: &Array) -> Result<Array, ModelError> {
-        let backend = Run::plain(&*self.backend);
+    fn decode_tile(&self, latent: &Array, edges: Edges) -> Result<Array, ModelError> {
+        let backend = Run::plain(&*self.backend).tiling(edges == Edges::GoOn);
         let latent = backend.upload(&latent.to_channels_last()?)?;
         let latent = backend.scale(&latent, 1.0 / self.config.scale_factor)?;
         let hidden = backend.linear(&latent, &self.unquantize, LinearArgs::default())?;
@@ -83,20 +96,23 @@ impl<B: Backend> VaeEncoder<B> {
     /// Means `[n, 4, height, width]` of the latents of pictures `[n, 3, 8 height, 8 width]` from -1 to 1, in the UNet's
     /// scale.
     pub fn encode_mean(&self, picture: &Array) -> Result<Array, ModelError> {
+        self.encode_mean_with(picture, Edges::Ends)
+    }
+
+    /// The same of pictures with such edges.
+    pub fn encode_mean_with(&self, picture: &Array, edges: Edges) -> Result<Array, ModelError> {
         let unit = self.config.downscale();
         let [height, width] = check(picture, self.config.image_channels, unit)?;
         let tiling = Tiling { height, width, input_unit: unit, output_unit: 1 };
-        let latents: Vec<Array> = picture
-            .unstack()
-            .iter()
-            .map(|row| tiling.run(row, |tile| self.encode_tile(tile)))
-            .collect::<Result<_, _>>()?;
+        let run = |tile: &Array, edges| self.encode_tile(tile, edges);
+        let latents: Vec<Array> =
+            picture.unstack().iter().map(|row| tiling.run(row, edges, run)).collect::<Result<_, _>>()?;
         Ok(Array::stack(&latents.iter().collect::<Vec<_>>())?)
     }
 
     /// `[1, picture channels, 8 h, 8 w]` to `[1, latent channels, h, w]`.
-    fn encode_tile(&self, picture: &Array) -> Result<Array, ModelError> {
-        let backend = Run::plain(&*self.backend);
+    fn encode_tile(&self, picture: &Array, edges: Edges) -> Result<Array, ModelError> {
+        let backend = Run::plain(&*self.backend).tiling(edges == Edges::GoOn);
         let hidden = self.network.forward(&backend, &backend.upload(&picture.to_channels_last()?)?)?;
         let moments = backend.linear(&hidden, &self.quantize, LinearArgs::default())?;
         let mean = backend.columns(&moments, 0, self.config.latent_channels)?;

@@ -3,6 +3,7 @@
 //! Tiles fade into each other linearly. Normalisation and attention see one tile at a time, so the result is close to
 //! that of the whole picture, not equal. Sizes are in units of one latent pixel.
 
+use super::Edges;
 use crate::ModelError;
 use impasto_tensor::Array;
 
@@ -28,19 +29,23 @@ impl Tiling {
     pub(super) fn run(
         self,
         input: &Array,
-        mut network: impl FnMut(&Array) -> Result<Array, ModelError>,
+        edges: Edges,
+        network: impl Fn(&Array, Edges) -> Result<Array, ModelError>,
     ) -> Result<Array, ModelError> {
         let channels = input.shape()[0];
         if self.height * self.width <= WHOLE {
             let [height, width] = [self.height, self.width].map(|size| size * self.input_unit);
-            let output = network(&input.clone().reshape([1, channels, height, width])?)?;
+            let output = network(&input.clone().reshape([1, channels, height, width])?, edges)?;
             let shape = output.shape()[1..].to_vec();
             return Ok(output.reshape(shape)?);
+        }
+        if edges == Edges::GoOn {
+            return self.run_with_margins(input, network);
         }
         let mut sum = Array::zeros([0, 0, 0]);
         for rows in tiles(self.height) {
             for columns in tiles(self.width) {
-                let output = network(&self.cut(input, rows, columns)?)?;
+                let output = network(&self.cut(input, rows, columns)?, Edges::Ends)?;
                 if sum.data().is_empty() {
                     let [height, width] = [self.height, self.width].map(|size| size * self.output_unit);
                     sum = Array::zeros([output.shape()[1], height, width]);
@@ -49,6 +54,35 @@ impl Tiling {
             }
         }
         Ok(sum)
+    }
+
+    /// Runs it over the picture with margins from its other sides, and takes what lies between.
+    fn run_with_margins(
+        self,
+        input: &Array,
+        network: impl Fn(&Array, Edges) -> Result<Array, ModelError>,
+    ) -> Result<Array, ModelError> {
+        let (channels, unit) = (input.shape()[0], self.input_unit);
+        let wider = Self { height: self.height + 2 * OVERLAP, width: self.width + 2 * OVERLAP, ..self };
+        let [height, width] = [self.height, self.width].map(|size| size * unit);
+        let [tall, wide] = [wider.height, wider.width].map(|size| size * unit);
+        // Where a line or column of the wider picture comes from.
+        let from = |at: usize, size: usize| (at + size - OVERLAP * unit % size) % size;
+        let mut data = Vec::with_capacity(channels * tall * wide);
+        for (channel, y) in (0..channels).flat_map(|channel| (0..tall).map(move |y| (channel, y))) {
+            let line = &input.data()[(channel * height + from(y, height)) * width..][..width];
+            data.extend((0..wide).map(|x| line[from(x, width)]));
+        }
+        let output = wider.run(&Array::new([channels, tall, wide], data)?, Edges::Ends, network)?;
+        let (channels, unit) = (output.shape()[0], self.output_unit);
+        let [height, width] = [self.height, self.width].map(|size| size * unit);
+        let [tall, wide] = [wider.height, wider.width].map(|size| size * unit);
+        let mut data = Vec::with_capacity(channels * height * width);
+        for (channel, y) in (0..channels).flat_map(|channel| (0..height).map(move |y| (channel, y))) {
+            let start = (channel * tall + y + OVERLAP * unit) * wide + OVERLAP * unit;
+            data.extend_from_slice(&output.data()[start..start + width]);
+        }
+        Ok(Array::new([channels, height, width], data)?)
     }
 
     fn cut(self, input: &Array, rows: Span, columns: Span) -> Result<Array, ModelError> {
@@ -144,18 +178,25 @@ mod tests {
             let (height, width) = (70 * input_unit, 200 * input_unit);
             let data = (0..height * width).map(|i| (i / width * 3 + i % width) as f32).collect();
             let input = Array::new([1, height, width], data).unwrap();
-            let mut calls = 0;
+            let calls = std::cell::Cell::new(0);
             let output = tiling
-                .run(&input, |tile| {
-                    calls += 1;
+                .run(&input, Edges::Ends, |tile, _| {
+                    calls.set(calls.get() + 1);
                     Ok(scale(tile, input_unit, output_unit))
                 })
                 .unwrap();
-            assert_eq!(calls, 2 * 4);
+            assert_eq!(calls.get(), 2 * 4);
             let whole =
                 scale(&input.clone().reshape([1, 1, height, width]).unwrap(), input_unit, output_unit);
             assert_eq!(output.shape(), &whole.shape()[1..]);
             assert!(output.data().iter().zip(whole.data()).all(|(a, b)| (a - b).abs() < 1e-3));
+            let run = |tile: &Array, edges| {
+                assert_eq!(edges, Edges::Ends, "a part has ends, whatever the whole has");
+                Ok(scale(tile, input_unit, output_unit))
+            };
+            let wrapped = tiling.run(&input, Edges::GoOn, run).unwrap();
+            assert_eq!(wrapped.shape(), output.shape());
+            assert!(wrapped.data().iter().zip(whole.data()).all(|(a, b)| (a - b).abs() < 1e-3));
         }
     }
 
@@ -174,7 +215,8 @@ mod tests {
     fn small_pictures_stay_whole() {
         let tiling = Tiling { height: 64, width: 144, input_unit: 1, output_unit: 1 };
         let input = Array::zeros([4, 64, 144]);
-        let output = tiling.run(&input, |tile| {
+        let output = tiling.run(&input, Edges::GoOn, |tile, edges| {
+            assert_eq!(edges, Edges::GoOn);
             assert_eq!(tile.shape(), [1, 4, 64, 144]);
             Ok(tile.clone())
         });

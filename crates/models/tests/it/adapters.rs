@@ -70,6 +70,7 @@ impl<B: Backend> Bench<B> {
             time,
             context,
             self_attention: SelfAttention::default(),
+            tiling: false,
             adapters,
         };
         let rows: Vec<_> = prepared

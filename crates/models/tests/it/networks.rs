@@ -3,7 +3,7 @@
 use crate::TOLERANCE;
 use impasto_cpu::{CpuBackend, CpuOptions};
 use impasto_models::{
-    ModelError, SelfAttention, StableDiffusion, Tiles, TokenVectors, UNetContext, UNetDepth, UNetRow,
+    Edges, ModelError, SelfAttention, StableDiffusion, Tiles, TokenVectors, UNetContext, UNetDepth, UNetRow,
     UNetTime,
 };
 use impasto_tensor::{Array, Backend, Precision};
@@ -23,7 +23,8 @@ on_each_backend!(
     unet_refuses_what_does_not_fit,
     vae_decodes_and_encodes,
     vae_rows_do_not_depend_on_each_other,
-    vae_refuses_what_does_not_fit
+    vae_refuses_what_does_not_fit,
+    patterns_have_no_edges
 );
 
 fn tiny<B: Backend>(backend: Arc<B>) -> StableDiffusion<B> {
@@ -123,7 +124,7 @@ fn unet_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
 
 /// A row whose pixels all attend to each other.
 fn plain_row<'a, B: Backend>(time: &'a UNetTime<B>, context: &'a UNetContext<B>) -> UNetRow<'a, B> {
-    UNetRow { time, context, self_attention: SelfAttention::default(), adapters: None }
+    UNetRow { time, context, self_attention: SelfAttention::default(), tiling: false, adapters: None }
 }
 
 fn unet_attends_with_less_work_row_by_row<B: Backend>(backend: Arc<B>) {
@@ -245,6 +246,59 @@ fn vae_refuses_what_does_not_fit<B: Backend>(backend: Arc<B>) {
     assert!(model.decoder.decode(&Array::zeros([4, 4, 4])).is_err());
     assert!(encoder.encode_mean(&Array::zeros([1, 3, 12, 16])).is_err(), "not a multiple of 8");
     assert!(encoder.encode_mean(&Array::zeros([1, 3, 0, 16])).is_err());
+}
+
+/// A picture `[1, channels, height, width]` moved down and to the right, what leaves it coming back on the other side.
+fn rolled(picture: &Array, [down, right]: [usize; 2]) -> Array {
+    let &[_, channels, height, width] = picture.shape() else { panic!("{:?}", picture.shape()) };
+    let at = |channel: usize, y: usize, x: usize| {
+        let (y, x) = ((y + height - down) % height, (x + width - right) % width);
+        picture.data()[(channel * height + y) * width + x]
+    };
+    let places =
+        (0..channels * height * width).map(|i| (i / (height * width), i / width % height, i % width));
+    Array::new(picture.shape().to_vec(), places.map(|(c, y, x)| at(c, y, x)).collect::<Vec<_>>()).unwrap()
+}
+
+fn patterns_have_no_edges<B: Backend>(backend: Arc<B>) {
+    let encoder = StableDiffusion::load_encoder(&backend, &tiny_checkpoint()).unwrap();
+    let model = tiny(backend);
+    let element = |i: usize| (i as f32 * 1.3).sin();
+    let array =
+        |shape: [usize; 4]| Array::new(shape, (0..shape.iter().product()).map(element).collect()).unwrap();
+    let latent = array([1, 4, 8, 16]);
+    let decode = |latent: &Array, edges| model.decoder.decode_with(latent, edges).unwrap();
+    let decoded = decode(&latent, Edges::GoOn);
+    assert_close(
+        "decoder",
+        &decode(&rolled(&latent, [3, 5]), Edges::GoOn),
+        &rolled(&decoded, [24, 40]),
+        TOLERANCE,
+    );
+    assert_ne!(decode(&latent, Edges::Ends), decoded);
+    assert_ne!(
+        decode(&rolled(&latent, [3, 5]), Edges::Ends),
+        rolled(&decode(&latent, Edges::Ends), [24, 40])
+    );
+    let picture = array([1, 3, 64, 64]);
+    let edges = [Edges::Ends, Edges::GoOn].map(|edges| encoder.encode_mean_with(&picture, edges).unwrap());
+    assert_ne!(edges[0], edges[1]);
+
+    let time = model.unet.prepare_time(500.0, None).unwrap();
+    let features = model.config.unet.context_features;
+    let context = Array::new([3, features], (0..3 * features).map(element).collect()).unwrap();
+    let context = model.unet.prepare_context(&context).unwrap();
+    let run = |latent: &Array, tiling| {
+        let row = UNetRow { tiling, ..plain_row(&time, &context) };
+        model.unet.run(latent, &[row], UNetDepth::Whole).unwrap().output
+    };
+    // As far as the coarsest level's pixels reach.
+    let whole = run(&latent, true);
+    assert_close("unet", &run(&rolled(&latent, [0, 8]), true), &rolled(&whole, [0, 8]), TOLERANCE);
+    assert_ne!(run(&latent, false), whole);
+    let rows = [true, false].map(|tiling| UNetRow { tiling, ..plain_row(&time, &context) });
+    let two = Array::stack(&[&latent.unstack()[0], &latent.unstack()[0]]).unwrap();
+    assert!(model.unet.run(&two, &rows, UNetDepth::Whole).is_err());
 }
 
 /// On the fast backend alone: the picture is 512 x 1280 pixels.

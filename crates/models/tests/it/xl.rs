@@ -127,15 +127,21 @@ fn unet_rows_do_not_depend_on_each_other<B: Backend>(backend: Arc<B>) {
     let contexts = texts.each_ref().map(|text| unet.prepare_context(text).unwrap());
     let times = [0, 1].map(|row| unet.prepare_time(timesteps[row], Some(&labels[row])).unwrap());
     let self_attention = SelfAttention::default();
-    let row_of =
-        |at: usize| UNetRow { time: &times[at], context: &contexts[at], self_attention, adapters: None };
+    let row_of = |at: usize| UNetRow {
+        time: &times[at],
+        context: &contexts[at],
+        self_attention,
+        tiling: false,
+        adapters: None,
+    };
     let together = unet.run(&latent, &[row_of(0), row_of(1)], UNetDepth::Whole).unwrap().output;
     for at in [0, 1] {
         let alone = unet.run(&row(&latent, at), &[row_of(at)], UNetDepth::Whole).unwrap().output;
         assert_eq!(alone, row(&together, at));
     }
     let other = unet.prepare_time(timesteps[0], Some(&labels[1])).unwrap();
-    let other = UNetRow { time: &other, context: &contexts[0], self_attention, adapters: None };
+    let other =
+        UNetRow { time: &other, context: &contexts[0], self_attention, tiling: false, adapters: None };
     let other = unet.run(&row(&latent, 0), &[other], UNetDepth::Whole).unwrap().output;
     assert_ne!(other, row(&together, 0), "another label changes something");
 }
