@@ -433,7 +433,7 @@ mod tests {
             model_hash: None,
             lora_hashes: None,
             ti_hashes: None,
-            conditioning: Default::default(),
+            conditioning: impasto_domain::Conditioning::default(),
             refiner: None,
             hires_model: None,
             version: PROGRAM_VERSION,

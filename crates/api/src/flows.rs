@@ -87,24 +87,24 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn soft(scripts: Value) -> Result<Option<SoftInpainting>, ApiError> {
+    fn soft(scripts: &Value) -> Result<Option<SoftInpainting>, ApiError> {
         Txt2ImgRequest::from_json(json!({ "alwayson_scripts": scripts })).unwrap().soft_inpainting()
     }
 
     #[test]
     fn soft_inpainting_is_read_as_its_clients_write_it() {
-        assert_eq!(soft(json!({})), Ok(None));
-        assert_eq!(soft(json!({ "Soft Inpainting": { "args": [false, 1, 2, 3] } })), Ok(None));
-        let read = soft(json!({ "Soft Inpainting": { "args": [true, 2, 0.25] } })).unwrap().unwrap();
+        assert_eq!(soft(&json!({})), Ok(None));
+        assert_eq!(soft(&json!({ "Soft Inpainting": { "args": [false, 1, 2, 3] } })), Ok(None));
+        let read = soft(&json!({ "Soft Inpainting": { "args": [true, 2, 0.25] } })).unwrap().unwrap();
         assert_eq!((read.schedule_bias, read.preservation_strength), (2.0, 0.25));
         assert_eq!(read.transition_contrast_boost, 4.0);
         let named =
             json!({ "soft inpainting": { "args": { "Soft inpainting": true, "Mask influence": 0.5 } } });
-        assert_eq!(soft(named).unwrap().unwrap().mask_influence, 0.5);
+        assert_eq!(soft(&named).unwrap().unwrap().mask_influence, 0.5);
         let told =
-            soft(json!({ "soft inpainting": { "args": [true, "x"] } })).unwrap_err().body().to_string();
+            soft(&json!({ "soft inpainting": { "args": [true, "x"] } })).unwrap_err().body().to_string();
         assert!(told.contains("Soft inpainting schedule bias \\\"x\\\" is not usable"), "{told}");
-        assert!(soft(json!({ "soft inpainting": { "args": 5 } })).is_err());
+        assert!(soft(&json!({ "soft inpainting": { "args": 5 } })).is_err());
     }
 
     #[test]

@@ -6,7 +6,9 @@ use crate::{
     EngineError, FinishedImage, JobId, JobState, JobStatus, ModelEntry, Picture, Stop, SubmitOptions,
 };
 use impasto_diffusion::{ImageSpec, ModelSlot, Trajectory};
-use impasto_domain::{GenerationRequest, InfotextFacts, PROGRAM_VERSION, Precision, compose_infotext};
+use impasto_domain::{
+    Conditioning, GenerationRequest, InfotextFacts, PROGRAM_VERSION, Precision, compose_infotext,
+};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -114,6 +116,7 @@ impl Job {
             preview_number: 0,
             images: Vec::new(),
             model: None,
+            conditioning: Conditioning::default(),
             comments: Arc::default(),
             interrupted: false,
             error: None,
@@ -298,6 +301,7 @@ impl Job {
             preview_number: self.preview_number,
             images: if state == JobState::Cancelled { Vec::new() } else { self.images.clone() },
             model: self.loaded.clone(),
+            conditioning: self.models.first.facts.conditioning,
             comments: self.adapters.comments.clone(),
             interrupted: self.interrupted.is_some(),
             error,

@@ -3,7 +3,7 @@
 //! A watcher holds a [`tokio::sync::watch`] receiver of it. A slow watcher skips snapshots and never misses the last one.
 
 use impasto_diffusion::Picture;
-use impasto_domain::GenerationRequest;
+use impasto_domain::{Conditioning, GenerationRequest};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -91,6 +91,8 @@ pub struct JobStatus {
     pub images: Vec<FinishedImage>,
     /// The model, once it is loaded.
     pub model: Option<Arc<ModelEntry>>,
+    /// What its first model is told of a picture beside the latent.
+    pub conditioning: Conditioning,
     /// What is to be said of the request, such as which of its adapters were not found.
     pub comments: Arc<[String]>,
     /// Whether the job was interrupted or skipped, so that pictures may be unfinished or missing.

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::file_names::Facts;
 use crate::save::{Kind, save_picture};
 use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest};
-use impasto_domain::{GenerationRequest, PROGRAM_VERSION, Schedule, python_float};
+use impasto_domain::{Conditioning, GenerationRequest, PROGRAM_VERSION, Schedule, python_float};
 use impasto_engine::{FinishedImage, JobState, JobStatus, Watcher};
 use impasto_imaging::{Format, GridRows, Pixels, encode, encode_base64, grid, parse_color};
 use impasto_settings::Options;
@@ -212,6 +212,7 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
     let seeds: Vec<_> = (0..count).map(|index| request.seeds(index)).collect();
     let first = request.seeds(0);
     let strength = strength_of(request);
+    let resized = request.seed_resize_from;
     let schedule = match request.schedule {
         Schedule::Automatic => request.sampler.default_schedule(),
         chosen => Some(chosen),
@@ -233,14 +234,14 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         cfg_scale: request.cfg_scale,
         steps: request.steps,
         batch_size: request.batch_size,
-        restore_faces: false,
+        restore_faces: request.restore_faces,
         face_restoration_model: None,
         sd_model_name: status.model.as_ref().map(|model| model.name.clone()).unwrap_or_default(),
         sd_model_hash: status.model.as_ref().and_then(|model| model.short_hash().map(str::to_owned)),
         sd_vae_name: None,
         sd_vae_hash: None,
-        seed_resize_from_w: -1,
-        seed_resize_from_h: -1,
+        seed_resize_from_w: resized.map_or(-1, |(width, _)| width.into()),
+        seed_resize_from_h: resized.map_or(-1, |(_, height)| height.into()),
         denoising_strength: strength,
         extra_generation_params: extra.into_iter().collect::<BTreeMap<_, _>>(),
         index_of_first_image: 0,
@@ -248,7 +249,7 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         styles: asked.styles.clone(),
         job_timestamp: clock::timestamp(clock::now() - status.elapsed),
         clip_skip: options.clip_stop_at_last_layers,
-        is_using_inpainting_conditioning: false,
+        is_using_inpainting_conditioning: status.conditioning == Conditioning::Inpainting,
         version: PROGRAM_VERSION,
     }
 }

@@ -101,6 +101,10 @@ fn row_output(row: &DenoiseRow, mean: f64, prediction: Prediction) -> RowOutput 
         Depth::Keep { .. } => (row.clone(), Some(row.latent.clone())),
         Depth::Reuse { features, .. } => (DenoiseRow { latent: features.clone(), ..row.clone() }, None),
     };
+    // What a model is told beside the latent is behind it.
+    let own: Vec<f32> = seen.latent.data()[..seen.latent.data().len() / seen.latent.shape()[0] * 4].to_vec();
+    let shape = [4, seen.latent.shape()[1], seen.latent.shape()[2]];
+    let seen = DenoiseRow { latent: Arc::new(Array::new(shape, own).unwrap()), ..seen };
     RowOutput { output: output(&seen, mean, prediction), features }
 }
 

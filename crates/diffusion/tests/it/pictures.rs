@@ -9,12 +9,12 @@ use impasto_domain::{
 use impasto_weights::Prediction::Epsilon;
 use std::sync::Arc;
 
-fn bitmap(width: u32, height: u32, grey: impl Fn(u32) -> u8) -> Bitmap {
+pub(crate) fn bitmap(width: u32, height: u32, grey: impl Fn(u32) -> u8) -> Bitmap {
     let rows = (0..height).flat_map(|_| 0..width);
     Bitmap { width, height, rgba: rows.flat_map(|x| [grey(x), grey(x), grey(x), 255]).collect() }
 }
 
-fn source() -> FromPicture {
+pub(crate) fn source() -> FromPicture {
     FromPicture {
         images: vec![bitmap(48, 32, |x| (x * 5) as u8)],
         resize_mode: ResizeMode::Stretch,
@@ -29,7 +29,7 @@ fn source() -> FromPicture {
     }
 }
 
-fn inpainting() -> Inpainting {
+pub(crate) fn inpainting() -> Inpainting {
     Inpainting {
         mask: bitmap(48, 32, |x| if x < 24 { 0 } else { 255 }),
         round: true,
@@ -43,14 +43,14 @@ fn inpainting() -> Inpainting {
     }
 }
 
-fn request(sampler: Sampler, source: FromPicture) -> GenerationRequest {
+pub(crate) fn request(sampler: Sampler, source: FromPicture) -> GenerationRequest {
     GenerationRequest {
         from_picture: Some(Arc::new(source)),
         ..fake::request(sampler, Schedule::Automatic, 4)
     }
 }
 
-fn hires(upscaler: &str) -> Hires {
+pub(crate) fn hires(upscaler: &str) -> Hires {
     Hires {
         scale: 2.0,
         width: 0,
