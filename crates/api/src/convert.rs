@@ -4,8 +4,8 @@ use crate::flows::SOFT_INPAINTING;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
-    Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource, Precision, PromptRules,
-    RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip, UniPcVariant,
+    Asides, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource, Precision,
+    PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip, UniPcVariant,
     merge_styles, without_comments,
 };
 use impasto_settings::{Options, SettingsError};
@@ -124,6 +124,7 @@ impl Txt2ImgRequest {
             tiling: self.tiling.unwrap_or(options.tiling),
             restore_faces: self.restore_faces == Some(true),
             inpainting_mask_weight: options.inpainting_mask_weight,
+            asides: asides(options, self.save_images),
             sampler_options: self.sampler_options(options),
             shortcuts: Shortcuts {
                 s_min_uncond: self.s_min_uncond.unwrap_or(options.s_min_uncond),
@@ -227,6 +228,16 @@ impl Txt2ImgRequest {
             return Err(ApiError::http(422, format!("always on script {name} not found")));
         }
         Ok(())
+    }
+}
+
+/// The pictures that the options ask for beside the finished ones.
+fn asides(options: &Options, save: bool) -> Asides {
+    Asides {
+        before_hires: save && options.save_images_before_highres_fix,
+        before_color_correction: save && options.save_images_before_color_correction,
+        mask: options.return_mask || (save && options.save_mask),
+        mask_composite: options.return_mask_composite || (save && options.save_mask_composite),
     }
 }
 

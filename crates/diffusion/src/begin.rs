@@ -4,7 +4,9 @@
 
 use crate::TrajectoryError;
 use crate::step::Picture;
-use impasto_domain::{Bitmap, FromPicture, Inpainting, MaskedContent, ResizeMode, SoftInpainting};
+use impasto_domain::{
+    AsideKind, Asides, Bitmap, FromPicture, Inpainting, MaskedContent, ResizeMode, SoftInpainting,
+};
 use impasto_imaging::{
     ColorCorrection, Filter, ImagingError, Mask, Region, Rgb, Rgba, apply_overlay, binary_mask, blur_mask,
     crop_region, cut_out, expand_region, fill_masked, fit, latent_mask, overlay_mask, uncrop,
@@ -38,6 +40,9 @@ pub(crate) struct Ending {
     overlay: Option<Bitmap>,
     /// Whether that is to be cut out by what has changed.
     soft: bool,
+    /// The mask that it was cut out by, if it is wanted.
+    mask: Option<Bitmap>,
+    wanted: Asides,
     /// The part of the overlay's picture that it is, as left, top, right and bottom, if not all.
     region: Option<[i64; 4]>,
 }
@@ -49,12 +54,18 @@ impl Beginning {
         index: u32,
         [height, width]: [usize; 2],
         unit: usize,
+        asides: Asides,
     ) -> Result<Self, TrajectoryError> {
         let bitmap = source.image(index).ok_or_else(|| {
             TrajectoryError::request("init_images", 0, "pictures are too few: one is needed".to_owned())
         })?;
         let size = ((width * unit) as u32, (height * unit) as u32);
-        Self::prepare(source, bitmap, size, [height, width], unit).map_err(unusable)
+        let mut begun = Self::prepare(source, bitmap, size, [height, width], unit).map_err(unusable)?;
+        begun.ending.wanted = asides;
+        if !(asides.mask || asides.mask_composite) {
+            begun.ending.mask = None;
+        }
+        Ok(begun)
     }
 
     fn prepare(
@@ -79,6 +90,7 @@ impl Beginning {
                 ending.soft = masked.soft.is_some();
                 let cut = if ending.soft { image.to_rgba() } else { cut_out(&image, &shown.inverted())? };
                 ending.overlay = Some(bitmap_of(&cut));
+                ending.mask = Some(bitmap_of(&shown.map(|[value]| [value, value, value, 255])));
                 ending.region = region.map(|Region { left, top, right, bottom }| [left, top, right, bottom]);
             }
             if let Some(region) = region {
@@ -168,46 +180,88 @@ impl Masked {
 }
 
 impl Ending {
-    /// The picture with its colours corrected and the original around it. `changed` says where soft seams let the result
+    /// The picture with its colours corrected and the original around it, and what is wanted beside it. `changed` says where soft seams let the result
     /// show, of a picture of its size.
     pub(crate) fn apply(
         &self,
         picture: Picture,
         changed: impl FnOnce((u32, u32)) -> Result<Option<Mask>, ImagingError>,
-    ) -> Result<Picture, TrajectoryError> {
+    ) -> Result<(Picture, Vec<Aside>), TrajectoryError> {
         if self.colors.is_none() && self.overlay.is_none() {
-            return Ok(picture);
+            return Ok((picture, Vec::new()));
         }
         let changed = if self.soft { changed((picture.width, picture.height)) } else { Ok(None) };
         changed.and_then(|changed| self.finish(picture, changed)).map_err(unusable)
     }
 
-    fn finish(&self, picture: Picture, changed: Option<Mask>) -> Result<Picture, ImagingError> {
-        let mut result = Rgb::new(picture.width, picture.height, picture.rgb)?;
+    fn finish(&self, picture: Picture, changed: Option<Mask>) -> Result<(Picture, Vec<Aside>), ImagingError> {
+        let made = Rgb::new(picture.width, picture.height, picture.rgb)?;
+        let (mut asides, changed) = (Vec::new(), self.at_full_size(changed)?);
+        let mut result = made.clone();
         if let Some(colors) = &self.colors {
             result = ColorCorrection::of(&rgba(colors)?.to_rgb()).apply(&result)?;
-        }
-        if let Some(overlay) = &self.overlay {
-            let mut overlay = rgba(overlay)?;
-            let region = self.region.map(|[left, top, right, bottom]| Region { left, top, right, bottom });
-            if let Some(mut changed) = changed {
-                if let Some(region) = region {
-                    changed = uncrop(&changed.map(|[value]| [value; 3]), region, overlay.size())?
-                        .map(|[value, ..]| [value]);
-                } else if changed.size() != overlay.size() {
-                    changed = changed.resize(overlay.width(), overlay.height(), Filter::Lanczos)?;
-                }
-                overlay = cut_out(&overlay.to_rgb(), &changed.inverted())?;
+            if self.wanted.before_color_correction {
+                let (before, _) = self.overlaid(&made, changed.as_ref())?;
+                asides.push((AsideKind::BeforeColorCorrection, bitmap_of(&before.to_rgba())));
             }
-            if region.is_none() && result.size() != overlay.size() {
-                result = result.resize(overlay.width(), overlay.height(), Filter::Lanczos)?;
-            }
-            result = apply_overlay(&result, &overlay, region)?;
         }
-        let (width, height) = result.size();
-        Ok(Picture { width, height, rgb: result.into_samples() })
+        let (finished, under) = self.overlaid(&result, changed.as_ref())?;
+        let mask = match (&changed, &self.mask) {
+            (Some(changed), _) => Some(changed.clone()),
+            (None, Some(mask)) => Some(rgba(mask)?.map(|[value, ..]| [value])),
+            (None, None) => None,
+        };
+        if let Some(mask) = mask {
+            if self.wanted.mask {
+                let grey = mask.map(|[value]| [value, value, value, 255]);
+                asides.push((AsideKind::Mask, bitmap_of(&grey)));
+            }
+            if self.wanted.mask_composite {
+                let mask = fitting(&mask, under.size(), ResizeMode::Fill)?;
+                asides.push((AsideKind::MaskComposite, bitmap_of(&cut_out(&under, &mask)?)));
+            }
+        }
+        let (width, height) = finished.size();
+        Ok((Picture { width, height, rgb: finished.into_samples() }, asides))
+    }
+
+    /// Where soft seams let the result show, at the size of what is laid over it.
+    fn at_full_size(&self, changed: Option<Mask>) -> Result<Option<Mask>, ImagingError> {
+        let (Some(changed), Some(overlay)) = (changed, &self.overlay) else { return Ok(None) };
+        let size = (overlay.width, overlay.height);
+        Ok(Some(match self.region() {
+            Some(region) => {
+                uncrop(&changed.map(|[value]| [value; 3]), region, size)?.map(|[value, ..]| [value])
+            }
+            None if changed.size() == size => changed,
+            None => changed.resize(size.0, size.1, Filter::Lanczos)?,
+        }))
+    }
+
+    fn region(&self) -> Option<Region> {
+        self.region.map(|[left, top, right, bottom]| Region { left, top, right, bottom })
+    }
+
+    /// A result with the original over it, and without, at that size.
+    fn overlaid(&self, result: &Rgb, changed: Option<&Mask>) -> Result<(Rgb, Rgb), ImagingError> {
+        let Some(overlay) = &self.overlay else { return Ok((result.clone(), result.clone())) };
+        let mut overlay = rgba(overlay)?;
+        if let Some(changed) = changed {
+            overlay = cut_out(&overlay.to_rgb(), &changed.inverted())?;
+        }
+        let under = match self.region() {
+            Some(region) => uncrop(result, region, overlay.size())?.to_rgb(),
+            None if result.size() != overlay.size() => {
+                result.resize(overlay.width(), overlay.height(), Filter::Lanczos)?
+            }
+            None => result.clone(),
+        };
+        Ok((apply_overlay(&under, &overlay, None)?, under))
     }
 }
+
+/// A picture beside the finished one.
+pub(crate) type Aside = (AsideKind, Bitmap);
 
 #[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
 fn unusable(error: ImagingError) -> TrajectoryError {
@@ -218,7 +272,7 @@ fn rgba(bitmap: &Bitmap) -> Result<Rgba, ImagingError> {
     Rgba::new(bitmap.width, bitmap.height, bitmap.rgba.clone())
 }
 
-fn bitmap_of(picture: &Rgba) -> Bitmap {
+pub(crate) fn bitmap_of(picture: &Rgba) -> Bitmap {
     Bitmap { width: picture.width(), height: picture.height(), rgba: picture.samples().to_vec() }
 }
 
@@ -299,22 +353,24 @@ mod tests {
     #[test]
     fn pixels_are_fitted_and_flattened() {
         let half = bitmap(32, 16, |x, _| if x < 16 { [255, 0, 0, 255] } else { [0, 0, 0, 0] });
-        let beginning = Beginning::new(&source(vec![half], None), 3, [2, 2], 8).unwrap();
+        let beginning = Beginning::new(&source(vec![half], None), 3, [2, 2], 8, Asides::default()).unwrap();
         assert_eq!(beginning.pixels.shape(), [3, 16, 16]);
         let plane = |channel: usize| &beginning.pixels.data()[channel * 256..][..16];
         assert_eq!((plane(0)[0], plane(1)[0], plane(1)[15]), (1.0, -1.0, 1.0));
         assert_eq!((beginning.mask, beginning.ending), (None, Ending::default()));
-        assert!(Beginning::new(&source(Vec::new(), None), 0, [2, 2], 8).is_err());
+        assert!(Beginning::new(&source(Vec::new(), None), 0, [2, 2], 8, Asides::default()).is_err());
     }
 
     #[test]
     fn a_mask_reaches_the_latent_and_the_original_comes_back() {
         let grey = bitmap(16, 16, |_, _| [100, 100, 100, 255]);
         let right = bitmap(16, 16, |x, _| if x < 8 { [0, 0, 0, 255] } else { [255; 4] });
-        let beginning = Beginning::new(&source(vec![grey], Some(inpainting(right))), 0, [2, 2], 8).unwrap();
+        let beginning =
+            Beginning::new(&source(vec![grey], Some(inpainting(right))), 0, [2, 2], 8, Asides::default())
+                .unwrap();
         assert_eq!(beginning.mask.as_deref(), Some(&[0.0, 1.0, 0.0, 1.0][..]));
         let made = Picture { width: 16, height: 16, rgb: vec![7; 16 * 16 * 3] };
-        let finished = beginning.ending.apply(made, |_| Ok(None)).unwrap();
+        let finished = beginning.ending.apply(made, |_| Ok(None)).unwrap().0;
         assert_eq!((finished.rgb[0], finished.rgb[15 * 3]), (100, 7));
     }
 
@@ -327,16 +383,18 @@ mod tests {
         let only =
             Inpainting { only_masked: true, padding: 4, content: MaskedContent::Fill, ..inpainting(spot) };
         let beginning =
-            Beginning::new(&source(vec![grey.clone()], Some(only.clone())), 0, [2, 2], 8).unwrap();
+            Beginning::new(&source(vec![grey.clone()], Some(only.clone())), 0, [2, 2], 8, Asides::default())
+                .unwrap();
         assert_eq!(beginning.pixels.shape(), [3, 16, 16]);
         let made = Picture { width: 16, height: 16, rgb: vec![7; 16 * 16 * 3] };
-        let finished = beginning.ending.apply(made, |_| Ok(None)).unwrap();
+        let finished = beginning.ending.apply(made, |_| Ok(None)).unwrap().0;
         assert_eq!((finished.width, finished.height), (64, 64));
         let at = |x: usize, y: usize| finished.rgb[(y * 64 + x) * 3];
         assert_eq!((at(44, 12), at(30, 12), at(0, 0)), (7, 100, 100));
         // A mask without white leaves nothing to surround: the whole picture is made.
         let black = Inpainting { mask: bitmap(64, 64, |_, _| [0, 0, 0, 255]), ..only };
-        let beginning = Beginning::new(&source(vec![grey], Some(black)), 0, [2, 2], 8).unwrap();
+        let beginning =
+            Beginning::new(&source(vec![grey], Some(black)), 0, [2, 2], 8, Asides::default()).unwrap();
         assert_eq!((beginning.mask, beginning.ending), (None, Ending::default()));
     }
 
@@ -346,7 +404,9 @@ mod tests {
             Bitmap { width: 4, height: 4, rgba: vec![0; 3] },
             Bitmap { width: 0, height: 0, rgba: Vec::new() },
         ] {
-            let message = Beginning::new(&source(vec![bad], None), 0, [2, 2], 8).unwrap_err().to_string();
+            let message = Beginning::new(&source(vec![bad], None), 0, [2, 2], 8, Asides::default())
+                .unwrap_err()
+                .to_string();
             assert!(message.contains("init_images"), "{message}");
         }
     }

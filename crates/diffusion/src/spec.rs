@@ -4,8 +4,8 @@ use crate::prompt::{EmbeddingWord, ExtraNetworks, Timeline};
 use crate::sampler::Sampling;
 use crate::{AdapterUse, TrajectoryError};
 use impasto_domain::{
-    Conditioning, FromPicture, GenerationRequest, Hires, NoiseSource, PromptRules, RefinedPass, Refiner,
-    Sampler, SamplerOptions, Schedule, Seeds, Shortcuts,
+    Asides, Conditioning, FromPicture, GenerationRequest, Hires, NoiseSource, PromptRules, RefinedPass,
+    Refiner, Sampler, SamplerOptions, Schedule, Seeds, Shortcuts,
 };
 use impasto_models::Tokenizer;
 use impasto_weights::Prediction;
@@ -70,6 +70,8 @@ pub struct ImageSpec {
     pub tiling: bool,
     /// How much of what is painted anew is hidden from models made for inpainting, 0 to 1.
     pub inpainting_mask_weight: f64,
+    /// Pictures that are wanted beside the finished one.
+    pub asides: Asides,
     /// Number of the image within its request.
     pub index: u32,
     /// Calls of the model in the pass before, if this is a second.
@@ -155,6 +157,7 @@ impl ImageSpec {
             seed_resize_from: request.seed_resize_from,
             tiling: request.tiling,
             inpainting_mask_weight: request.inpainting_mask_weight,
+            asides: request.asides,
             index,
             calls_before: None,
         }

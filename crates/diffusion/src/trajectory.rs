@@ -2,7 +2,7 @@
 //! at the end.
 
 use crate::TrajectoryError;
-use crate::begin::{Beginning, Ending, planes};
+use crate::begin::{Aside, Beginning, Ending, bitmap_of, planes};
 use crate::denoiser::Level;
 use crate::error::check_finite;
 use crate::kept::Kept;
@@ -12,7 +12,7 @@ use crate::prompt::Chunk;
 use crate::spec::{ImageSpec, Models};
 use crate::step::{Answer, DecodeQuery, EncodeQuery, ModelSlot, Picture, Step, UpscaleQuery};
 use crate::told::{Told, masked, nothing_to_see};
-use impasto_domain::{Conditioning, HiresSizes, MaskedContent, SoftInpainting};
+use impasto_domain::{AsideKind, Bitmap, Conditioning, HiresSizes, MaskedContent, SoftInpainting};
 use impasto_imaging::{PlaneFilter, ResizeMode, Rgb, fit};
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,9 @@ pub struct Trajectory {
     refined: bool,
     /// Whether the image is to be ended with what there is.
     early: bool,
+    /// Whether the first pass's picture is wanted.
+    wants_first: bool,
+    asides: Vec<Aside>,
     stage: Stage,
 }
 
@@ -139,7 +142,8 @@ impl Trajectory {
                 nothing_to_see(&pass, model.downscale)?.map_or(Stage::Sampling, Stage::telling)
             }
             Some(source) => {
-                let beginning = Beginning::new(source, spec.index, pass.cells(), model.downscale)?;
+                let beginning =
+                    Beginning::new(source, spec.index, pass.cells(), model.downscale, spec.asides)?;
                 ending = beginning.ending;
                 let (content, soft) = (beginning.content, beginning.soft);
                 let mask = beginning.mask.map(|anew| LatentMask { anew, content, soft });
@@ -158,6 +162,8 @@ impl Trajectory {
             tiling: spec.tiling,
             refined: false,
             early: false,
+            wants_first: spec.asides.before_hires,
+            asides: Vec::new(),
             stage,
         };
         made.settle()?;
@@ -207,6 +213,16 @@ impl Trajectory {
         self.settle()
     }
 
+    /// The pictures beside the finished one that were asked for, once.
+    pub fn take_asides(&mut self) -> Vec<(AsideKind, Bitmap)> {
+        std::mem::take(&mut self.asides)
+    }
+
+    /// Whether the image was ended with what there was.
+    pub fn is_early(&self) -> bool {
+        self.early
+    }
+
     /// Height and width of the latent at work.
     pub fn cells(&self) -> [usize; 2] {
         self.pass.cells()
@@ -238,7 +254,7 @@ impl Trajectory {
     /// Stops sampling: the next step decodes the newest estimate, or, where there is none yet, the noise. There is no second
     /// pass any more.
     pub fn finish_early(&mut self) {
-        self.early = true;
+        self.early |= !matches!(self.stage, Stage::Decoding | Stage::Done(_));
         match self.stage {
             Stage::Conditioning { .. } | Stage::Sampling | Stage::Showing | Stage::Enlarging(_) => {
                 self.second = None;
@@ -276,16 +292,20 @@ impl Trajectory {
         match (&self.second, filter) {
             (None, _) => self.stage = Stage::Decoding,
             (Some(_), None) => self.stage = Stage::Showing,
-            (Some(second), Some(filter)) => {
-                let latent = self.pass.result()?;
-                let cells = |(width, height): (u32, u32)| {
-                    [height as usize / self.downscale, width as usize / self.downscale]
-                };
-                let enlarged = stretched(&latent, cells(second.sizes.enlarged), filter)?;
-                self.begin_second(&enlarged)?;
-            }
+            (Some(_), Some(_)) if self.wants_first => self.stage = Stage::Showing,
+            (Some(_), Some(filter)) => self.enlarge_latent(filter)?,
         }
         Ok(())
+    }
+
+    /// Begins the second pass with the first one's latent.
+    fn enlarge_latent(&mut self, filter: PlaneFilter) -> Result<(), TrajectoryError> {
+        let Some(second) = &self.second else { return Ok(()) };
+        let (width, height) = second.sizes.enlarged;
+        let cells = [height, width].map(|side| side as usize / self.downscale);
+        let enlarged = stretched(&self.pass.result()?, cells, filter)?;
+        self.stage = Stage::Sampling;
+        self.begin_second(&enlarged)
     }
 
     fn take_latent(&mut self, latent: Array) -> Result<(), TrajectoryError> {
@@ -338,9 +358,20 @@ impl Trajectory {
                 Some(kept) => self.pass.result().map_or(Ok(None), |latent| kept.changed(&latent, size)),
                 None => Ok(None),
             };
-            self.stage = Stage::Done(self.ending.apply(picture, changed)?);
+            let (finished, asides) = self.ending.apply(picture, changed)?;
+            self.asides.extend(asides);
+            self.stage = Stage::Done(finished);
             return Ok(());
         };
+        if self.wants_first {
+            self.asides.push((
+                AsideKind::BeforeHires,
+                bitmap_of(&rgb(picture.clone()).map_err(|error| too_large(&error))?.to_rgba()),
+            ));
+        }
+        if let Some(filter) = PlaneFilter::from_latent_upscaler(&second.upscaler) {
+            return self.enlarge_latent(filter);
+        }
         if let Some(enlarged) = enlarge_plainly(&picture, &second.upscaler, second.sizes.enlarged)
             .map_err(|error| too_large(&error))?
         {

@@ -69,6 +69,45 @@ impl Conditioning {
     }
 }
 
+/// Which pictures are wanted beside the finished one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asides {
+    /// The first pass's, where there are two.
+    pub before_hires: bool,
+    /// That before its colours are corrected, where they are.
+    pub before_color_correction: bool,
+    /// The mask.
+    pub mask: bool,
+    /// What was made where the mask shows it, alone.
+    pub mask_composite: bool,
+}
+
+/// A picture beside the finished one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AsideKind {
+    /// Of the first pass.
+    BeforeHires,
+    /// Before its colours were corrected.
+    BeforeColorCorrection,
+    /// The mask.
+    Mask,
+    /// What was made, under the mask.
+    MaskComposite,
+}
+
+impl AsideKind {
+    /// What names of files have of it, as in A1111.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::BeforeHires => "-before-highres-fix",
+            Self::BeforeColorCorrection => "-before-color-correction",
+            Self::Mask => "-mask",
+            Self::MaskComposite => "-mask-composite",
+        }
+    }
+}
+
 /// Soft inpainting: what is kept is blended in by the noise level, and laid over the result by how much has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -13,7 +13,7 @@ mod styles;
 
 pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedContent, ResizeMode};
 pub use comments::without_comments;
-pub use flow::{Conditioning, RefinedPass, Refiner, SoftInpainting};
+pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};
 pub use infotext::{
     InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
 };

@@ -1,8 +1,8 @@
 //! A request for pictures, with every default filled in, and the check that it makes sense.
 
 use crate::{
-    FromPicture, Hires, NoiseSource, Precision, PromptRules, Refiner, Sampler, SamplerOptions, Schedule,
-    Shortcuts, SoftInpainting,
+    Asides, FromPicture, Hires, NoiseSource, Precision, PromptRules, Refiner, Sampler, SamplerOptions,
+    Schedule, Shortcuts, SoftInpainting,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -74,6 +74,9 @@ pub struct GenerationRequest {
     /// How much of what is painted anew is hidden from models made for inpainting, 0 to 1.
     #[serde(default = "one")]
     pub inpainting_mask_weight: f64,
+    /// Pictures that are wanted beside the finished ones.
+    #[serde(default)]
+    pub asides: Asides,
     /// How the prompts are read.
     #[serde(default)]
     pub prompt_rules: PromptRules,
@@ -141,6 +144,7 @@ impl Default for GenerationRequest {
             tiling: false,
             restore_faces: false,
             inpainting_mask_weight: 1.0,
+            asides: Asides::default(),
             prompt_rules: PromptRules::default(),
             sampler_options: SamplerOptions::default(),
             shortcuts: Shortcuts::default(),

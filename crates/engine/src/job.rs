@@ -203,11 +203,11 @@ impl Job {
     /// Keeps a finished picture. `latest` gives a model's entry with its hash, if that is known.
     pub(crate) fn keep(
         &mut self,
-        index: u32,
+        image: &mut Image,
         picture: Picture,
-        is_refined: bool,
         latest: impl Fn(&Arc<ModelEntry>) -> Arc<ModelEntry>,
     ) {
+        let index = image.index;
         let model = latest(&self.models.first.entry);
         let named = |model: &Option<JobModel>| model.as_ref().map(|model| short_title(&latest(&model.entry)));
         let (refiner, second) = (named(&self.models.refiner), named(&self.models.second));
@@ -220,7 +220,7 @@ impl Job {
             model_name: base_name(&model),
             model_hash: model.short_hash(),
             conditioning: self.models.first.facts.conditioning,
-            refiner: refiner.as_deref().filter(|_| is_refined),
+            refiner: refiner.as_deref().filter(|_| image.trajectory.is_refined()),
             hires_model: second.as_deref(),
             lora_hashes: self.adapters.hashes.as_deref(),
             ti_hashes: self.adapters.embedding_hashes.as_deref(),
@@ -234,6 +234,8 @@ impl Job {
             infotext,
             seed: seeds.seed,
             subseed: seeds.subseed,
+            asides: image.trajectory.take_asides().into(),
+            is_early: image.trajectory.is_early(),
         });
     }
 

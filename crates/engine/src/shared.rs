@@ -1,7 +1,7 @@
 //! What the engine's handle and its thread share: the jobs still known, and figures.
 
 use crate::config::EngineStats;
-use crate::{EngineError, JobId, JobState, JobStatus};
+use crate::{EngineError, FinishedImage, JobId, JobState, JobStatus};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -155,7 +155,7 @@ impl JobTable {
             let Some(status) = self.statuses.get(id).map(|sender| sender.borrow().clone()) else { continue };
             if status.state.is_final() {
                 finished += 1;
-                bytes += status.images.iter().map(|image| image.picture.rgb.len()).sum::<usize>();
+                bytes += status.images.iter().map(FinishedImage::bytes).sum::<usize>();
                 if finished > FINISHED_JOBS || (finished > 1 && bytes > FINISHED_BYTES) {
                     forgotten.push(*id);
                 }

@@ -3,7 +3,7 @@
 //! A watcher holds a [`tokio::sync::watch`] receiver of it. A slow watcher skips snapshots and never misses the last one.
 
 use impasto_diffusion::Picture;
-use impasto_domain::{Conditioning, GenerationRequest};
+use impasto_domain::{AsideKind, Bitmap, Conditioning, GenerationRequest};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -114,6 +114,18 @@ pub struct FinishedImage {
     pub seed: u64,
     /// Seed of its variation noise.
     pub subseed: u64,
+    /// Pictures beside it that were asked for.
+    pub asides: Arc<[(AsideKind, Bitmap)]>,
+    /// Whether it was ended before its time.
+    pub is_early: bool,
+}
+
+impl FinishedImage {
+    /// Bytes of its pictures.
+    pub(crate) fn bytes(&self) -> usize {
+        let asides = self.asides.iter().map(|(_, bitmap)| bitmap.rgba.len());
+        self.picture.rgb.len() + asides.sum::<usize>()
+    }
 }
 
 /// How a job is to be ended before its time.

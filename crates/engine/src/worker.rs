@@ -353,10 +353,10 @@ impl<B: Backend> Turn<'_, B> {
             // The picture of a first pass.
             return Ok(());
         };
-        let image = job.batch.remove(at);
+        let mut image = job.batch.remove(at);
         // Takes the hash in.
         self.model.entry();
-        job.keep(image.index, picture, image.trajectory.is_refined(), |entry| self.model.latest(entry));
+        job.keep(&mut image, picture, |entry| self.model.latest(entry));
         Ok(())
     }
 

@@ -3,16 +3,24 @@
 use crate::app::App;
 use crate::clock;
 use crate::file_names::Facts;
-use crate::save::{Kind, save_picture};
+use crate::save::{Kind, save_beside, save_picture};
 use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest};
-use impasto_domain::{Conditioning, GenerationRequest, PROGRAM_VERSION, Schedule, python_float};
+use impasto_domain::{
+    AsideKind, Bitmap, Conditioning, GenerationRequest, PROGRAM_VERSION, Schedule, python_float,
+};
 use impasto_engine::{FinishedImage, JobState, JobStatus, Watcher};
-use impasto_imaging::{Format, GridRows, Pixels, encode, encode_base64, grid, parse_color};
+use impasto_imaging::{
+    Filter, Format, GridRows, ImagingError, Pixels, Rgb, Rgba, encode, encode_base64, encode_picture, grid,
+    parse_color,
+};
 use impasto_settings::Options;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Keyword of the infotext in files.
+const PARAMETERS: &str = "parameters";
 
 /// Waits for a job that came in through A1111's interface, under the name that its client gave it. The job ends when the client
 /// hangs up.
@@ -78,10 +86,23 @@ pub(crate) fn answer(
     let mut files = Vec::with_capacity(status.images.len());
     for image in &status.images {
         let file = file_of(pixels_of(image), &image.infotext, format, options)?;
-        if save {
-            disk.save((Kind::Picture, samples), image, (&file, format.suffix()))?;
+        let save = save && (!image.is_early || options.save_incomplete_images);
+        let saved = save.then(|| disk.save((Kind::Picture, samples), image, (&file, format.suffix())));
+        let saved = saved.transpose()?;
+        if let Some(path) = &saved {
+            disk.save_smaller(image, file.len(), path)?;
         }
         files.push(file);
+        for (kind, bitmap) in &*image.asides {
+            let (keep, show) = asked_for(*kind, options);
+            let file = file_beside(bitmap, &image.infotext, format, options)?;
+            if let Some(path) = saved.as_ref().filter(|_| keep) {
+                save_beside(path, kind.suffix(), &file, format.suffix()).map_err(not_saved)?;
+            }
+            if show {
+                files.push(file);
+            }
+        }
     }
     disk.remember_parameters();
     let mut info = info(asked, status, options);
@@ -101,6 +122,43 @@ pub(crate) fn answer(
     Ok((images, serde_json::to_string(&info).unwrap_or_default()))
 }
 
+/// Whether a picture beside a finished one is to be kept, and whether it is to be shown.
+fn asked_for(kind: AsideKind, options: &Options) -> (bool, bool) {
+    match kind {
+        AsideKind::BeforeHires => (options.save_images_before_highres_fix, false),
+        AsideKind::BeforeColorCorrection => (options.save_images_before_color_correction, false),
+        AsideKind::Mask => (options.save_mask, options.return_mask),
+        AsideKind::MaskComposite => (options.save_mask_composite, options.return_mask_composite),
+    }
+}
+
+fn file_beside(
+    bitmap: &Bitmap,
+    infotext: &str,
+    format: Format,
+    options: &Options,
+) -> Result<Vec<u8>, ApiError> {
+    let picture = Rgba::new(bitmap.width, bitmap.height, bitmap.rgba.clone()).map_err(not_made)?;
+    let texts = options.enable_pnginfo.then_some((PARAMETERS, infotext));
+    let opaque = picture.pixels().iter().all(|pixel| pixel[3] == 255);
+    let file = if opaque {
+        encode_picture(&picture.to_rgb(), format, texts)
+    } else {
+        encode_picture(&picture, format, texts)
+    };
+    file.map_err(not_made)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
+fn not_made(error: ImagingError) -> ApiError {
+    ApiError::exception("RuntimeError", error.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
+fn not_saved(error: std::io::Error) -> ApiError {
+    ApiError::exception("OSError", format!("cannot save beside a picture: {error}"))
+}
+
 /// All pictures in one and its infotext, the first one's, where there are several and they are to be saved.
 fn grid_of(
     asked: &Asked,
@@ -113,6 +171,12 @@ fn grid_of(
         return Ok(None);
     }
     let pictures: Vec<Pixels<'_>> = status.images.iter().map(pixels_of).collect();
+    let pixels: u64 =
+        pictures.iter().map(|picture| u64::from(picture.width) * u64::from(picture.height)).sum();
+    if pixels > u64::from(options.img_max_size_mp) * 1_000_000 {
+        tracing::warn!(pixels, "no grid: its pictures are too large (img_max_size_mp)");
+        return Ok(None);
+    }
     let rows =
         GridRows::from_options(options.n_rows, status.request.batch_size, options.grid_prevent_empty_spots);
     let background = parse_color(&options.grid_background_color).unwrap_or([255; 3]);
@@ -132,14 +196,44 @@ struct Disk<'a> {
 }
 
 impl Disk<'_> {
-    fn save(&self, place: (Kind, &str), image: &FinishedImage, file: (&[u8], &str)) -> Result<(), ApiError> {
+    fn save(
+        &self,
+        place: (Kind, &str),
+        image: &FinishedImage,
+        file: (&[u8], &str),
+    ) -> Result<PathBuf, ApiError> {
         let facts = self.facts(image);
         let path =
             save_picture(self.root, place, self.options, &facts, file, &image.infotext).map_err(|error| {
                 ApiError::exception("OSError", format!("cannot save to {}: {error}", place.1))
             })?;
         tracing::info!(path = %path.display(), "saved");
-        Ok(())
+        Ok(path)
+    }
+
+    /// Saves a JPEG file beside a picture that is large, of no more pixels along an edge than the option says.
+    fn save_smaller(&self, image: &FinishedImage, bytes: usize, path: &Path) -> Result<(), ApiError> {
+        let options = self.options;
+        let (width, height) = (image.picture.width, image.picture.height);
+        let most = options.target_side_length;
+        let wide = width > most || height > most;
+        let heavy = bytes as f64 > options.img_downscale_threshold * f64::from(1 << 20);
+        let is_jpeg = path.extension().is_some_and(|suffix| suffix == "jpg" || suffix == "jpeg");
+        if !options.export_for_4chan || is_jpeg || !(wide || heavy) {
+            return Ok(());
+        }
+        let mut picture = Rgb::new(width, height, image.picture.rgb.clone()).map_err(not_made)?;
+        if wide {
+            let share =
+                |side: u32, of: u32| (f64::from(side) * f64::from(most) / f64::from(of)).round() as u32;
+            let (width, height) =
+                if width > height { (most, share(height, width)) } else { (share(width, height), most) };
+            picture = picture.resize(width.max(1), height.max(1), Filter::Lanczos).map_err(not_made)?;
+        }
+        let format = Format::Jpeg { quality: options.jpeg_quality };
+        let texts = options.enable_pnginfo.then_some((PARAMETERS, image.infotext.as_str()));
+        let file = encode_picture(&picture, format, texts).map_err(not_made)?;
+        save_beside(path, "", &file, "jpg").map_err(not_saved)
     }
 
     /// What the name of a picture's file may have.
@@ -201,8 +295,7 @@ fn file_of(
     format: Format,
     options: &Options,
 ) -> Result<Vec<u8>, ApiError> {
-    encode(pixels, format, options.enable_pnginfo.then_some(infotext))
-        .map_err(|error| ApiError::exception("RuntimeError", error.to_string()))
+    encode(pixels, format, options.enable_pnginfo.then_some(infotext)).map_err(not_made)
 }
 
 /// What was made, in A1111's words.

@@ -68,6 +68,17 @@ pub(crate) fn save_picture(
     Err(Error::new(ErrorKind::AlreadyExists, format!("no free name in {}", path.display())))
 }
 
+/// Writes a file beside a picture's, named as that with `more` behind it. One that is there is left as it is.
+pub(crate) fn save_beside(picture: &Path, more: &str, bytes: &[u8], suffix: &str) -> Result<(), Error> {
+    let stem = picture.file_stem().unwrap_or_default().to_string_lossy();
+    let file = picture.with_file_name(format!("{stem}{more}.{suffix}"));
+    match OpenOptions::new().write(true).create_new(true).open(&file) {
+        Ok(open) => write(open, bytes, &file),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A file's name without ending. Names without numbers get one once there is a file of that name.
 fn stem(kind: Kind, number: u32, numbered: bool, decoration: &str) -> String {
     let number = match (kind, numbered) {

@@ -209,6 +209,36 @@ settings! {
         refiner_switch_by_sample_steps ("refiner_switch_by_sample_steps"): bool = false, ANY;
         /// Whether texts of the second pass are encoded with the networks of the first pass's prompt.
         hires_fix_use_firstpass_conds ("hires_fix_use_firstpass_conds"): bool = false, ANY;
+        /// Whether answers have the mask after each picture that was painted anew under one.
+        return_mask ("return_mask"): bool = false, ANY;
+        /// Whether they have what was made, cut out by the mask.
+        return_mask_composite ("return_mask_composite"): bool = false, ANY;
+        /// Whether the mask is saved beside a saved picture.
+        save_mask ("save_mask"): bool = false, ANY;
+        /// Whether what was made is, cut out by the mask.
+        save_mask_composite ("save_mask_composite"): bool = false, ANY;
+        /// Whether the first pass's picture is saved beside that of the second.
+        save_images_before_highres_fix ("save_images_before_highres_fix"): bool = false, ANY;
+        /// Whether the picture is saved as it was before its colours were corrected.
+        save_images_before_color_correction ("save_images_before_color_correction"): bool = false, ANY;
+        /// Whether pictures of interrupted jobs are saved.
+        save_incomplete_images ("save_incomplete_images"): bool = false, ANY;
+        /// Whether a JPEG file is saved beside a saved picture whose file or size is large.
+        export_for_4chan ("export_for_4chan"): bool = true, ANY;
+        /// From how many megabytes on a file is large.
+        img_downscale_threshold ("img_downscale_threshold"): f64 = 4.0, Bound::Range(0.0, 1e6);
+        /// From how many pixels along an edge on a picture is large, and how many its JPEG file has.
+        target_side_length ("target_side_length"): u32 = 4000, Bound::Range(1.0, 16384.0);
+        /// Most megapixels that pictures of a grid have together; beyond it there is none.
+        img_max_size_mp ("img_max_size_mp"): u32 = 200, Bound::Range(1.0, 1e4);
+        /// Whether pictures that others begin from are saved, under their MD5 sums, which infotexts have then.
+        save_init_img ("save_init_img"): bool = false, ANY;
+        /// Folder below the data root for them.
+        outdir_init_images ("outdir_init_images"): String = "outputs/init-images".to_owned(), Bound::InsideDataRoot;
+        /// Upscaler that enlarges pictures to begin from where they are too small; null or `None` for Lanczos.
+        upscaler_for_img2img ("upscaler_for_img2img"): Option<String> = None, ANY;
+        /// Whether sizes are those of the second pass, where there is one; the first has an area of 512x512 then.
+        use_old_hires_fix_width_height ("use_old_hires_fix_width_height"): bool = false, ANY;
         /// No negative prompt while no more than this share of the steps is done; 0 is off.
         skip_early_cond ("skip_early_cond"): f64 = 0.0, SHARE;
         /// No negative prompt for the last share of the steps; 0 is off.

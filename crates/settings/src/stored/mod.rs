@@ -21,6 +21,8 @@ pub(crate) enum Why {
     Console,
     /// It is about pictures given as links, which are not fetched. Clients cannot change it.
     NoLinks,
+    /// It chooses between ways of which there is one here.
+    Fixed,
     /// It would change pictures or files, and is not there yet: only its default is taken.
     NotYet,
 }
@@ -33,6 +35,9 @@ impl Why {
             Self::Absent => "about a part that is not in this version",
             Self::Console => "about A1111's console and profiler",
             Self::NoLinks => "about pictures given as links, which are not fetched; clients cannot change it",
+            Self::Fixed => {
+                "a choice that this program does not have; docs/differences.md says where results differ"
+            }
             Self::NotYet => "not there yet: only the default is taken",
         }
     }
@@ -45,8 +50,6 @@ pub(crate) enum Usual {
     Whole(i64),
     Real(f64),
     Text(&'static str),
-    /// Null, or text.
-    NoText,
     Texts(&'static [&'static str]),
 }
 
@@ -58,7 +61,6 @@ impl Usual {
             Self::Whole(number) => json!(number),
             Self::Real(number) => json!(number),
             Self::Text(text) => json!(text),
-            Self::NoText => Value::Null,
             Self::Texts(texts) => json!(texts),
         }
     }
@@ -70,7 +72,6 @@ impl Usual {
             Self::Whole(_) => i64::KIND,
             Self::Real(_) => f64::KIND,
             Self::Text(_) => String::KIND,
-            Self::NoText => "text or null",
             Self::Texts(_) => "a list of texts",
         }
     }
@@ -85,7 +86,6 @@ impl Usual {
             Self::Whole(_) => of::<i64>(value),
             Self::Real(_) => of::<f64>(value),
             Self::Text(_) => of::<String>(value),
-            Self::NoText => of::<Option<String>>(value),
             Self::Texts(_) => {
                 value.as_array().filter(|texts| texts.iter().all(Value::is_string)).map(|_| value.clone())
             }
