@@ -118,6 +118,7 @@ impl PngInfo {
                 InfotextValue::Text(text) => Value::from(text),
                 InfotextValue::Integer(number) => Value::from(number),
                 InfotextValue::Flag(flag) => Value::from(flag),
+                InfotextValue::List(names) => Value::from(names),
             };
             (key, value)
         });

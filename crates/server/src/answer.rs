@@ -188,15 +188,15 @@ fn grid_of(
 }
 
 /// Where the pictures of one answer go.
-struct Disk<'a> {
-    root: &'a Path,
-    options: &'a Options,
-    status: &'a JobStatus,
-    styles: &'a [String],
+pub(crate) struct Disk<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) options: &'a Options,
+    pub(crate) status: &'a JobStatus,
+    pub(crate) styles: &'a [String],
 }
 
 impl Disk<'_> {
-    fn save(
+    pub(crate) fn save(
         &self,
         place: (Kind, &str),
         image: &FinishedImage,
@@ -281,15 +281,15 @@ impl Disk<'_> {
     }
 }
 
-fn format_of(name: &str, options: &Options) -> Format {
+pub(crate) fn format_of(name: &str, options: &Options) -> Format {
     Format::from_name(name, options.jpeg_quality).unwrap_or(Format::Png)
 }
 
-fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
+pub(crate) fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
     Pixels { width: image.picture.width, height: image.picture.height, rgb: &image.picture.rgb }
 }
 
-fn file_of(
+pub(crate) fn file_of(
     pixels: Pixels<'_>,
     infotext: &str,
     format: Format,

@@ -7,7 +7,7 @@ use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{ApiError, Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
+use impasto_api::{ApiError, Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors, has_infotext};
 use std::sync::Arc;
 
 /// Makes pictures from text and answers with them. The job ends when the client hangs up.
@@ -27,7 +27,8 @@ pub(crate) async fn txt2img(
     State(app): State<App>,
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<Txt2ImgResponse>, Failure> {
-    let request = Txt2ImgRequest::from_json(body)?;
+    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let request = Txt2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request)?;
     let styles = app.styles_of(&request).await?;
     let prepare = {
