@@ -38,6 +38,7 @@ const FIELDS: &[(&str, &str)] = &[
 const OPTIONS: &[(&str, &str)] = &[
     ("Clip skip", "CLIP_stop_at_last_layers"),
     ("RNG", "randn_source"),
+    ("VAE", "sd_vae"),
     ("ENSD", "eta_noise_seed_delta"),
     ("Eta", "eta_ancestral"),
     ("Eta DDIM", "eta_ddim"),

@@ -101,6 +101,8 @@ pub struct Job {
     pub images: Vec<JobImage>,
     /// Whether it was interrupted or skipped.
     pub interrupted: bool,
+    /// What was left out of what was asked, and why.
+    pub comments: Vec<String>,
     /// Why it failed.
     pub error: Option<String>,
     /// Link to its events.

@@ -1,5 +1,6 @@
 //! What a generation is: request, result, infotext, names and units. Plain data, no I/O.
 
+mod autoencoder;
 mod beginning;
 mod comments;
 mod flow;
@@ -11,6 +12,7 @@ mod sampling;
 mod shortcuts;
 mod styles;
 
+pub use autoencoder::VaeChoice;
 pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedContent, ResizeMode};
 pub use comments::without_comments;
 pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};

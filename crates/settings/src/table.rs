@@ -141,6 +141,10 @@ settings! {
     pub struct Options {
         /// Title, name, file name or hash of the model to use where a request names none; null means the first.
         sd_model_checkpoint ("sd_model_checkpoint"): Option<String> = None, ANY;
+        /// Autoencoder to use: a file's name with its ending, `None` for the model's own, or `Automatic` for what belongs to the model: what `NAME.json` beside it has as `vae`, or a file whose name begins as the model's.
+        sd_vae ("sd_vae"): String = "Automatic".to_owned(), ANY;
+        /// Whether an autoencoder chosen by name goes before what belongs to the model.
+        sd_vae_overrides_per_model_preferences ("sd_vae_overrides_per_model_preferences"): bool = true, ANY;
         /// Text encoder layers to stop before the end; 1 for none skipped.
         clip_stop_at_last_layers ("CLIP_stop_at_last_layers"): u32 = 1, Bound::Range(1.0, 12.0);
         /// Whose random numbers noise repeats: a CUDA device's, the processor's, or a CUDA device's in software.
@@ -357,6 +361,10 @@ settings! {
         add_model_name_to_info ("add_model_name_to_info"): bool = true, ANY;
         /// Whether infotexts have the model's hash.
         add_model_hash_to_info ("add_model_hash_to_info"): bool = true, ANY;
+        /// Whether infotexts name an autoencoder that is used in the place of the model's own.
+        add_vae_name_to_info ("add_vae_name_to_info"): bool = true, ANY;
+        /// Whether infotexts have its hash.
+        add_vae_hash_to_info ("add_vae_hash_to_info"): bool = true, ANY;
         /// Whether infotexts name this program.
         add_version_to_infotext ("add_version_to_infotext"): bool = true, ANY;
     }

@@ -114,6 +114,8 @@ mod tests {
                 size: (request.width.unwrap(), request.height.unwrap()),
                 model_name: &model_name,
                 model_hash: Some("0123456789"),
+                vae_name: Some("a, b.pt"),
+                vae_hash: Some("0123456789"),
                 lora_hashes: Some("a: 0123456789ab, b: ba9876543210"),
                 ti_hashes: Some("c: 0123456789ab"),
                 conditioning: crate::Conditioning::None,

@@ -147,6 +147,7 @@ pub(crate) fn describe(prefix: &str, status: &JobStatus) -> Job {
             .map(|_| format!("{prefix}/api/v1/jobs/{id}/preview?number={}", status.preview_number)),
         images: images.collect(),
         interrupted: status.interrupted,
+        comments: status.comments.to_vec(),
         error: status.error.clone(),
         events: format!("{prefix}/api/v1/jobs/{id}/events"),
     }
