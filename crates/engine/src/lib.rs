@@ -33,6 +33,7 @@ pub use enlarge::{Enlarger, PLAIN_UPSCALERS};
 pub use error::EngineError;
 pub use handle::{Engine, Watcher};
 pub use impasto_diffusion::{Picture, PromptSide, TokenCount};
+pub use memory::available_bytes;
 pub use library::{FileKind, Library, LibraryFile};
 pub use prepared::PreparedWeights;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};

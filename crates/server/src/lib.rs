@@ -15,6 +15,7 @@ mod listen;
 mod metrics;
 mod routes;
 mod save;
+mod sent;
 mod styles;
 mod subpath;
 mod tls;

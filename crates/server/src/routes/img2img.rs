@@ -6,12 +6,9 @@ use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
 use axum::Json;
 use axum::extract::State;
+use crate::sent::Allowance;
 use impasto_api::{ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors};
 use impasto_domain::Bitmap;
-use impasto_imaging::{ImagingError, decode, decode_base64};
-
-/// Pictures to begin from may be larger than those we make.
-const MOST_PIXELS: u64 = 1 << 26;
 
 /// Makes pictures from pictures and answers with them. The job ends when the client hangs up.
 #[utoipa::path(
@@ -34,9 +31,11 @@ pub(crate) async fn img2img(
     let request = Img2ImgRequest::from_json(body)?;
     let options = app.options_for(&request.text)?;
     let styles = app.styles_of(&request.text).await?;
+    let permit = app.decoding().await;
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
+            let _permit = permit;
             let pictures = decoded(&request)?;
             let generation = request.to_generation(&options, app.engine().limits(), &styles, pictures)?;
             Ok::<_, ApiError>((request, generation))
@@ -56,17 +55,12 @@ pub(crate) async fn img2img(
 /// The pictures of a request.
 fn decoded(request: &Img2ImgRequest) -> Result<DecodedPictures, ApiError> {
     let (images, mask) = request.files()?;
+    let mut allowance = Allowance::default();
+    let mut bitmap = |text: &str| {
+        let (_, picture) = allowance.read(text)?;
+        let (width, height) = picture.size();
+        Ok::<_, ApiError>(Bitmap { width, height, rgba: picture.into_samples() })
+    };
     let images = images.iter().map(|image| bitmap(image)).collect::<Result<_, _>>()?;
     Ok(DecodedPictures { images, mask: mask.map(bitmap).transpose()? })
-}
-
-fn bitmap(text: &str) -> Result<Bitmap, ApiError> {
-    let file = decode_base64(text).map_err(|error| match error {
-        ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
-        other => ApiError::http(500, format!("Invalid encoded image: {other}")),
-    })?;
-    let picture = decode(&file, MOST_PIXELS)
-        .map_err(|error| ApiError::http(500, format!("Invalid encoded image: {error}")))?;
-    let (width, height) = picture.size();
-    Ok(Bitmap { width, height, rgba: picture.into_samples() })
 }

@@ -2,10 +2,11 @@
 
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
+use crate::sent::{file, unusable};
 use axum::Json;
 use impasto_api::{ApiError, Fault, PngInfo, PngInfoRequest, ValidationErrors};
 use impasto_domain::parse_infotext;
-use impasto_imaging::{ImagingError, decode_base64, read_metadata};
+use impasto_imaging::read_metadata;
 
 /// Pictures to look into may be larger than those we make.
 const MOST_PIXELS: u64 = 1 << 28;
@@ -25,12 +26,7 @@ const MOST_PIXELS: u64 = 1 << 28;
 pub(crate) async fn png_info(JsonBody(body): JsonBody<WITH_PICTURES>) -> Result<Json<PngInfo>, Failure> {
     let request = PngInfoRequest::from_json(body)?;
     let read = move || {
-        let file = decode_base64(&request.image).map_err(|error| match error {
-            ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
-            other => ApiError::http(500, format!("Invalid encoded image: {other}")),
-        })?;
-        let metadata = read_metadata(&file, MOST_PIXELS)
-            .map_err(|error| ApiError::http(500, format!("Invalid encoded image: {error}")))?;
+        let metadata = read_metadata(&file(&request.image)?, MOST_PIXELS).map_err(unusable)?;
         let info = metadata.infotext.unwrap_or_default();
         let parameters = parse_infotext(&info);
         Ok::<_, ApiError>(PngInfo::new(info, metadata.items, parameters))
