@@ -4,6 +4,7 @@ use crate::auth::Users;
 use crate::error::Failure;
 use crate::guard::Guard;
 use crate::metrics::RequestCounts;
+use crate::sent::DECODING;
 use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
@@ -13,10 +14,12 @@ use impasto_engine::{Engine, JobId, JobState, JobStatus, ModelEntry, Picture, Su
 use impasto_settings::{Options, OptionsFile, ServeSettings};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Names of jobs that are remembered.
 const NAMED_TASKS: usize = 512;
+/// Requests that enlarge pictures at a time; more wait.
+const ENLARGING: usize = 2;
 
 /// The application behind the routes. Cloning gives another handle.
 #[derive(Debug, Clone)]
@@ -39,6 +42,10 @@ struct Inner {
     /// Told when a client asks the program to stop.
     stop: Notify,
     requests: RequestCounts,
+    /// Who decodes pictures that clients sent.
+    decoding: Arc<Semaphore>,
+    /// Who enlarges pictures.
+    enlarging: Arc<Semaphore>,
 }
 
 /// The preview that `/sdapi/v1/progress` shows until enough steps have passed.
@@ -76,6 +83,8 @@ impl App {
             shown: Mutex::default(),
             stop: Notify::new(),
             requests: RequestCounts::default(),
+            decoding: Arc::new(Semaphore::new(DECODING)),
+            enlarging: Arc::new(Semaphore::new(ENLARGING)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -202,6 +211,16 @@ impl App {
 
     fn waited_for(&self) -> MutexGuard<'_, Vec<JobId>> {
         self.inner.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a request may decode pictures. The semaphores are never closed, so there is always a permit.
+    pub(crate) async fn decoding(&self) -> Option<OwnedSemaphorePermit> {
+        self.inner.decoding.clone().acquire_owned().await.ok()
+    }
+
+    /// Waits until a request may enlarge pictures.
+    pub(crate) async fn enlarging(&self) -> Option<OwnedSemaphorePermit> {
+        self.inner.enlarging.clone().acquire_owned().await.ok()
     }
 
     /// Asks the program to end in an orderly way.

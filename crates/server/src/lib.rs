@@ -17,6 +17,7 @@ mod log;
 mod metrics;
 mod routes;
 mod save;
+mod sent;
 mod styles;
 mod subpath;
 mod tls;

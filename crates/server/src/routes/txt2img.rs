@@ -2,9 +2,9 @@
 
 use crate::answer::{Asked, answer, wait_for};
 use crate::app::App;
-use crate::beginnings::bitmap;
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
+use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{ApiError, Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors, has_infotext};
@@ -31,13 +31,15 @@ pub(crate) async fn txt2img(
     let request = Txt2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request)?;
     let styles = app.styles_of(&request).await?;
+    let permit = app.decoding().await;
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
+            let _permit = permit;
             let mut generation = request.to_generation(&options, app.engine().limits(), &styles)?;
             let first = request.firstpass_image.as_deref().filter(|file| !file.is_empty());
             if let (Some(hires), Some(file)) = (&mut generation.hires, first) {
-                hires.first_picture = Some(Arc::new(bitmap(file)?));
+                hires.first_picture = Some(Arc::new(Allowance::default().bitmap(file)?));
             }
             Ok::<_, ApiError>((request, generation))
         }

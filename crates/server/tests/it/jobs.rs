@@ -148,9 +148,8 @@ async fn a_picture_is_kept_with_a_line_in_the_log() {
     let app = TestApp::new();
     let id = app.submit(quick(json!({ "prompt": "a cat, big" }))).await;
     app.wait_until(&id, |job| job["state"] == "done").await;
-    let keep = async |number: &str| {
-        app.post(&format!("/api/v1/jobs/{id}/images/{number}/keep"), json!({})).await
-    };
+    let keep =
+        async |number: &str| app.post(&format!("/api/v1/jobs/{id}/images/{number}/keep"), json!({})).await;
     assert_eq!(keep("0").await.good(), json!({ "path": "log/images/00000-7-a cat, big.png" }));
     assert_eq!(keep("0").await.good(), json!({ "path": "log/images/00001-7-a cat, big.png" }));
     assert_eq!(keep("1").await.status, 404);
