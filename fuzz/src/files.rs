@@ -1,7 +1,7 @@
 //! Files: pictures that clients send, and checkpoints that somebody downloaded.
 
 use impasto_imaging::{decode, read_metadata};
-use impasto_weights::{Checkpoint};
+use impasto_weights::Checkpoint;
 
 pub(crate) const PICTURE_WORDS: &[&[u8]] = &[
     b"\x89PNG\r\n\x1a\n",
