@@ -17,11 +17,12 @@ pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedCo
 pub use comments::without_comments;
 pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};
 pub use infotext::{
-    InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
+    FoundStyles, InfotextFacts, InfotextRules, InfotextValue, PROGRAM_VERSION, compose_infotext,
+    infotext_settings, novel_ai_infotext, old_first_pass, parse_infotext, parse_infotext_by, python_float,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use prompt_rules::{Emphasis, PromptRules};
 pub use request::{GenerationRequest, InfotextOptions, RequestError, RequestLimits, Seeds};
 pub use sampling::{NoiseSchedule, SamplerOptions, UniPcSkip, UniPcVariant};
 pub use shortcuts::Shortcuts;
-pub use styles::{Style, StylesError, merge_styles, parse_styles, write_styles};
+pub use styles::{Style, StylesError, csv_line, merge_styles, parse_styles, write_styles};

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::clock;
 use crate::file_names::Facts;
 use crate::save::{Kind, save_beside, save_picture};
-use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest};
+use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest, extra_generation_params};
 use impasto_domain::{
     AsideKind, Bitmap, Conditioning, GenerationRequest, PROGRAM_VERSION, Schedule, python_float,
 };
@@ -14,8 +14,6 @@ use impasto_imaging::{
     parse_color,
 };
 use impasto_settings::Options;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -188,15 +186,15 @@ fn grid_of(
 }
 
 /// Where the pictures of one answer go.
-struct Disk<'a> {
-    root: &'a Path,
-    options: &'a Options,
-    status: &'a JobStatus,
-    styles: &'a [String],
+pub(crate) struct Disk<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) options: &'a Options,
+    pub(crate) status: &'a JobStatus,
+    pub(crate) styles: &'a [String],
 }
 
 impl Disk<'_> {
-    fn save(
+    pub(crate) fn save(
         &self,
         place: (Kind, &str),
         image: &FinishedImage,
@@ -287,15 +285,15 @@ fn vae_part(status: &JobStatus) -> &str {
     vae.name.split('.').find(|part| !part.is_empty()).unwrap_or_default()
 }
 
-fn format_of(name: &str, options: &Options) -> Format {
+pub(crate) fn format_of(name: &str, options: &Options) -> Format {
     Format::from_name(name, options.jpeg_quality).unwrap_or(Format::Png)
 }
 
-fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
+pub(crate) fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
     Pixels { width: image.picture.width, height: image.picture.height, rgb: &image.picture.rgb }
 }
 
-fn file_of(
+pub(crate) fn file_of(
     pixels: Pixels<'_>,
     infotext: &str,
     format: Format,
@@ -312,11 +310,7 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
     let first = request.seeds(0);
     let strength = strength_of(request);
     let resized = request.seed_resize_from;
-    let schedule = match request.schedule {
-        Schedule::Automatic => request.sampler.default_schedule(),
-        chosen => Some(chosen),
-    };
-    let extra = schedule.map(|schedule| ("Schedule type".to_owned(), Value::from(schedule.label())));
+    let infotext = status.images.first().map(|image| image.infotext.as_str()).unwrap_or_default();
     Txt2ImgInfo {
         prompt: request.prompt.clone(),
         all_prompts: vec![request.prompt.clone(); count as usize],
@@ -342,7 +336,7 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         seed_resize_from_w: resized.map_or(-1, |(width, _)| width.into()),
         seed_resize_from_h: resized.map_or(-1, |(_, height)| height.into()),
         denoising_strength: strength,
-        extra_generation_params: extra.into_iter().collect::<BTreeMap<_, _>>(),
+        extra_generation_params: extra_generation_params(infotext),
         index_of_first_image: 0,
         infotexts: status.images.iter().map(|image| image.infotext.clone()).collect(),
         styles: asked.styles.clone(),

@@ -4,19 +4,22 @@ use crate::auth::Users;
 use crate::error::Failure;
 use crate::guard::Guard;
 use crate::metrics::RequestCounts;
+use crate::sent::DECODING;
 use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
 use impasto_api::{ApiError, Txt2ImgRequest, override_options};
-use impasto_domain::{GenerationRequest, Style};
+use impasto_domain::{FoundStyles, GenerationRequest, InfotextRules, Style};
 use impasto_engine::{Engine, JobId, JobState, JobStatus, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Names of jobs that are remembered.
 const NAMED_TASKS: usize = 512;
+/// Requests that enlarge pictures at a time; more wait.
+const ENLARGING: usize = 2;
 
 /// The application behind the routes. Cloning gives another handle.
 #[derive(Debug, Clone)]
@@ -39,6 +42,10 @@ struct Inner {
     /// Told when a client asks the program to stop.
     stop: Notify,
     requests: RequestCounts,
+    /// Who decodes pictures that clients sent.
+    decoding: Arc<Semaphore>,
+    /// Who enlarges pictures.
+    enlarging: Arc<Semaphore>,
 }
 
 /// The preview that `/sdapi/v1/progress` shows until enough steps have passed.
@@ -76,6 +83,8 @@ impl App {
             shown: Mutex::default(),
             stop: Notify::new(),
             requests: RequestCounts::default(),
+            decoding: Arc::new(Semaphore::new(DECODING)),
+            enlarging: Arc::new(Semaphore::new(ENLARGING)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -141,6 +150,34 @@ impl App {
         tokio::task::spawn_blocking(move || read_styles(&data_dir)).await?
     }
 
+    /// How infotexts are taken, as the options say, if there are any: `needed`.
+    pub(crate) async fn infotext_rules(&self, needed: bool) -> Result<InfotextRules, Failure> {
+        if !needed {
+            return Ok(InfotextRules::default());
+        }
+        let options = self.options();
+        let found_styles = FoundStyles::from_exact_name(&options.infotext_styles).unwrap_or_default();
+        let styles = if found_styles == FoundStyles::Ignore {
+            Vec::new()
+        } else {
+            let data_dir = self.settings().data_dir.clone();
+            let read = tokio::task::spawn_blocking(move || read_styles(&data_dir)).await?;
+            // An infotext can be read without them.
+            read.unwrap_or_else(|Failure(error)| {
+                tracing::warn!(%error, "infotexts are read without styles");
+                Vec::new()
+            })
+        };
+        Ok(InfotextRules {
+            styles,
+            found_styles,
+            old_behaviour: options.auto_backcompat,
+            size_of_second_pass: options.use_old_hires_fix_width_height,
+            left_out: options.infotext_skip_pasting,
+            takes_model: !options.disable_weights_auto_swap,
+        })
+    }
+
     /// Hands a request to the engine.
     pub(crate) async fn submit(
         &self,
@@ -174,6 +211,16 @@ impl App {
 
     fn waited_for(&self) -> MutexGuard<'_, Vec<JobId>> {
         self.inner.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a request may decode pictures. The semaphores are never closed, so there is always a permit.
+    pub(crate) async fn decoding(&self) -> Option<OwnedSemaphorePermit> {
+        self.inner.decoding.clone().acquire_owned().await.ok()
+    }
+
+    /// Waits until a request may enlarge pictures.
+    pub(crate) async fn enlarging(&self) -> Option<OwnedSemaphorePermit> {
+        self.inner.enlarging.clone().acquire_owned().await.ok()
     }
 
     /// Asks the program to end in an orderly way.

@@ -241,6 +241,22 @@ settings! {
         outdir_init_images ("outdir_init_images"): String = "outputs/init-images".to_owned(), Bound::InsideDataRoot;
         /// Upscaler that enlarges pictures to begin from where they are too small; null or `None` for Lanczos.
         upscaler_for_img2img ("upscaler_for_img2img"): Option<String> = None, ANY;
+        /// Folder below the data root for pictures that were chosen to be kept.
+        outdir_save ("outdir_save"): String = "log/images".to_owned(), Bound::InsideDataRoot;
+        /// Whether those are put into folders of their own.
+        use_save_to_dirs_for_ui ("use_save_to_dirs_for_ui"): bool = false, ANY;
+        /// Whether each of them gets a line in `log.csv` there.
+        save_write_log_csv ("save_write_log_csv"): bool = true, ANY;
+        /// Whether infotexts of old versions of A1111 bring the settings that repeat what those did.
+        auto_backcompat ("auto_backcompat"): bool = true, ANY;
+        /// What becomes of styles that the prompts of an infotext show.
+        infotext_styles ("infotext_styles"): String = "Apply if any".to_owned(), Bound::OneOf(&["Ignore", "Apply", "Discard", "Apply if any"]);
+        /// Keys of infotexts that are not taken.
+        infotext_skip_pasting ("infotext_skip_pasting"): Vec<String> = Vec::new(), ANY;
+        /// Whether the model that an infotext names is not taken.
+        disable_weights_auto_swap ("disable_weights_auto_swap"): bool = true, ANY;
+        /// Whether faces are to be restored where a request does not say. Nothing here can do so: the answer says it.
+        face_restoration ("face_restoration"): bool = false, ANY;
         /// Whether sizes are those of the second pass, where there is one; the first has an area of 512x512 then.
         use_old_hires_fix_width_height ("use_old_hires_fix_width_height"): bool = false, ANY;
         /// No negative prompt while no more than this share of the steps is done; 0 is off.

@@ -7,6 +7,7 @@ mod docs;
 mod extras;
 mod files;
 mod health;
+mod hostile_pictures;
 mod img2img;
 mod jobs;
 mod lists;
