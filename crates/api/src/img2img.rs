@@ -116,13 +116,14 @@ impl Img2ImgRequest {
     }
 
     /// What the engine is to make of the decoded pictures, under the options that hold for this request and with the styles
-    /// there are.
+    /// there are. `hash` is the sum of the last picture, where they are kept.
     pub fn to_generation(
         &self,
         options: &Options,
         limits: &RequestLimits,
         styles: &[Style],
         pictures: DecodedPictures,
+        hash: Option<String>,
     ) -> Result<GenerationRequest, ApiError> {
         let mut generation = self.text.to_generation(options, limits, styles)?;
         let fields = &self.picture;
@@ -146,6 +147,7 @@ impl Img2ImgRequest {
             background: color(&options.img2img_background_color),
             inpainting,
             image_cfg_scale: fields.image_cfg_scale,
+            hash,
         }));
         Ok(generation)
     }
@@ -245,7 +247,7 @@ mod tests {
         request.files()?;
         let pictures = DecodedPictures { images: vec![bitmap(); images], mask: mask.then(bitmap) };
         let generation =
-            request.to_generation(&Options::default(), &RequestLimits::default(), &[], pictures)?;
+            request.to_generation(&Options::default(), &RequestLimits::default(), &[], pictures, None)?;
         Ok(Arc::unwrap_or_clone(generation.from_picture.unwrap()))
     }
 

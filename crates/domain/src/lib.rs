@@ -15,7 +15,8 @@ pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedCo
 pub use comments::without_comments;
 pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};
 pub use infotext::{
-    InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
+    InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, old_first_pass, parse_infotext,
+    python_float,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use prompt_rules::{Emphasis, PromptRules};

@@ -6,6 +6,7 @@
 mod answer;
 mod app;
 mod auth;
+mod beginnings;
 mod body;
 mod clock;
 mod error;

@@ -4,6 +4,7 @@
 //! request are bounded together, by a number and by the memory that is free, and few requests decode at a time.
 
 use impasto_api::ApiError;
+use impasto_domain::Bitmap;
 use impasto_engine::available_bytes;
 use impasto_imaging::{ImagingError, Rgba, decode, decode_base64};
 
@@ -47,6 +48,13 @@ impl Allowance {
         })?;
         self.pixels -= u64::from(picture.width()) * u64::from(picture.height());
         Ok((file, picture))
+    }
+
+    /// The same without its file.
+    pub(crate) fn bitmap(&mut self, text: &str) -> Result<Bitmap, ApiError> {
+        let (_, picture) = self.read(text)?;
+        let (width, height) = picture.size();
+        Ok(Bitmap { width, height, rgba: picture.into_samples() })
     }
 
     /// Refuses to enlarge a picture where there is no room for the result.

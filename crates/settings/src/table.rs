@@ -237,6 +237,8 @@ settings! {
         outdir_init_images ("outdir_init_images"): String = "outputs/init-images".to_owned(), Bound::InsideDataRoot;
         /// Upscaler that enlarges pictures to begin from where they are too small; null or `None` for Lanczos.
         upscaler_for_img2img ("upscaler_for_img2img"): Option<String> = None, ANY;
+        /// Whether faces are to be restored where a request does not say. Nothing here can do so: the answer says it.
+        face_restoration ("face_restoration"): bool = false, ANY;
         /// Whether sizes are those of the second pass, where there is one; the first has an area of 512x512 then.
         use_old_hires_fix_width_height ("use_old_hires_fix_width_height"): bool = false, ANY;
         /// No negative prompt while no more than this share of the steps is done; 0 is off.

@@ -82,6 +82,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
             "Token merging ratio hr",
             request.hires.as_ref().and_then(|hires| unless_zero(hires.token_merging_ratio)),
         ),
+        ("Init image hash", request.from_picture.as_ref().and_then(|source| source.hash.clone())),
         ("RNG", (source != NoiseSource::Gpu).then(|| source.name().to_owned())),
         ("Tiling", request.tiling.then(|| "True".to_owned())),
     ];

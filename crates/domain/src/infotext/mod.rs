@@ -8,7 +8,7 @@ mod compose;
 mod parse;
 
 pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float};
-pub use parse::{InfotextValue, parse_infotext};
+pub use parse::{InfotextValue, old_first_pass, parse_infotext};
 
 #[cfg(test)]
 mod tests {

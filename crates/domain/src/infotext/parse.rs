@@ -224,8 +224,8 @@ fn size(value: &str) -> Option<(&str, &str)> {
     value.split_once('x').filter(|(width, height)| digits(width) && digits(height))
 }
 
-/// The first pass had about 512 x 512 pixels, in multiples of 64.
-fn old_first_pass(width: i64, height: i64) -> (i64, i64) {
+/// Size of a first pass before a second of this size, as old versions of A1111 had it: about 512 x 512 pixels, in multiples of 64.
+pub fn old_first_pass(width: i64, height: i64) -> (i64, i64) {
     let scale = (512.0 * 512.0 / (width.max(1) as f64 * height.max(1) as f64)).sqrt();
     let round = |edge: i64| ((scale * edge as f64 / 64.0).ceil() as i64).saturating_mul(64);
     (round(width), round(height))

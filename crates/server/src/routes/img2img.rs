@@ -2,13 +2,13 @@
 
 use crate::answer::{Asked, answer, wait_for};
 use crate::app::App;
+use crate::beginnings::{enlarge, keep};
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
 use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors};
-use impasto_domain::Bitmap;
 
 /// Makes pictures from pictures and answers with them. The job ends when the client hangs up.
 #[utoipa::path(
@@ -35,10 +35,13 @@ pub(crate) async fn img2img(
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
-            let _permit = permit;
             let pictures = decoded(&request)?;
-            let generation = request.to_generation(&options, app.engine().limits(), &styles, pictures)?;
-            Ok::<_, ApiError>((request, generation))
+            let hash = keep(&app, &pictures, &options)?;
+            drop(permit);
+            let mut generation =
+                request.to_generation(&options, app.engine().limits(), &styles, pictures, hash)?;
+            enlarge(&app, &mut generation, &options)?;
+            Ok::<_, Failure>((request, generation))
         }
     };
     let (mut request, generation) = tokio::task::spawn_blocking(prepare).await??;
@@ -56,11 +59,6 @@ pub(crate) async fn img2img(
 fn decoded(request: &Img2ImgRequest) -> Result<DecodedPictures, ApiError> {
     let (images, mask) = request.files()?;
     let mut allowance = Allowance::default();
-    let mut bitmap = |text: &str| {
-        let (_, picture) = allowance.read(text)?;
-        let (width, height) = picture.size();
-        Ok::<_, ApiError>(Bitmap { width, height, rgba: picture.into_samples() })
-    };
-    let images = images.iter().map(|image| bitmap(image)).collect::<Result<_, _>>()?;
-    Ok(DecodedPictures { images, mask: mask.map(bitmap).transpose()? })
+    let images = images.iter().map(|image| allowance.bitmap(image)).collect::<Result<_, _>>()?;
+    Ok(DecodedPictures { images, mask: mask.map(|mask| allowance.bitmap(mask)).transpose()? })
 }

@@ -27,7 +27,6 @@ pub(super) const STORED: &[(&str, Usual, Why)] = &[
     ("DAT_tile", Whole(192), Absent),
     ("DAT_tile_overlap", Whole(8), Absent),
     ("set_scale_by_when_changing_upscaler", Flag(false), Page),
-    ("face_restoration", Flag(false), Absent),
     ("face_restoration_model", Text("CodeFormer"), Absent),
     ("code_former_weight", Real(0.5), Absent),
     ("face_restoration_unload", Flag(false), Absent),
