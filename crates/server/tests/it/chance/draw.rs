@@ -51,7 +51,7 @@ pub(crate) fn body(
         return Some(Value::Object(options(draw)));
     }
     // Most requests have one odd field at most, so that what comes after the first check is reached.
-    let odd = [0, 0, 0, 1, 2, 6][draw.below(6)];
+    let odd = [0, 0, 0, 0, 0, 1, 1, 4][draw.below(8)];
     let mut body = Map::new();
     let names: Vec<&String> = fields.keys().collect();
     let odd: Vec<&String> = (0..odd).map(|_| names[draw.below(names.len())]).collect();
@@ -75,19 +75,37 @@ fn usual(name: &str, world: &World, draw: &mut Draw) -> Option<Value> {
     let picture = |draw: &mut Draw| json!(world.pictures[draw.below(world.pictures.len())]);
     Some(match name {
         "prompt" | "negative_prompt" | "hr_prompt" | "hr_negative_prompt" => draw.pick(json!([
-            "", "a cat", "a (red:1.3) [cat:dog:0.5] hat", "a AND b :0.5", "<lora:none:1> cat", "\u{1F408}, ".repeat(90), "[[((", "a BREAK b", "[a|b|c]",
+            "",
+            "a cat",
+            "a (red:1.3) [cat:dog:0.5] hat",
+            "a AND b :0.5",
+            "<lora:none:1> cat",
+            "\u{1F408}, ".repeat(90),
+            "[[((",
+            "a BREAK b",
+            "[a|b|c]",
             "(x:1e38)"
         ])),
-        "infotext" => draw.pick(json!([null, "a\nSteps: 2, Sampler: Euler, CFG scale: 3, Seed: 5, Size: 16x24", "Steps: 1, Seed: x, Size: 0x0"])),
+        "infotext" => draw.pick(json!([
+            null,
+            "a\nSteps: 2, Sampler: Euler, CFG scale: 3, Seed: 5, Size: 16x24",
+            "Steps: 1, Seed: 3, Size: 0x0"
+        ])),
         "width" | "height" | "hr_resize_x" | "hr_resize_y" | "firstphase_width" | "firstphase_height" => {
-            draw.pick(json!([8, 16, 24, 33, 64, 7, 0]))
+            if (name.starts_with("hr_") || name.starts_with("first")) && draw.one_in(2) {
+                json!(0)
+            } else {
+                draw.pick(json!([8, 16, 24, 33, 40]))
+            }
         }
         "steps" => draw.pick(json!([1, 2, 3, "2", 1.5])),
         "hr_second_pass_steps" => draw.pick(json!([0, 1, 3])),
         "batch_size" | "n_iter" => draw.pick(json!([1, 1, 1, 2])),
         "seed" | "subseed" => draw.pick(json!([-1, 0, 1, 4_294_967_295_u64, "7"])),
-        "subseed_strength" | "denoising_strength" | "refiner_switch_at" => draw.pick(json!([0, 0.3, 0.75, 1])),
-        "cfg_scale" | "image_cfg_scale" => draw.pick(json!([0, 1, 1.5, 7, 30, -2])),
+        "subseed_strength" | "denoising_strength" | "refiner_switch_at" => {
+            draw.pick(json!([0, 0.3, 0.75, 1]))
+        }
+        "cfg_scale" | "image_cfg_scale" => draw.pick(json!([1, 1.5, 7, 30])),
         "hr_scale" => draw.pick(json!([1, 1.5, 2])),
         "eta" | "s_churn" | "s_tmin" | "s_noise" | "s_min_uncond" => draw.pick(json!([null, 0, 0.5, 1, 3])),
         "s_tmax" => draw.pick(json!([null, 0, 5])),
@@ -101,26 +119,38 @@ fn usual(name: &str, world: &World, draw: &mut Draw) -> Option<Value> {
             let labels: Vec<&str> = impasto_api::schedulers().iter().map(|schedule| schedule.label).collect();
             draw.pick(json!(labels))
         }
-        "hr_upscaler" | "upscaler_1" | "upscaler_2" => draw.pick(json!(["None", "Lanczos", "Nearest", "Latent", "Latent (bicubic antialiased)"])),
-        "refiner_checkpoint" | "hr_checkpoint_name" => draw.pick(json!([null, "tiny", "other.safetensors", "none such"])),
-        "init_images" => json!(vec![picture(draw); 1 + draw.below(2)]),
+        "hr_upscaler" | "upscaler_1" | "upscaler_2" => draw.pick(json!(["None", "Lanczos", "Nearest"])),
+        "refiner_checkpoint" | "hr_checkpoint_name" => draw.pick(json!([null, "tiny", "other.safetensors"])),
+        "init_images" => json!([picture(draw)]),
         "mask" | "image" | "firstpass_image" => picture(draw),
         "imageList" => json!(vec![json!({ "data": picture(draw), "name": "x" }); draw.below(3)]),
-        "mask_blur" | "mask_blur_x" | "mask_blur_y" | "inpaint_full_res_padding" => draw.pick(json!([0, 1, 4, 32])),
+        "mask_blur" | "mask_blur_x" | "mask_blur_y" | "inpaint_full_res_padding" => {
+            draw.pick(json!([0, 1, 4, 32]))
+        }
         "resize_mode" => draw.pick(json!([0, 1, 2, 3])),
         "inpainting_fill" => draw.pick(json!([0, 1, 2, 3])),
         "upscaling_resize" => draw.pick(json!([0.1, 1, 2, 3.7])),
         "upscaling_resize_w" | "upscaling_resize_h" => draw.pick(json!([1, 8, 50])),
         "override_settings" => Value::Object(options(draw)),
-        "alwayson_scripts" => draw.pick(json!([{}, { "Seed": { "args": [1] } }, { "soft inpainting": { "args": [true, 1, 0.5] } }, { "x": {} }])),
+        "alwayson_scripts" => draw.pick(
+            json!([{}, { "Seed": { "args": [1] } }, { "soft inpainting": { "args": [true, 1, 0.5] } }]),
+        ),
         "styles" => json!(["x"]),
         "kind" => json!("txt2img"),
         "model" => draw.pick(json!(["clip", "deepdanbooru", "x"])),
         "seed_resize_from_h" | "seed_resize_from_w" => draw.pick(json!([-1, 0, 16, 40])),
         "force_task_id" | "id_task" => json!("task(x)"),
         "initial_noise_multiplier" => draw.pick(json!([0, 1, 1.2])),
-        "gfpgan_visibility" | "codeformer_visibility" | "extras_upscaler_2_visibility" => draw.pick(json!([0, 0.5, 1])),
-        _ => return draw.one_in(2).then(|| draw.pick(json!([true, false, 0, 1]))),
+        "gfpgan_visibility" | "codeformer_visibility" | "extras_upscaler_2_visibility" => {
+            draw.pick(json!([0, 0.5, 1]))
+        }
+        "script_name" | "script_args" | "comments" | "latent_mask" | "enable_hr" if !draw.one_in(4) => {
+            return None;
+        }
+        "enable_hr" | "send_images" | "save_images" | "tiling" | "restore_faces" | "inpaint_full_res"
+        | "mask_round" => draw.pick(json!([true, false, 0, 1])),
+        "inpainting_mask_invert" => draw.pick(json!([0, 1])),
+        _ => return None,
     })
 }
 
@@ -129,12 +159,12 @@ fn options(draw: &mut Draw) -> Map<String, Value> {
     let rows = Options::default().show();
     let names: Vec<&String> = rows.keys().collect();
     let mut options = Map::new();
-    for _ in 0..draw.below(4) {
+    for _ in 0..draw.below(6).saturating_sub(2) {
         let name = names[draw.below(names.len())];
         let value = match &rows[name] {
             Value::Bool(flag) => json!(*flag == draw.one_in(2)),
-            Value::Number(_) => draw.pick(json!([0, 1, 2, 0.5, 3, 7, 100])),
-            other if draw.one_in(2) => other.clone(),
+            Value::Number(_) if !draw.one_in(3) => draw.pick(json!([0, 1, 2, 3, 0.5])),
+            other if !draw.one_in(4) => other.clone(),
             _ => draw.pick(json!([
                 "png",
                 "jpg",
@@ -152,7 +182,7 @@ fn options(draw: &mut Draw) -> Map<String, Value> {
         };
         options.insert(
             name.clone(),
-            if draw.one_in(12) { strange(&json!({ "type": "string" }), draw) } else { value },
+            if draw.one_in(20) { strange(&json!({ "type": "string" }), draw) } else { value },
         );
     }
     if draw.one_in(40) {

@@ -4,7 +4,7 @@
 mod draw;
 mod schema;
 
-use crate::setup::{TestApp, request};
+use crate::setup::{TestApp, request, small};
 use axum::body::Body;
 use axum::http::Method;
 use draw::{Draw, World};
@@ -72,10 +72,17 @@ async fn make(count: usize, app: &TestApp, draw: &mut Draw) -> BTreeMap<String, 
         description.routes().into_iter().filter(|route| !LEFT_OUT.contains(&route.path)).collect();
     let (with_body, without): (Vec<_>, Vec<_>) =
         routes.into_iter().partition(|route| description.fields(route).is_some());
+    let (painting, others): (Vec<_>, Vec<_>) =
+        with_body.into_iter().partition(|route| route.path.ends_with("2img"));
+    let options = app.get("/sdapi/v1/options").await.good();
     let mut answers = BTreeMap::new();
-    for _ in 0..count {
-        // What has a body is what can go wrong.
-        let among = if draw.below(8) == 0 { &without } else { &with_body };
+    for number in 0..count {
+        if number % 8 == 0 {
+            // Odd options hold for some requests only.
+            app.post("/sdapi/v1/options", options.clone()).await.good();
+        }
+        // What paints is what can go wrong.
+        let among = [&painting, &painting, &painting, &others, &others, &without][draw.below(6)];
         let route = &among[draw.below(among.len())];
         let body = draw::body(&description, route, &world, draw);
         let sent = body.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -94,7 +101,7 @@ async fn make(count: usize, app: &TestApp, draw: &mut Draw) -> BTreeMap<String, 
             "{} {path}: {text:.500}\nasked: {sent:.3000}",
             route.method
         );
-        let what = if status >= 500 { text.chars().take(160).collect() } else { String::new() };
+        let what = if status >= 400 { text.chars().take(160).collect() } else { String::new() };
         *answers.entry(format!("{} {path} {status} {what}", route.method)).or_insert(0) += 1;
         assert!(begun.elapsed() < PATIENCE);
     }
@@ -108,7 +115,9 @@ async fn many_requests() {
     let count = std::env::var(COUNT).map_or(1000, |count| count.parse().unwrap());
     let (app, mut draw) = (small_app(), Draw(0x1234_5678_9abc_def1));
     let begun = Instant::now();
+    let usual = app.get("/sdapi/v1/options").await.good();
     make(count, &app, &mut draw).await;
+    app.post("/sdapi/v1/options", usual.clone()).await.good();
     let warm = resident_bytes();
     let answers = make(count, &app, &mut draw).await;
     let last = resident_bytes();
@@ -116,11 +125,8 @@ async fn many_requests() {
         println!("{times:5} {answer}");
     }
     println!("{} requests in {:?}", 2 * count, begun.elapsed());
-    let alive = app.post(
-        "/sdapi/v1/txt2img",
-        crate::setup::small(json!({ "override_settings": { "samples_format": "png" } })),
-    );
-    alive.await.good();
+    app.post("/sdapi/v1/options", usual).await.good();
+    app.post("/sdapi/v1/txt2img", small(json!({}))).await.good();
     let (Some(warm), Some(last)) = (warm, last) else {
         println!("skipped: memory cannot be told: there is no /proc/self/status");
         return;
