@@ -6,7 +6,7 @@ use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
     Asides, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource, Precision,
     PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip, UniPcVariant,
-    merge_styles, old_first_pass, without_comments,
+    VaeChoice, merge_styles, old_first_pass, without_comments,
 };
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value};
@@ -132,9 +132,15 @@ impl Txt2ImgRequest {
                 ..shortcuts(options)
             },
             precision: precision(options),
+            vae: VaeChoice {
+                name: options.sd_vae.clone(),
+                overrides_preferences: options.sd_vae_overrides_per_model_preferences,
+            },
             infotext: InfotextOptions {
                 model_name: options.add_model_name_to_info,
                 model_hash: options.add_model_hash_to_info,
+                vae_name: options.add_vae_name_to_info,
+                vae_hash: options.add_vae_hash_to_info,
                 version: options.add_version_to_infotext,
             },
         };
@@ -446,12 +452,14 @@ mod tests {
     fn overrides_that_ask_for_nothing_are_taken() {
         for habit in [
             json!({ "sd_vae": "Automatic", "sd_unet": "None", "api_enable_requests": true }),
-            json!({ "sd_vae": "None", "s_noise": 1, "token_merging_ratio": 0.0, "emphasis": "Original" }),
+            json!({ "sd_unet": "None", "s_noise": 1, "token_merging_ratio": 0.0, "emphasis": "Original" }),
         ] {
             let converted = convert(json!({ "override_settings": habit }));
             assert_eq!(converted, convert(json!({})));
         }
-        for asking in [json!({ "sd_vae": "other.pt" }), json!({ "tiling": 7 }), json!({ "sd_vae": null })] {
+        let own = convert(json!({ "override_settings": { "sd_vae": "None" } })).unwrap().vae;
+        assert_eq!((own.name.as_str(), own.overrides_preferences), (VaeChoice::OWN, true));
+        for asking in [json!({ "tiling": 7 }), json!({ "sd_vae": null })] {
             let refused = refusal(json!({ "override_settings": asking }));
             assert!(refused.starts_with(r#"{"detail":[{"loc":["body","override_settings","#), "{refused}");
         }
@@ -489,6 +497,8 @@ mod tests {
             size: (64, 64),
             model_name: "x",
             model_hash: None,
+            vae_name: None,
+            vae_hash: None,
             lora_hashes: None,
             ti_hashes: None,
             conditioning: impasto_domain::Conditioning::default(),

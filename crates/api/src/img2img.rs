@@ -1,9 +1,11 @@
 //! The body of `POST /sdapi/v1/img2img`: what text to image has, and the pictures to begin from.
 
+use crate::infotext::take_picture_infotext;
 use crate::txt2img::request;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
-    Bitmap, FromPicture, GenerationRequest, Inpainting, MaskedContent, RequestLimits, ResizeMode, Style,
+    Bitmap, FromPicture, GenerationRequest, InfotextRules, Inpainting, MaskedContent, RequestLimits,
+    ResizeMode, Style,
 };
 use impasto_settings::Options;
 use serde::Serialize;
@@ -77,18 +79,26 @@ pub struct DecodedPictures {
 }
 
 impl Img2ImgRequest {
-    /// Reads a request's body.
-    pub fn from_json(mut body: Value) -> Result<Self, ApiError> {
+    /// Reads a request's body, and its infotext by the usual rules.
+    pub fn from_json(body: Value) -> Result<Self, ApiError> {
+        Self::from_json_by(body, &InfotextRules::default())
+    }
+
+    /// Reads a request's body, and its infotext by these rules.
+    pub fn from_json_by(mut body: Value, rules: &InfotextRules) -> Result<Self, ApiError> {
         let mut errors = Vec::new();
         let picture = match &mut body {
-            Value::Object(fields) => PictureFields::read(fields).unwrap_or_else(|found| {
-                errors = found;
-                PictureFields::default()
-            }),
+            Value::Object(fields) => {
+                take_picture_infotext(fields, rules);
+                PictureFields::read(fields).unwrap_or_else(|found| {
+                    errors = found;
+                    PictureFields::default()
+                })
+            }
             // Told with the rest.
             _ => PictureFields::default(),
         };
-        let text = match (Txt2ImgRequest::from_json(body), errors.is_empty()) {
+        let text = match (Txt2ImgRequest::from_json_by(body, rules), errors.is_empty()) {
             (Ok(text), true) => text,
             (Ok(_), false) => return Err(ApiError::Validation(errors)),
             (Err(ApiError::Validation(more)), _) => {

@@ -5,6 +5,7 @@
 //! a [`Watcher`].
 
 mod adapters;
+mod autoencoder;
 mod catalog;
 mod config;
 mod denoise;
@@ -24,6 +25,7 @@ mod shared;
 mod status;
 mod tokenizers;
 mod upscale;
+mod vae;
 mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
@@ -38,3 +40,4 @@ pub use memory::available_bytes;
 pub use prepared::PreparedWeights;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};
 pub use upscale::Upscalers;
+pub use vae::VaeFile;

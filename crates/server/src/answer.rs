@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::clock;
 use crate::file_names::Facts;
 use crate::save::{Kind, save_beside, save_picture};
-use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest};
+use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest, extra_generation_params};
 use impasto_domain::{
     AsideKind, Bitmap, Conditioning, GenerationRequest, PROGRAM_VERSION, Schedule, python_float,
 };
@@ -14,8 +14,6 @@ use impasto_imaging::{
     parse_color,
 };
 use impasto_settings::Options;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -188,15 +186,15 @@ fn grid_of(
 }
 
 /// Where the pictures of one answer go.
-struct Disk<'a> {
-    root: &'a Path,
-    options: &'a Options,
-    status: &'a JobStatus,
-    styles: &'a [String],
+pub(crate) struct Disk<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) options: &'a Options,
+    pub(crate) status: &'a JobStatus,
+    pub(crate) styles: &'a [String],
 }
 
 impl Disk<'_> {
-    fn save(
+    pub(crate) fn save(
         &self,
         place: (Kind, &str),
         image: &FinishedImage,
@@ -258,7 +256,7 @@ impl Disk<'_> {
             scheduler: schedule.label(),
             model_hash: model.and_then(|model| model.short_hash()).unwrap_or_default(),
             model_name: model.map(|model| model.name.as_str()).unwrap_or_default(),
-            vae: "NoneType",
+            vae: vae_part(self.status),
             prompt: &request.prompt,
             negative_prompt: &request.negative_prompt,
             clip_skip: request.clip_skip,
@@ -281,15 +279,21 @@ impl Disk<'_> {
     }
 }
 
-fn format_of(name: &str, options: &Options) -> Format {
+/// What the name of a picture's file has of an autoencoder's: what is before its first dot.
+fn vae_part(status: &JobStatus) -> &str {
+    let Some(vae) = &status.vae else { return "NoneType" };
+    vae.name.split('.').find(|part| !part.is_empty()).unwrap_or_default()
+}
+
+pub(crate) fn format_of(name: &str, options: &Options) -> Format {
     Format::from_name(name, options.jpeg_quality).unwrap_or(Format::Png)
 }
 
-fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
+pub(crate) fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
     Pixels { width: image.picture.width, height: image.picture.height, rgb: &image.picture.rgb }
 }
 
-fn file_of(
+pub(crate) fn file_of(
     pixels: Pixels<'_>,
     infotext: &str,
     format: Format,
@@ -306,11 +310,7 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
     let first = request.seeds(0);
     let strength = strength_of(request);
     let resized = request.seed_resize_from;
-    let schedule = match request.schedule {
-        Schedule::Automatic => request.sampler.default_schedule(),
-        chosen => Some(chosen),
-    };
-    let extra = schedule.map(|schedule| ("Schedule type".to_owned(), Value::from(schedule.label())));
+    let infotext = status.images.first().map(|image| image.infotext.as_str()).unwrap_or_default();
     Txt2ImgInfo {
         prompt: request.prompt.clone(),
         all_prompts: vec![request.prompt.clone(); count as usize],
@@ -331,12 +331,12 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         face_restoration_model: None,
         sd_model_name: status.model.as_ref().map(|model| model.name.clone()).unwrap_or_default(),
         sd_model_hash: status.model.as_ref().and_then(|model| model.short_hash().map(str::to_owned)),
-        sd_vae_name: None,
-        sd_vae_hash: None,
+        sd_vae_name: status.vae.as_ref().map(|vae| vae.name.clone()),
+        sd_vae_hash: status.vae.as_ref().and_then(|vae| vae.hash.clone()),
         seed_resize_from_w: resized.map_or(-1, |(width, _)| width.into()),
         seed_resize_from_h: resized.map_or(-1, |(_, height)| height.into()),
         denoising_strength: strength,
-        extra_generation_params: extra.into_iter().collect::<BTreeMap<_, _>>(),
+        extra_generation_params: extra_generation_params(infotext),
         index_of_first_image: 0,
         infotexts: status.images.iter().map(|image| image.infotext.clone()).collect(),
         styles: asked.styles.clone(),
@@ -344,6 +344,7 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         clip_skip: options.clip_stop_at_last_layers,
         is_using_inpainting_conditioning: status.conditioning == Conditioning::Inpainting,
         version: PROGRAM_VERSION,
+        comments: status.comments.to_vec(),
     }
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod file_names;
 mod guard;
 mod listen;
+mod log;
 mod metrics;
 mod routes;
 mod save;

@@ -50,7 +50,7 @@ impl Allowance {
         Ok((file, picture))
     }
 
-    /// The same without its file.
+    /// A picture of the request, as the engine takes it.
     pub(crate) fn bitmap(&mut self, text: &str) -> Result<Bitmap, ApiError> {
         let (_, picture) = self.read(text)?;
         let (width, height) = picture.size();

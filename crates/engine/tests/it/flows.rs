@@ -31,7 +31,7 @@ fn run(engine: &Engine, request: &GenerationRequest) -> Arc<JobStatus> {
     status
 }
 
-fn source() -> Arc<FromPicture> {
+pub(crate) fn source() -> Arc<FromPicture> {
     Arc::new(FromPicture {
         images: vec![Bitmap { width: 32, height: 32, rgba: [200, 100, 50, 255].repeat(32 * 32) }],
         resize_mode: ResizeMode::Stretch,

@@ -8,7 +8,9 @@ use crate::error::Failure;
 use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors};
+use impasto_api::{
+    ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors, has_infotext,
+};
 
 /// Makes pictures from pictures and answers with them. The job ends when the client hangs up.
 #[utoipa::path(
@@ -28,16 +30,17 @@ pub(crate) async fn img2img(
     State(app): State<App>,
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<Img2ImgResponse>, Failure> {
-    let request = Img2ImgRequest::from_json(body)?;
+    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let request = Img2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request.text)?;
     let styles = app.styles_of(&request.text).await?;
     let permit = app.decoding().await;
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
+            let _permit = permit;
             let pictures = decoded(&request)?;
             let hash = keep(&app, &pictures, &options)?;
-            drop(permit);
             let mut generation =
                 request.to_generation(&options, app.engine().limits(), &styles, pictures, hash)?;
             enlarge(&app, &mut generation, &options)?;

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{ApiError, Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
+use impasto_api::{ApiError, Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors, has_infotext};
 use std::sync::Arc;
 
 /// Makes pictures from text and answers with them. The job ends when the client hangs up.
@@ -27,13 +27,15 @@ pub(crate) async fn txt2img(
     State(app): State<App>,
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<Txt2ImgResponse>, Failure> {
-    let request = Txt2ImgRequest::from_json(body)?;
+    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let request = Txt2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request)?;
     let styles = app.styles_of(&request).await?;
     let permit = app.decoding().await;
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
+            let _permit = permit;
             let mut generation = request.to_generation(&options, app.engine().limits(), &styles)?;
             let first = request.firstpass_image.as_deref().filter(|file| !file.is_empty());
             if let (Some(hires), Some(file)) = (&mut generation.hires, first) {
