@@ -41,6 +41,7 @@ pub(crate) async fn txt2img(
             if let (Some(hires), Some(file)) = (&mut generation.hires, first) {
                 hires.first_picture = Some(Arc::new(Allowance::default().bitmap(file)?));
             }
+            drop(permit);
             Ok::<_, ApiError>((request, generation))
         }
     };
