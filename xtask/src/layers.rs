@@ -21,10 +21,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Models.
     ("models", &["tensor", "weights"]),
     ("diffusion", &["models", "domain", "imaging"]),
+    ("scripts", &["domain", "imaging"]),
     // Service.
     ("engine", &["diffusion", "settings"]),
     ("api", &["domain", "settings"]),
-    ("server", &["api", "engine", "settings"]),
+    ("server", &["api", "engine", "scripts", "settings"]),
     ("cli", &["server", "engine", "cpu", "settings"]),
     // For tests.
     ("testkit", &["tensor", "weights"]),

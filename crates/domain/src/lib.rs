@@ -16,6 +16,7 @@ pub use comments::without_comments;
 pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};
 pub use infotext::{
     InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
+    with_parameters,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use prompt_rules::{Emphasis, PromptRules};

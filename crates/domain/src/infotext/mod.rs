@@ -7,7 +7,7 @@
 mod compose;
 mod parse;
 
-pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float};
+pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float, with_parameters};
 pub use parse::{InfotextValue, parse_infotext};
 
 #[cfg(test)]
