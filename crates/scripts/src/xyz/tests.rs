@@ -122,7 +122,8 @@ fn every_axis_that_requests_from_text_have_changes_something() {
         first_networks: false,
     });
     let with_picture = base_from(&Rgb::filled(8, 8, [1; 3]).unwrap());
-    for (tab, base, values) in [(Tab::Text, with_hires, TEXT), (Tab::Picture, with_picture, PICTURE)] {
+    for (tab, mut base, values) in [(Tab::Text, with_hires, TEXT), (Tab::Picture, with_picture, PICTURE)] {
+        base.refiner.checkpoint = "two".to_owned();
         let told: Vec<&str> = super::axes::of_tab(tab).map(|axis| axis.label).collect();
         for label in told.iter().skip(1) {
             // What there is one of, and what does nothing without a picture to begin from.
