@@ -121,6 +121,8 @@ test('the full view is worked by keys', async () => {
   const download = page.waitForEvent('download');
   await dialog.getByRole('link', { name: 'Download' }).click();
   assert.match((await download).suggestedFilename(), /^impasto-\d+\.png$/);
+  await dialog.getByRole('button', { name: 'Keep' }).click();
+  await dialog.getByRole('button', { name: 'Kept' }).waitFor();
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
 });

@@ -6,7 +6,7 @@ use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
     Asides, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource, Precision,
     PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip, UniPcVariant,
-    merge_styles, without_comments,
+    VaeChoice, merge_styles, old_first_pass, without_comments,
 };
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value};
@@ -96,13 +96,14 @@ impl Txt2ImgRequest {
         });
         let names = self.styles.as_deref().unwrap_or_default();
         let texts = Texts { styles, names, options, limits };
+        let [width, height] = self.first_size(options, limits)?;
         let generation = GenerationRequest {
             model: options.sd_model_checkpoint.clone(),
             prompt: texts.read("prompt", self.prompt.as_deref(), |style| &style.prompt)?,
             negative_prompt: texts
                 .read("negative_prompt", self.negative_prompt.as_deref(), |style| &style.negative_prompt)?,
-            width: self.first_side("width", self.width, self.firstphase_width, limits)?,
-            height: self.first_side("height", self.height, self.firstphase_height, limits)?,
+            width,
+            height,
             steps: limits.steps(required("steps", self.steps)?)?,
             cfg_scale: required("cfg_scale", self.cfg_scale)?,
             sampler,
@@ -122,7 +123,7 @@ impl Txt2ImgRequest {
             refiner: self.refiner(options),
             seed_resize_from: self.seed_resize_from(limits)?,
             tiling: self.tiling.unwrap_or(options.tiling),
-            restore_faces: self.restore_faces == Some(true),
+            restore_faces: self.restore_faces.unwrap_or(options.face_restoration),
             inpainting_mask_weight: options.inpainting_mask_weight,
             asides: asides(options, self.save_images),
             sampler_options: self.sampler_options(options),
@@ -131,9 +132,15 @@ impl Txt2ImgRequest {
                 ..shortcuts(options)
             },
             precision: precision(options),
+            vae: VaeChoice {
+                name: options.sd_vae.clone(),
+                overrides_preferences: options.sd_vae_overrides_per_model_preferences,
+            },
             infotext: InfotextOptions {
                 model_name: options.add_model_name_to_info,
                 model_hash: options.add_model_hash_to_info,
+                vae_name: options.add_vae_name_to_info,
+                vae_hash: options.add_vae_hash_to_info,
                 version: options.add_version_to_infotext,
             },
         };
@@ -151,16 +158,31 @@ impl Txt2ImgRequest {
         Ok(generation)
     }
 
-    /// The width or height of the first pass. The older way to ask for a second pass gives it a size of its own.
-    fn first_side(
-        &self,
-        field: &'static str,
-        side: Option<i64>,
-        first: Option<i64>,
-        limits: &RequestLimits,
-    ) -> Result<Option<u32>, ApiError> {
-        let first = first.filter(|&first| first != 0 && self.enable_hr == Some(true));
-        Ok(first.or(side).map(|value| limits.edge(field, value)).transpose()?)
+    /// Width and height of the first pass.
+    fn first_size(&self, options: &Options, limits: &RequestLimits) -> Result<[Option<u32>; 2], ApiError> {
+        let asked = [("width", self.width), ("height", self.height)];
+        let own = match (self.final_size(options), self.width.zip(self.height)) {
+            (Some(FinalSize::OfFirstPhase), _) => [self.firstphase_width, self.firstphase_height],
+            (Some(FinalSize::Old), Some((width, height))) => {
+                let (width, height) = old_first_pass(width, height);
+                [Some(width), Some(height)]
+            }
+            _ => [None; 2],
+        };
+        let side = |(field, side): (&'static str, Option<i64>), own: Option<i64>| {
+            own.filter(|&own| own != 0).or(side).map(|value| limits.edge(field, value)).transpose()
+        };
+        Ok([side(asked[0], own[0])?, side(asked[1], own[1])?])
+    }
+
+    /// Why `width` and `height` are the size of the second pass, if they are.
+    fn final_size(&self, options: &Options) -> Option<FinalSize> {
+        let first = self.firstphase_width.unwrap_or(0) != 0 || self.firstphase_height.unwrap_or(0) != 0;
+        match self.enable_hr {
+            Some(true) if first => Some(FinalSize::OfFirstPhase),
+            Some(true) if options.use_old_hires_fix_width_height => Some(FinalSize::Old),
+            _ => None,
+        }
     }
 
     /// The second pass, if there is to be one.
@@ -169,9 +191,10 @@ impl Txt2ImgRequest {
             return Ok(None);
         }
         let upscaler = self.hr_upscaler.as_deref().unwrap_or("Latent");
-        let older = self.firstphase_width.unwrap_or(0) != 0 || self.firstphase_height.unwrap_or(0) != 0;
-        let (across, down) =
-            if older { (self.width, self.height) } else { (self.hr_resize_x, self.hr_resize_y) };
+        let (across, down) = match self.final_size(options) {
+            Some(_) => (self.width, self.height),
+            None => (self.hr_resize_x, self.hr_resize_y),
+        };
         let side = |field, value: Option<i64>| match value.unwrap_or(0) {
             0 => Ok(0),
             value => limits.edge(field, value),
@@ -204,6 +227,7 @@ impl Txt2ImgRequest {
             model: chosen(self.hr_checkpoint_name.as_deref(), "Use same checkpoint").map(str::to_owned),
             token_merging_ratio: options.token_merging_ratio_hr,
             first_networks: options.hires_fix_use_firstpass_conds,
+            first_picture: None,
         }))
     }
 
@@ -229,6 +253,15 @@ impl Txt2ImgRequest {
         }
         Ok(())
     }
+}
+
+/// Older ways to ask for a second pass, which give the size of its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FinalSize {
+    /// The fields `firstphase_*` give that of the first.
+    OfFirstPhase,
+    /// The first has the area that models were trained with.
+    Old,
 }
 
 /// The pictures that the options ask for beside the finished ones.
@@ -385,6 +418,26 @@ mod tests {
     }
 
     #[test]
+    fn sizes_may_be_those_of_the_second_pass() {
+        let sizes = |more: Value| {
+            let mut body = json!({ "enable_hr": true, "width": 1024, "height": 512, "hr_resize_x": 64 });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let converted = convert(body).unwrap();
+            let second = converted.hires.map(|hires| (hires.width, hires.height));
+            (converted.width.unwrap(), converted.height.unwrap(), second)
+        };
+        let old = json!({ "use_old_hires_fix_width_height": true });
+        assert_eq!(sizes(json!({})), (1024, 512, Some((64, 0))));
+        assert_eq!(sizes(json!({ "override_settings": old })), (768, 384, Some((1024, 512))));
+        assert_eq!(sizes(json!({ "override_settings": old, "enable_hr": false })), (1024, 512, None));
+        let first = json!({ "firstphase_width": 256, "firstphase_height": 128 });
+        assert_eq!(sizes(first.clone()), (256, 128, Some((1024, 512))));
+        let mut both = first;
+        both["override_settings"] = old;
+        assert_eq!(sizes(both), (256, 128, Some((1024, 512))));
+    }
+
+    #[test]
     fn every_picture_has_a_seed_that_can_be_sent_back() {
         assert!(convert(json!({ "seed": i64::MAX })).is_ok());
         assert!(convert(json!({ "seed": i64::MAX - 3, "batch_size": 2, "n_iter": 2 })).is_ok());
@@ -399,12 +452,14 @@ mod tests {
     fn overrides_that_ask_for_nothing_are_taken() {
         for habit in [
             json!({ "sd_vae": "Automatic", "sd_unet": "None", "api_enable_requests": true }),
-            json!({ "sd_vae": "None", "s_noise": 1, "token_merging_ratio": 0.0, "emphasis": "Original" }),
+            json!({ "sd_unet": "None", "s_noise": 1, "token_merging_ratio": 0.0, "emphasis": "Original" }),
         ] {
             let converted = convert(json!({ "override_settings": habit }));
             assert_eq!(converted, convert(json!({})));
         }
-        for asking in [json!({ "sd_vae": "other.pt" }), json!({ "tiling": 7 }), json!({ "sd_vae": null })] {
+        let own = convert(json!({ "override_settings": { "sd_vae": "None" } })).unwrap().vae;
+        assert_eq!((own.name.as_str(), own.overrides_preferences), (VaeChoice::OWN, true));
+        for asking in [json!({ "tiling": 7 }), json!({ "sd_vae": null })] {
             let refused = refusal(json!({ "override_settings": asking }));
             assert!(refused.starts_with(r#"{"detail":[{"loc":["body","override_settings","#), "{refused}");
         }
@@ -442,6 +497,8 @@ mod tests {
             size: (64, 64),
             model_name: "x",
             model_hash: None,
+            vae_name: None,
+            vae_hash: None,
             lora_hashes: None,
             ti_hashes: None,
             conditioning: impasto_domain::Conditioning::default(),

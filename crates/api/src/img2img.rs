@@ -1,9 +1,11 @@
 //! The body of `POST /sdapi/v1/img2img`: what text to image has, and the pictures to begin from.
 
+use crate::infotext::take_picture_infotext;
 use crate::txt2img::request;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
-    Bitmap, FromPicture, GenerationRequest, Inpainting, MaskedContent, RequestLimits, ResizeMode, Style,
+    Bitmap, FromPicture, GenerationRequest, InfotextRules, Inpainting, MaskedContent, RequestLimits,
+    ResizeMode, Style,
 };
 use impasto_settings::Options;
 use serde::Serialize;
@@ -77,18 +79,26 @@ pub struct DecodedPictures {
 }
 
 impl Img2ImgRequest {
-    /// Reads a request's body.
-    pub fn from_json(mut body: Value) -> Result<Self, ApiError> {
+    /// Reads a request's body, and its infotext by the usual rules.
+    pub fn from_json(body: Value) -> Result<Self, ApiError> {
+        Self::from_json_by(body, &InfotextRules::default())
+    }
+
+    /// Reads a request's body, and its infotext by these rules.
+    pub fn from_json_by(mut body: Value, rules: &InfotextRules) -> Result<Self, ApiError> {
         let mut errors = Vec::new();
         let picture = match &mut body {
-            Value::Object(fields) => PictureFields::read(fields).unwrap_or_else(|found| {
-                errors = found;
-                PictureFields::default()
-            }),
+            Value::Object(fields) => {
+                take_picture_infotext(fields, rules);
+                PictureFields::read(fields).unwrap_or_else(|found| {
+                    errors = found;
+                    PictureFields::default()
+                })
+            }
             // Told with the rest.
             _ => PictureFields::default(),
         };
-        let text = match (Txt2ImgRequest::from_json(body), errors.is_empty()) {
+        let text = match (Txt2ImgRequest::from_json_by(body, rules), errors.is_empty()) {
             (Ok(text), true) => text,
             (Ok(_), false) => return Err(ApiError::Validation(errors)),
             (Err(ApiError::Validation(more)), _) => {
@@ -116,13 +126,14 @@ impl Img2ImgRequest {
     }
 
     /// What the engine is to make of the decoded pictures, under the options that hold for this request and with the styles
-    /// there are.
+    /// there are. `hash` is the sum of the last picture, where they are kept.
     pub fn to_generation(
         &self,
         options: &Options,
         limits: &RequestLimits,
         styles: &[Style],
         pictures: DecodedPictures,
+        hash: Option<String>,
     ) -> Result<GenerationRequest, ApiError> {
         let mut generation = self.text.to_generation(options, limits, styles)?;
         let fields = &self.picture;
@@ -146,6 +157,7 @@ impl Img2ImgRequest {
             background: color(&options.img2img_background_color),
             inpainting,
             image_cfg_scale: fields.image_cfg_scale,
+            hash,
         }));
         Ok(generation)
     }
@@ -245,7 +257,7 @@ mod tests {
         request.files()?;
         let pictures = DecodedPictures { images: vec![bitmap(); images], mask: mask.then(bitmap) };
         let generation =
-            request.to_generation(&Options::default(), &RequestLimits::default(), &[], pictures)?;
+            request.to_generation(&Options::default(), &RequestLimits::default(), &[], pictures, None)?;
         Ok(Arc::unwrap_or_clone(generation.from_picture.unwrap()))
     }
 

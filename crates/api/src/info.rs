@@ -66,6 +66,8 @@ pub struct Txt2ImgInfo {
     pub clip_skip: u32,
     pub is_using_inpainting_conditioning: bool,
     pub version: &'static str,
+    /// What was left out of what was asked, and why. A1111 tells that on its page only.
+    pub comments: Vec<String>,
 }
 
 /// The body of `POST /sdapi/v1/png-info`.
@@ -118,6 +120,7 @@ impl PngInfo {
                 InfotextValue::Text(text) => Value::from(text),
                 InfotextValue::Integer(number) => Value::from(number),
                 InfotextValue::Flag(flag) => Value::from(flag),
+                InfotextValue::List(names) => Value::from(names),
             };
             (key, value)
         });

@@ -1,6 +1,7 @@
 //! Our own interface: jobs, models, and what the page needs to know of the server.
 
 use crate::{ApiError, Txt2ImgRequest};
+use impasto_domain::InfotextRules;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -16,8 +17,13 @@ pub struct JobSubmission {
 }
 
 impl JobSubmission {
-    /// Reads a request's body.
+    /// Reads a request's body, and its infotext by the usual rules.
     pub fn from_json(body: Value) -> Result<Self, ApiError> {
+        Self::from_json_by(body, &InfotextRules::default())
+    }
+
+    /// Reads a request's body, and its infotext by these rules.
+    pub fn from_json_by(body: Value, rules: &InfotextRules) -> Result<Self, ApiError> {
         let kind = match body.get("kind") {
             Some(Value::String(kind)) if kind == "txt2img" => kind.clone(),
             Some(other) => {
@@ -36,8 +42,15 @@ impl JobSubmission {
                 ));
             }
         };
-        Ok(Self { kind, request: Txt2ImgRequest::from_json(body)? })
+        Ok(Self { kind, request: Txt2ImgRequest::from_json_by(body, rules)? })
     }
+}
+
+/// Where a picture was kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct KeptPicture {
+    /// Path below the data root.
+    pub path: String,
 }
 
 /// The answer to `POST /api/v1/jobs`.
@@ -88,6 +101,8 @@ pub struct Job {
     pub images: Vec<JobImage>,
     /// Whether it was interrupted or skipped.
     pub interrupted: bool,
+    /// What was left out of what was asked, and why.
+    pub comments: Vec<String>,
     /// Why it failed.
     pub error: Option<String>,
     /// Link to its events.

@@ -11,6 +11,7 @@ mod extras;
 mod flows;
 mod img2img;
 mod info;
+mod infotext;
 mod jobs;
 mod lists;
 mod neutral;
@@ -28,8 +29,10 @@ pub use extras::{
 };
 pub use img2img::{DecodedPictures, Img2ImgRequest, PictureFields};
 pub use info::{Img2ImgResponse, PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
+pub use infotext::has_infotext;
 pub use jobs::{
-    Accepted, Job, JobImage, JobPreview, JobSubmission, Limits, Model, SamplerName, ScheduleName, ServerInfo,
+    Accepted, Job, JobImage, JobPreview, JobSubmission, KeptPicture, Limits, Model, SamplerName,
+    ScheduleName, ServerInfo,
 };
 pub use lists::{
     FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem, NameItem, REALESRGAN, RealesrganItem,

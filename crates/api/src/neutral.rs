@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Names and values, beside the defaults. Of a choice of files `None` means the model's own part, which is used anyway.
-const NEUTRAL: &[(&str, &str)] = &[("sd_vae", "None")];
+const NEUTRAL: &[(&str, &str)] = &[("sd_unet", "None")];
 
 /// Whether the value asks for what is done in any case.
 pub(crate) fn asks_for_nothing(name: &str, value: &Value) -> bool {

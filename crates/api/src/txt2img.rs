@@ -2,7 +2,8 @@
 //! there yet. They are read, told back and, where they would change the picture, refused.
 
 use crate::ApiError;
-use impasto_domain::{InfotextValue, parse_infotext};
+use crate::infotext::take_infotext;
+use impasto_domain::InfotextRules;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -164,86 +165,14 @@ request! {
     }
 }
 
-/// Keys of an infotext and the fields they stand for.
-const FIELDS: &[(&str, &str)] = &[
-    ("Prompt", "prompt"),
-    ("Negative prompt", "negative_prompt"),
-    ("Steps", "steps"),
-    ("Sampler", "sampler_name"),
-    ("Schedule type", "scheduler"),
-    ("CFG scale", "cfg_scale"),
-    ("Seed", "seed"),
-    ("Denoising strength", "denoising_strength"),
-    ("Hires upscale", "hr_scale"),
-    ("Hires upscaler", "hr_upscaler"),
-    ("Hires steps", "hr_second_pass_steps"),
-    ("Hires resize-1", "hr_resize_x"),
-    ("Hires resize-2", "hr_resize_y"),
-    ("Hires prompt", "hr_prompt"),
-    ("Hires negative prompt", "hr_negative_prompt"),
-    ("Hires sampler", "hr_sampler_name"),
-    ("Hires schedule type", "hr_scheduler"),
-    ("Hires checkpoint", "hr_checkpoint_name"),
-    ("Refiner", "refiner_checkpoint"),
-    ("Refiner switch at", "refiner_switch_at"),
-    ("Seed resize from-1", "seed_resize_from_w"),
-    ("Seed resize from-2", "seed_resize_from_h"),
-    ("Size-1", "width"),
-    ("Size-2", "height"),
-    ("Variation seed", "subseed"),
-    ("Variation seed strength", "subseed_strength"),
-];
-
-/// Keys of an infotext and the options they stand for.
-const OPTIONS: &[(&str, &str)] = &[
-    ("Clip skip", "CLIP_stop_at_last_layers"),
-    ("RNG", "randn_source"),
-    ("ENSD", "eta_noise_seed_delta"),
-    ("Eta", "eta_ancestral"),
-    ("Eta DDIM", "eta_ddim"),
-    ("Token merging ratio", "token_merging_ratio"),
-    ("Token merging ratio hr", "token_merging_ratio_hr"),
-    ("Tiling", "tiling"),
-    ("Hires refiner", "hires_fix_refiner_pass"),
-    ("Refiner switch by sampling steps", "refiner_switch_by_sample_steps"),
-    ("Conditional mask weight", "inpainting_mask_weight"),
-    ("Hypertile U-Net second pass", "hypertile_enable_unet_secondpass"),
-    ("Hypertile U-Net", "hypertile_enable_unet"),
-    ("Hypertile U-Net max depth", "hypertile_max_depth_unet"),
-    ("Hypertile U-Net max tile size", "hypertile_max_tile_unet"),
-    ("Hypertile U-Net swap size", "hypertile_swap_size_unet"),
-    ("Skip Early CFG", "skip_early_cond"),
-    ("Skip Late CFG", "skip_late_cond"),
-    ("NGMS", "s_min_uncond"),
-    ("NGMS all steps", "s_min_uncond_all"),
-    ("DeepCache interval", "deepcache_interval"),
-    ("DeepCache depth", "deepcache_depth"),
-    ("Precision", "precision"),
-    ("Emphasis", "emphasis"),
-    ("Noise Schedule", "sd_noise_schedule"),
-    ("SGM noise multiplier", "sgm_noise_multiplier"),
-    ("Discard penultimate sigma", "always_discard_next_to_last_sigma"),
-    ("Schedule min sigma", "sigma_min"),
-    ("Schedule max sigma", "sigma_max"),
-    ("Schedule rho", "rho"),
-    ("Beta schedule alpha", "beta_dist_alpha"),
-    ("Beta schedule beta", "beta_dist_beta"),
-    ("Sigma churn", "s_churn"),
-    ("Sigma tmin", "s_tmin"),
-    ("Sigma tmax", "s_tmax"),
-    ("Sigma noise", "s_noise"),
-    ("UniPC variant", "uni_pc_variant"),
-    ("UniPC skip type", "uni_pc_skip_type"),
-    ("UniPC order", "uni_pc_order"),
-    ("UniPC lower order final", "uni_pc_lower_order_final"),
-    ("Noise multiplier", "initial_noise_multiplier"),
-    ("Extra noise", "img2img_extra_noise"),
-    ("Old prompt editing timelines", "use_old_scheduling"),
-];
-
 impl Txt2ImgRequest {
-    /// Reads a request's body.
+    /// Reads a request's body, and its infotext by the usual rules.
     pub fn from_json(body: Value) -> Result<Self, ApiError> {
+        Self::from_json_by(body, &InfotextRules::default())
+    }
+
+    /// Reads a request's body, and its infotext by these rules.
+    pub fn from_json_by(body: Value, rules: &InfotextRules) -> Result<Self, ApiError> {
         let mut body = match body {
             Value::Object(body) => body,
             other => {
@@ -255,35 +184,8 @@ impl Txt2ImgRequest {
                 ));
             }
         };
-        if let Some(infotext) = body.get("infotext").and_then(Value::as_str).filter(|text| !text.is_empty()) {
-            let parsed = parse_infotext(infotext);
-            fill_in(&mut body, parsed);
-        }
+        take_infotext(&mut body, rules);
         Self::read(&mut body).map_err(ApiError::Validation)
-    }
-}
-
-/// Gives absent fields and options the values of an infotext.
-fn fill_in(body: &mut Dict, parsed: Vec<(String, InfotextValue)>) {
-    let named = |table: &'static [(&str, &str)], key: &str| {
-        table.iter().find(|(name, _)| *name == key).map(|(_, field)| (*field).to_owned())
-    };
-    let given = body.get_mut("override_settings");
-    let unusable = given.as_deref().is_some_and(|given| !given.is_object() && !given.is_null());
-    let mut overrides = given.and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
-    for (key, value) in parsed {
-        let value = || Value::from(value.to_string());
-        if key == "Hires upscaler" {
-            body.entry("enable_hr").or_insert(Value::Bool(true));
-        }
-        if let Some(field) = named(FIELDS, &key) {
-            body.entry(field).or_insert_with(value);
-        } else if let Some(option) = named(OPTIONS, &key) {
-            overrides.entry(option).or_insert_with(value);
-        }
-    }
-    if !unusable {
-        body.insert("override_settings".to_owned(), Value::Object(overrides));
     }
 }
 

@@ -12,8 +12,8 @@ use crate::tensor::{
 use crate::{attention, conv, int8, peak, winograd};
 use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::{
-    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Precision, Resample,
-    TensorError, WeightView, shapes, timestep,
+    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, Curve, LinearArgs, Precision,
+    Resample, TensorError, WeightView, shapes, timestep,
 };
 use std::num::NonZero;
 
@@ -310,6 +310,11 @@ impl Backend for CpuBackend {
             return Ok(x.clone());
         }
         let operation = Pointwise::Activate(x.elements(), activation);
+        self.tensor(x.shape.clone(), |out| elementwise::pointwise(self.machine(), operation, out))
+    }
+
+    fn curve(&self, x: &CpuTensor, curve: Curve) -> Result<CpuTensor, TensorError> {
+        let operation = Pointwise::Curve(x.elements(), curve);
         self.tensor(x.shape.clone(), |out| elementwise::pointwise(self.machine(), operation, out))
     }
 

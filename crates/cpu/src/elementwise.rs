@@ -3,7 +3,7 @@
 use crate::gemm::Machine;
 use crate::math;
 use crate::simd::{Kernel, Simd};
-use impasto_tensor::{Activation, TensorError};
+use impasto_tensor::{Activation, Curve, TensorError};
 
 /// Elements that a task handles at least.
 const TASK: usize = 1 << 14;
@@ -18,6 +18,7 @@ pub(crate) fn row_tasks(rows: usize, width: usize) -> Vec<usize> {
 #[derive(Clone, Copy)]
 pub(crate) enum Pointwise<'a> {
     Activate(&'a [f32], Activation),
+    Curve(&'a [f32], Curve),
     Add(&'a [f32], &'a [f32]),
     Scale(&'a [f32], f32),
 }
@@ -51,6 +52,11 @@ impl Kernel for PointwisePart<'_> {
             Pointwise::Activate(x, activation) => {
                 for (x, out) in x[first..end].chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
                     s.write(out, math::activate(s, s.read(x), activation));
+                }
+            }
+            Pointwise::Curve(x, curve) => {
+                for (x, out) in x[first..end].iter().zip(out) {
+                    *out = curve.at(*x);
                 }
             }
             Pointwise::Add(a, b) => {

@@ -268,7 +268,7 @@ fn unusable(error: ImagingError) -> TrajectoryError {
     TrajectoryError::request("init_images", "a picture", format!("cannot be used: {error}"))
 }
 
-fn rgba(bitmap: &Bitmap) -> Result<Rgba, ImagingError> {
+pub(crate) fn rgba(bitmap: &Bitmap) -> Result<Rgba, ImagingError> {
     Rgba::new(bitmap.width, bitmap.height, bitmap.rgba.clone())
 }
 
@@ -291,7 +291,7 @@ fn fitting(mask: &Mask, (width, height): (u32, u32), mode: ResizeMode) -> Result
 }
 
 /// The picture without the pixels at its right and lower edge that make no whole latent cell.
-fn whole_cells(picture: &Rgb, unit: usize) -> Result<Rgb, ImagingError> {
+pub(crate) fn whole_cells(picture: &Rgb, unit: usize) -> Result<Rgb, ImagingError> {
     let unit = unit.max(1) as u32;
     let whole = |length: u32| i64::from((length / unit * unit).max(unit));
     picture.crop(Region { left: 0, top: 0, right: whole(picture.width()), bottom: whole(picture.height()) })
@@ -333,6 +333,7 @@ mod tests {
             background: [255; 3],
             inpainting,
             image_cfg_scale: None,
+            hash: None,
         }
     }
 

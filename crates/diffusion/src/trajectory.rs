@@ -2,7 +2,7 @@
 //! at the end.
 
 use crate::TrajectoryError;
-use crate::begin::{Aside, Beginning, Ending, bitmap_of, planes};
+use crate::begin::{Aside, Beginning, Ending, bitmap_of, planes, rgba, whole_cells};
 use crate::denoiser::Level;
 use crate::error::check_finite;
 use crate::kept::Kept;
@@ -13,7 +13,7 @@ use crate::spec::{ImageSpec, Models};
 use crate::step::{Answer, DecodeQuery, EncodeQuery, ModelSlot, Picture, Step, UpscaleQuery};
 use crate::told::{Told, masked, nothing_to_see};
 use impasto_domain::{AsideKind, Bitmap, Conditioning, HiresSizes, MaskedContent, SoftInpainting};
-use impasto_imaging::{PlaneFilter, ResizeMode, Rgb, fit};
+use impasto_imaging::{ImagingError, PlaneFilter, ResizeMode, Rgb, fit};
 use impasto_tensor::Array;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -74,6 +74,10 @@ enum Stage {
         mask: Vec<f32>,
     },
     Sampling,
+    /// The second pass begins with what comes of these pixels, enlarged as a latent.
+    Given {
+        pixels: Arc<Array>,
+    },
     /// The picture of the first pass is to be enlarged for the second.
     Showing,
     /// A network is to enlarge it.
@@ -166,7 +170,11 @@ impl Trajectory {
             asides: Vec::new(),
             stage,
         };
-        made.settle()?;
+        let given = spec.hires.as_ref().and_then(|hires| hires.first_picture.as_deref());
+        match given {
+            Some(given) => made.begin_given(given)?,
+            None => made.settle()?,
+        }
         Ok(made)
     }
 
@@ -261,13 +269,15 @@ impl Trajectory {
                 self.stage = Stage::Decoding;
                 self.pass.end();
             }
-            Stage::Encoding { .. } | Stage::Decoding | Stage::Done(_) => {}
+            Stage::Encoding { .. } | Stage::Given { .. } | Stage::Decoding | Stage::Done(_) => {}
         }
     }
 
     fn pending(&self) -> Pending<'_> {
         match &self.stage {
-            Stage::Encoding { pixels, .. } | Stage::Conditioning { pixels, .. } => Pending::Encode(pixels),
+            Stage::Encoding { pixels, .. } | Stage::Conditioning { pixels, .. } | Stage::Given { pixels } => {
+                Pending::Encode(pixels)
+            }
             Stage::Sampling => match self.pass.wants() {
                 Wants::Text(which, chunks) => Pending::Text(which, chunks),
                 Wants::Denoise(level, guided) => Pending::Denoise(level, guided),
@@ -287,29 +297,36 @@ impl Trajectory {
         if !matches!((&self.stage, self.pass.wants()), (Stage::Sampling, Wants::Nothing)) {
             return Ok(());
         }
-        let filter =
-            self.second.as_ref().and_then(|second| PlaneFilter::from_latent_upscaler(&second.upscaler));
-        match (&self.second, filter) {
+        match (&self.second, self.latent_filter()) {
             (None, _) => self.stage = Stage::Decoding,
             (Some(_), None) => self.stage = Stage::Showing,
             (Some(_), Some(_)) if self.wants_first => self.stage = Stage::Showing,
-            (Some(_), Some(filter)) => self.enlarge_latent(filter)?,
+            (Some(_), Some(filter)) => self.enlarge_latent(&self.pass.result()?, filter)?,
         }
         Ok(())
     }
 
-    /// Begins the second pass with the first one's latent.
-    fn enlarge_latent(&mut self, filter: PlaneFilter) -> Result<(), TrajectoryError> {
+    /// How the second pass wants latents enlarged, if it does.
+    fn latent_filter(&self) -> Option<PlaneFilter> {
+        self.second.as_ref().and_then(|second| PlaneFilter::from_latent_upscaler(&second.upscaler))
+    }
+
+    /// Begins the second pass with a first one's latent.
+    fn enlarge_latent(&mut self, latent: &Array, filter: PlaneFilter) -> Result<(), TrajectoryError> {
         let Some(second) = &self.second else { return Ok(()) };
         let (width, height) = second.sizes.enlarged;
         let cells = [height, width].map(|side| side as usize / self.downscale);
-        let enlarged = stretched(&self.pass.result()?, cells, filter)?;
+        let enlarged = stretched(latent, cells, filter)?;
         self.stage = Stage::Sampling;
         self.begin_second(&enlarged)
     }
 
     fn take_latent(&mut self, latent: Array) -> Result<(), TrajectoryError> {
         check_finite("VAE", latent.data())?;
+        if let (Stage::Given { .. }, Some(filter)) = (&self.stage, self.latent_filter()) {
+            self.enlarge_latent(&latent, filter)?;
+            return self.end_if_early();
+        }
         let cells = self.pass.cells();
         // Only a latent that was not fitted as pixels has another size.
         let fits = latent.shape().get(1..) == Some(&cells[..]);
@@ -336,6 +353,11 @@ impl Trajectory {
             }
             other => self.stage = other,
         }
+        self.end_if_early()
+    }
+
+    /// Ends a pass that has just begun, if that was asked for before.
+    fn end_if_early(&mut self) -> Result<(), TrajectoryError> {
         if self.early {
             self.second = None;
             self.stage = Stage::Decoding;
@@ -351,8 +373,7 @@ impl Trajectory {
         }
         check_finite("VAE", pixels.data())?;
         let picture = Picture::from_decoded(pixels)?;
-        let between = matches!(self.stage, Stage::Showing).then_some(self.second.as_ref()).flatten();
-        let Some(second) = between else {
+        if self.second.is_none() || !matches!(self.stage, Stage::Showing) {
             let changed = |size| match self.pass.kept() {
                 // A latent that could not be decoded is none that was.
                 Some(kept) => self.pass.result().map_or(Ok(None), |latent| kept.changed(&latent, size)),
@@ -362,16 +383,40 @@ impl Trajectory {
             self.asides.extend(asides);
             self.stage = Stage::Done(finished);
             return Ok(());
-        };
+        }
         if self.wants_first {
             self.asides.push((
                 AsideKind::BeforeHires,
                 bitmap_of(&rgb(picture.clone()).map_err(|error| too_large(&error))?.to_rgba()),
             ));
         }
-        if let Some(filter) = PlaneFilter::from_latent_upscaler(&second.upscaler) {
-            return self.enlarge_latent(filter);
+        if let Some(filter) = self.latent_filter() {
+            return self.enlarge_latent(&self.pass.result()?, filter);
         }
+        self.enlarge(picture)
+    }
+
+    /// Begins the second pass with a picture in place of the first pass.
+    fn begin_given(&mut self, given: &Bitmap) -> Result<(), TrajectoryError> {
+        if self.second.is_none() {
+            return self.settle();
+        }
+        let unusable = |error| {
+            TrajectoryError::request("firstpass_image", "a picture", format!("cannot be used: {error}"))
+        };
+        let picture = rgba(given).map_err(|error: ImagingError| unusable(error.to_string()))?.to_rgb();
+        if self.latent_filter().is_some() {
+            let whole = whole_cells(&picture, self.downscale).map_err(|error| unusable(error.to_string()))?;
+            self.stage = Stage::Given { pixels: Arc::new(planes(&whole)) };
+            return Ok(());
+        }
+        let (width, height) = picture.size();
+        self.enlarge(Picture { width, height, rgb: picture.into_samples() })
+    }
+
+    /// Begins the second pass with a picture, once it is enlarged.
+    fn enlarge(&mut self, picture: Picture) -> Result<(), TrajectoryError> {
+        let Some(second) = &self.second else { return Ok(()) };
         if let Some(enlarged) = enlarge_plainly(&picture, &second.upscaler, second.sizes.enlarged)
             .map_err(|error| too_large(&error))?
         {

@@ -3,6 +3,7 @@
 
 use crate::{Sampler, Schedule, SoftInpainting};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A picture in a request: 8-bit RGBA, row by row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +120,9 @@ pub struct FromPicture {
     /// Strength of guidance by the picture, for models that follow instructions; `None` or 1 is none of its own.
     #[serde(default)]
     pub image_cfg_scale: Option<f64>,
+    /// MD5 sum of the last picture's samples, where such pictures are kept.
+    #[serde(default)]
+    pub hash: Option<String>,
 }
 
 impl FromPicture {
@@ -162,6 +166,9 @@ pub struct Hires {
     /// Whether its texts are encoded with the networks of the first pass's prompt.
     #[serde(default)]
     pub first_networks: bool,
+    /// The picture it begins with, instead of one of a first pass, which is left out then.
+    #[serde(default)]
+    pub first_picture: Option<Arc<Bitmap>>,
 }
 
 /// Sizes of a second pass, in pixels.
@@ -224,6 +231,7 @@ mod tests {
             model: None,
             token_merging_ratio: 0.0,
             first_networks: false,
+            first_picture: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a generation is: request, result, infotext, names and units. Plain data, no I/O.
 
+mod autoencoder;
 mod beginning;
 mod comments;
 mod flow;
@@ -11,16 +12,17 @@ mod sampling;
 mod shortcuts;
 mod styles;
 
+pub use autoencoder::VaeChoice;
 pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedContent, ResizeMode};
 pub use comments::without_comments;
 pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};
 pub use infotext::{
-    InfotextFacts, InfotextValue, PROGRAM_VERSION, compose_infotext, parse_infotext, python_float,
-    with_parameters,
+    FoundStyles, InfotextFacts, InfotextRules, InfotextValue, PROGRAM_VERSION, compose_infotext,
+    novel_ai_infotext, old_first_pass, parse_infotext, parse_infotext_by, python_float, with_parameters,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use prompt_rules::{Emphasis, PromptRules};
 pub use request::{GenerationRequest, InfotextOptions, RequestError, RequestLimits, Seeds};
 pub use sampling::{NoiseSchedule, SamplerOptions, UniPcSkip, UniPcVariant};
 pub use shortcuts::Shortcuts;
-pub use styles::{Style, StylesError, merge_styles, parse_styles, write_styles};
+pub use styles::{Style, StylesError, csv_line, merge_styles, parse_styles, write_styles};

@@ -2,7 +2,7 @@
 
 use crate::{
     Asides, FromPicture, Hires, NoiseSource, Precision, PromptRules, Refiner, Sampler, SamplerOptions,
-    Schedule, Shortcuts, SoftInpainting,
+    Schedule, Shortcuts, SoftInpainting, VaeChoice,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -89,6 +89,9 @@ pub struct GenerationRequest {
     /// How the denoising network is held; `None` means the way that the program was started with.
     #[serde(default)]
     pub precision: Option<Precision>,
+    /// Which autoencoder to use.
+    #[serde(default)]
+    pub vae: VaeChoice,
     /// What infotexts leave out.
     #[serde(default)]
     pub infotext: InfotextOptions,
@@ -102,13 +105,17 @@ pub struct InfotextOptions {
     pub model_name: bool,
     /// The model's hash.
     pub model_hash: bool,
+    /// The name of an autoencoder in the place of the model's own.
+    pub vae_name: bool,
+    /// Its hash.
+    pub vae_hash: bool,
     /// The program's name and version.
     pub version: bool,
 }
 
 impl Default for InfotextOptions {
     fn default() -> Self {
-        Self { model_name: true, model_hash: true, version: true }
+        Self { model_name: true, model_hash: true, vae_name: true, vae_hash: true, version: true }
     }
 }
 
@@ -149,6 +156,7 @@ impl Default for GenerationRequest {
             sampler_options: SamplerOptions::default(),
             shortcuts: Shortcuts::default(),
             precision: None,
+            vae: VaeChoice::default(),
             infotext: InfotextOptions::default(),
         }
     }

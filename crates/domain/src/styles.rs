@@ -26,6 +26,13 @@ pub struct Style {
     pub negative_prompt: String,
 }
 
+impl Style {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.prompt.is_empty() && self.negative_prompt.is_empty()
+    }
+}
+
 /// A style file that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -118,11 +125,15 @@ impl Records<'_> {
 pub fn write_styles(styles: &[Style]) -> String {
     let mut file = format!("{BYTE_ORDER_MARK}name,prompt,negative_prompt\r\n");
     for style in styles {
-        let values = [&style.name, &style.prompt, &style.negative_prompt].map(|value| quote(value));
-        file.push_str(&values.join(","));
-        file.push_str("\r\n");
+        file.push_str(&csv_line(&[&style.name, &style.prompt, &style.negative_prompt]));
     }
     file
+}
+
+/// A line of a CSV file, with its end.
+pub fn csv_line(values: &[&str]) -> String {
+    let values: Vec<String> = values.iter().map(|value| quote(value)).collect();
+    format!("{}\r\n", values.join(","))
 }
 
 /// A value, in quotes where it would be misread without.
@@ -161,6 +172,18 @@ pub fn merge_styles<'a>(
         };
     }
     Ok(merged)
+}
+
+/// The prompt as it was before a style's text was applied; nothing if it does not show it. One that is empty is everywhere.
+pub(crate) fn without_style(prompt: &str, text: &str) -> Option<String> {
+    let (prompt, text) = (prompt.trim(), text.trim());
+    if let Some((before, after)) = text.split_once(PLACE) {
+        return Some(prompt.strip_prefix(before)?.strip_suffix(after)?.to_owned());
+    }
+    let before = prompt.strip_suffix(text)?;
+    // A text of its own was joined by a comma.
+    let joined = text.is_empty() || before.is_empty();
+    if joined { Some(before.to_owned()) } else { before.strip_suffix(", ").map(str::to_owned) }
 }
 
 #[cfg(test)]

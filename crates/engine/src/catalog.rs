@@ -9,6 +9,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// What the file names of models inside the program begin with.
+pub(crate) const BUILTIN: &str = "builtin:";
+
 /// A model inside the program.
 #[derive(Debug, Clone)]
 pub struct BuiltinModel {
@@ -281,7 +284,7 @@ fn problem_of(error: &EngineError) -> String {
 }
 
 fn list_builtin(builtin: BuiltinModel) -> Listed {
-    let filename = format!("builtin:{}", builtin.file_name);
+    let filename = format!("{BUILTIN}{}", builtin.file_name);
     let entry = entry(builtin.file_name, filename, builtin.bytes(), None);
     Listed { source: Source::Builtin(builtin), entry: Arc::new(entry), config: None }
 }

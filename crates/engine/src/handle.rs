@@ -13,6 +13,7 @@ use crate::prepared::PreparedWeights;
 use crate::resident::Residents;
 use crate::shared::{CloseOnDrop, Shared};
 use crate::tokenizers::Tokenizers;
+use crate::vae;
 use crate::worker::Worker;
 use crate::{EngineError, JobId, JobStatus, ModelEntry, Stop};
 use impasto_diffusion::{
@@ -143,7 +144,8 @@ impl Engine {
         request.height.get_or_insert(native.1);
         request.model = Some(entry.title.clone());
         let precision = *request.precision.get_or_insert(self.inner.precision);
-        let models = self.models_for(&mut request, (entry.clone(), config.clone()), precision)?;
+        let (models, vae_comments) =
+            self.models_for(&mut request, (entry.clone(), config.clone()), precision)?;
         request.draw_seeds(random);
         self.check_memory(&request, &entry, &config)?;
         let waiting = self.inner.shared.waiting();
@@ -155,7 +157,8 @@ impl Engine {
         let position = waiting + self.inner.shared.running();
         let mut adapters = Adapters::of(&self.inner.library, &first_image);
         adapters.embedding_hashes = Embeddings::hashes(&self.inner.library, &used);
-        adapters.comments = adapters.comments.iter().cloned().chain(comments_on(&request)).collect();
+        let more = vae_comments.into_iter().chain(comments_on(&request));
+        adapters.comments = adapters.comments.iter().cloned().chain(more).collect();
         let comments = adapters.comments.clone();
         let first = JobStatus { comments, ..Job::first_status(id, Arc::new(request), position) };
         let (sender, receiver) = watch::channel(Arc::new(first.clone()));
@@ -179,30 +182,36 @@ impl Engine {
         catalog.inspect(&entry)
     }
 
-    /// The models that a request asks for, beginning with the first; the names of the others become titles.
+    /// The models that a request asks for, beginning with the first, and what is wrong with their autoencoders; the names of the others
+    /// become titles.
     fn models_for(
         &self,
         request: &mut GenerationRequest,
         first: Inspected,
         precision: Precision,
-    ) -> Result<JobModels, EngineError> {
-        let model = |(entry, config): Inspected| {
+    ) -> Result<(JobModels, Vec<String>), EngineError> {
+        let mut comments = Vec::new();
+        let choice = request.vae.clone();
+        let mut model = |(entry, config): Inspected| {
             let tokenizer = self.inner.tokenizers.get(config.text.vocabulary)?;
             let words = self.embedding_words(&config)?;
-            Ok::<_, EngineError>(JobModel::new((entry, config), precision, tokenizer, words))
+            let vae = vae::find(&self.inner.library, &choice, &entry, &config.vae);
+            comments.extend(vae.comment.filter(|comment| !comments.contains(comment)));
+            Ok::<_, EngineError>(JobModel::new((entry, config), precision, tokenizer, words, vae.file))
         };
         let catalog = &self.inner.catalog;
-        let other = |name: &mut String| {
+        let first = model(first)?;
+        let mut other = |name: &mut String| {
             let entry = catalog.find_closest(name).ok_or_else(|| EngineError::UnknownModel(name.clone()))?;
             name.clone_from(&entry.title);
             model(catalog.inspect(&entry)?)
         };
-        let second = request.hires.as_mut().and_then(|hires| hires.model.as_mut()).map(other).transpose()?;
+        let second =
+            request.hires.as_mut().and_then(|hires| hires.model.as_mut()).map(&mut other).transpose()?;
         let refiner = request.refiner.as_mut().map(|refiner| other(&mut refiner.checkpoint)).transpose()?;
-        let first = model(first)?;
         let is_other = |model: &JobModel| model.key != first.key;
         let models = JobModels { second: second.filter(is_other), refiner: refiner.filter(is_other), first };
-        Ok(models)
+        Ok((models, comments))
     }
 
     fn check_memory(

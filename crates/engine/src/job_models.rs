@@ -3,6 +3,7 @@
 use crate::ModelEntry;
 use crate::catalog::Inspected;
 use crate::job::ModelKey;
+use crate::vae::VaeFile;
 use impasto_diffusion::{EmbeddingWord, ModelFacts, ModelSlot, Models};
 use impasto_domain::{Conditioning, Precision};
 use impasto_models::Tokenizer;
@@ -14,15 +15,19 @@ pub(crate) struct JobModel {
     pub(crate) entry: Arc<ModelEntry>,
     pub(crate) key: ModelKey,
     pub(crate) facts: ModelFacts,
+    /// The autoencoder in the place of its own.
+    pub(crate) vae: Option<Arc<VaeFile>>,
 }
 
 impl JobModel {
-    /// A model of the catalog, whose prompts are read with a tokenizer, and in which words stand for embeddings.
+    /// A model of the catalog, whose prompts are read with a tokenizer, in which words stand for embeddings, and whose pictures a file's
+    /// autoencoder may make.
     pub(crate) fn new(
         (entry, config): Inspected,
         precision: Precision,
         tokenizer: Arc<Tokenizer>,
         embeddings: Arc<[EmbeddingWord]>,
+        vae: Option<Arc<VaeFile>>,
     ) -> Self {
         let latent_channels = config.vae.latent_channels;
         let facts = ModelFacts {
@@ -39,7 +44,7 @@ impl JobModel {
             text_layers: config.text.layers,
             is_xl: false,
         };
-        Self { key: ModelKey::new(&entry, precision), entry, facts }
+        Self { key: ModelKey::new(&entry, precision), entry, facts, vae }
     }
 }
 

@@ -5,6 +5,7 @@
 //! a [`Watcher`].
 
 mod adapters;
+mod autoencoder;
 mod catalog;
 mod config;
 mod denoise;
@@ -24,6 +25,7 @@ mod shared;
 mod status;
 mod tokenizers;
 mod upscale;
+mod vae;
 mod worker;
 
 pub use catalog::{BuiltinContent, BuiltinModel};
@@ -37,3 +39,4 @@ pub use library::{FileKind, Library, LibraryFile};
 pub use prepared::PreparedWeights;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};
 pub use upscale::Upscalers;
+pub use vae::VaeFile;

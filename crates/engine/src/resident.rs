@@ -2,6 +2,7 @@
 //! passed.
 
 use crate::adapters::LoadedAdapters;
+use crate::autoencoder::Autoencoder;
 use crate::catalog::Catalog;
 use crate::embeddings;
 use crate::job::{Job, ModelKey};
@@ -10,6 +11,7 @@ use crate::library::path_of;
 use crate::prepared::PreparedWeights;
 use crate::preview::LatentToRgb;
 use crate::recent::Recent;
+use crate::vae::VaeFile;
 use crate::{EngineError, ModelEntry};
 use impasto_diffusion::{AdapterUse, CHUNK_TOKENS, EncodeQuery, TextQuery};
 use impasto_domain::Precision;
@@ -32,6 +34,9 @@ const TIMES: usize = 128;
 /// Embeddings whose vectors are kept per model. One's take 230 KB at most at full width.
 const EMBEDDINGS: usize = 64;
 
+/// Autoencoders of files that are kept per model. One takes 335 MB at full width, or half of that as halves.
+const AUTOENCODERS: usize = 2;
+
 /// Something, and the adapters with which it was made.
 type Changed<T> = (T, Arc<[AdapterUse]>);
 
@@ -39,6 +44,8 @@ type Changed<T> = (T, Arc<[AdapterUse]>);
 pub(crate) struct Resident<B: Backend> {
     pub(crate) networks: StableDiffusion<B>,
     encoder: Option<VaeEncoder<B>>,
+    /// Autoencoders in the place of the model's own.
+    autoencoders: Recent<String, Autoencoder<B>>,
     backend: Arc<B>,
     catalog: Arc<Catalog>,
     pub(crate) latent_to_rgb: LatentToRgb,
@@ -85,12 +92,18 @@ impl<B: Backend> Resident<B> {
 
     /// The latent `[channels, height, width]` of pixels. The encoder is loaded when it is first wanted, since
     /// text to image has no use for it.
-    pub(crate) fn encode_image(&mut self, query: &EncodeQuery) -> Result<Array, EngineError> {
+    pub(crate) fn encode_image(
+        &mut self,
+        query: &EncodeQuery,
+        vae: Option<&VaeFile>,
+    ) -> Result<Array, EngineError> {
         let title = self.entry.title.clone();
         let problem = |problem: String| EngineError::BadModel { name: title.clone(), problem };
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => {
+        let other = vae.map(|vae| self.autoencoder(vae)).transpose()?;
+        let encoder = match (&other, &mut self.encoder) {
+            (Some(other), _) => other.encoder().map_err(|error| problem(error.to_string()))?,
+            (None, Some(encoder)) => encoder,
+            (None, none) => {
                 let checkpoint = self.catalog.open(&self.entry)?;
                 let loaded = StableDiffusion::load_encoder(&self.backend, &checkpoint);
                 none.insert(loaded.map_err(|error| problem(error.to_string()))?)
@@ -99,6 +112,24 @@ impl<B: Backend> Resident<B> {
         let encode = || encoder.encode_mean_with(&Array::stack(&[&*query.pixels])?, edges(query.tiling));
         let latent = encode().map_err(|error| problem(error.to_string()))?;
         latent.unstack().pop().ok_or_else(|| problem("its encoder gave no latent".to_owned()))
+    }
+
+    /// Pixels `[n, 3, 8 height, 8 width]` of latents, by an autoencoder in the place of the model's own if there is to be one.
+    pub(crate) fn decode(
+        &mut self,
+        latents: &Array,
+        edges: Edges,
+        vae: Option<&VaeFile>,
+    ) -> Result<Array, EngineError> {
+        let other = vae.map(|vae| self.autoencoder(vae)).transpose()?;
+        let decoder = other.as_ref().map_or(&self.networks.decoder, |other| &other.decoder);
+        decoder.decode_with(latents, edges).map_err(|error| EngineError::Failed(error.to_string()))
+    }
+
+    fn autoencoder(&mut self, vae: &VaeFile) -> Result<Arc<Autoencoder<B>>, EngineError> {
+        let load = || Autoencoder::load(&self.backend, &vae.id, &self.networks.config.vae);
+        let loaded = self.autoencoders.get_or_make(|id| *id == vae.id, || vae.id.clone(), |_| 1, load);
+        loaded.map_err(|error| EngineError::Failed(format!("VAE {}: {error}", vae.name)))
     }
 
     /// The vectors of a text, from memory where it was asked before.
@@ -305,6 +336,7 @@ fn load<B: Backend>(
     Ok(Resident {
         networks,
         encoder: None,
+        autoencoders: Recent::new(AUTOENCODERS),
         backend: backend.clone(),
         catalog: catalog.clone(),
         latent_to_rgb,

@@ -2,6 +2,7 @@
 //!
 //! A watcher holds a [`tokio::sync::watch`] receiver of it. A slow watcher skips snapshots and never misses the last one.
 
+use crate::VaeFile;
 use impasto_diffusion::Picture;
 use impasto_domain::{AsideKind, Bitmap, Conditioning, GenerationRequest};
 use std::fmt;
@@ -91,6 +92,8 @@ pub struct JobStatus {
     pub images: Vec<FinishedImage>,
     /// The model, once it is loaded.
     pub model: Option<Arc<ModelEntry>>,
+    /// The autoencoder in the place of its first model's own.
+    pub vae: Option<Arc<VaeFile>>,
     /// What its first model is told of a picture beside the latent.
     pub conditioning: Conditioning,
     /// What is to be said of the request, such as which of its adapters were not found.

@@ -10,7 +10,7 @@ use crate::handle::Command;
 use crate::job::{Image, Job, ModelKey};
 use crate::resident::{Resident, Residents, edges};
 use crate::shared::Shared;
-use crate::{EngineError, Stop};
+use crate::{EngineError, Stop, VaeFile};
 use impasto_diffusion::{
     Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, RowOutput, Step, UpscaleQuery,
 };
@@ -282,7 +282,7 @@ impl<B: Backend> Turn<'_, B> {
                 }
                 // First of all, so that the images of a batch go on together.
                 Step::EncodeImage(query) => {
-                    let latent = self.model.encode_image(&query)?;
+                    let latent = self.model.encode_image(&query, job.model().vae.as_deref())?;
                     job.batch[at].trajectory.answer(Answer::Encoded(latent)).map_err(failed)?;
                     return Ok(Progress::Made { steps: 0, images: 0 });
                 }
@@ -345,7 +345,7 @@ impl<B: Backend> Turn<'_, B> {
     }
 
     fn decode(&mut self, job: &mut Job, at: usize, query: &DecodeQuery) -> Result<(), EngineError> {
-        let decoded = self.decode_latent(&query.latent, query.tiling)?;
+        let decoded = self.decode_latent(&query.latent, query.tiling, job.model().vae.as_deref())?;
         let image = &mut job.batch[at];
         image.trajectory.answer(Answer::Decoded(decoded)).map_err(failed)?;
         let step = image.trajectory.next().map_err(failed)?;
@@ -361,10 +361,15 @@ impl<B: Backend> Turn<'_, B> {
     }
 
     /// `[channels, height, width]` to `[3, 8 height, 8 width]`, timed.
-    fn decode_latent(&mut self, latent: &Array, tiling: bool) -> Result<Array, EngineError> {
+    fn decode_latent(
+        &mut self,
+        latent: &Array,
+        tiling: bool,
+        vae: Option<&VaeFile>,
+    ) -> Result<Array, EngineError> {
         let began = Instant::now();
         let batch = Array::stack(&[latent]).map_err(failed)?;
-        let decoded = self.model.networks.decoder.decode_with(&batch, edges(tiling)).map_err(failed)?;
+        let decoded = self.model.decode(&batch, edges(tiling), vae)?;
         let pixels = latent.shape().iter().skip(1).product::<usize>().max(1);
         *self.decode_seconds = Some(began.elapsed().as_secs_f64() / pixels as f64);
         decoded.unstack().pop().ok_or_else(|| EngineError::Failed("the decoder gave no picture".to_owned()))
@@ -384,7 +389,9 @@ impl<B: Backend> Turn<'_, B> {
             (Some(seconds), Some(since)) => seconds * pixels as f64 <= PREVIEW_SHARE * since.as_secs_f64(),
             _ => pixels <= PREVIEW_PIXELS,
         };
-        let decoded = if affordable { self.decode_latent(&latent, job.request.tiling).ok() } else { None };
+        let vae = job.model().vae.clone();
+        let decode = || self.decode_latent(&latent, job.request.tiling, vae.as_deref()).ok();
+        let decoded = affordable.then(decode).flatten();
         let picture = decoded
             .and_then(|decoded| Picture::from_decoded(&decoded).ok())
             .or_else(|| self.model.latent_to_rgb.picture(&latent, job.model().facts.downscale));

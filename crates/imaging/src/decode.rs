@@ -34,8 +34,8 @@ pub(crate) fn format_of(file: &[u8]) -> Result<ImageFormat, ImagingError> {
     }
 }
 
-/// Refuses large pictures before anything of their size is allocated.
-pub(crate) fn check_size(file: &[u8], format: ImageFormat, most: u64) -> Result<(), ImagingError> {
+/// Width and height. Refuses large pictures before anything of their size is allocated.
+pub(crate) fn check_size(file: &[u8], format: ImageFormat, most: u64) -> Result<(u32, u32), ImagingError> {
     let (width, height) = if format == ImageFormat::Png {
         // Signature, length and name of the first chunk, then width and height, big-endian.
         let long =
@@ -50,7 +50,7 @@ pub(crate) fn check_size(file: &[u8], format: ImageFormat, most: u64) -> Result<
     if u64::from(width) * u64::from(height) > most {
         return Err(ImagingError::TooLarge { width, height, most });
     }
-    Ok(())
+    Ok((width, height))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]

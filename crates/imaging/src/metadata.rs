@@ -14,6 +14,8 @@ pub struct Metadata {
     pub infotext: Option<String>,
     /// All other texts, by keyword.
     pub items: Vec<(String, String)>,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
 }
 
 /// What NovelAI writes into its pictures.
@@ -36,13 +38,14 @@ const MOST_TEXTS: usize = 64;
 /// The texts of a PNG, JPEG, WebP or GIF file of at most `most_pixels`. Pixels are not decoded.
 pub fn read_metadata(file: &[u8], most_pixels: u64) -> Result<Metadata, ImagingError> {
     let format = format_of(file)?;
-    check_size(file, format, most_pixels)?;
-    match format {
-        ImageFormat::Png => read_png(file),
-        ImageFormat::Gif => Ok(Metadata::of(comment::of_gif(file))),
-        ImageFormat::Jpeg => Ok(Metadata::of(read_exif(file, format)?.or_else(|| comment::of_jpeg(file)))),
-        _ => Ok(Metadata::of(read_exif(file, format)?)),
-    }
+    let size = check_size(file, format, most_pixels)?;
+    let metadata = match format {
+        ImageFormat::Png => read_png(file)?,
+        ImageFormat::Gif => Metadata::of(comment::of_gif(file)),
+        ImageFormat::Jpeg => Metadata::of(read_exif(file, format)?.or_else(|| comment::of_jpeg(file))),
+        _ => Metadata::of(read_exif(file, format)?),
+    };
+    Ok(Metadata { size, ..metadata })
 }
 
 fn read_png(file: &[u8]) -> Result<Metadata, ImagingError> {
@@ -81,7 +84,7 @@ fn read_exif(file: &[u8], format: ImageFormat) -> Result<Option<String>, Imaging
 
 impl Metadata {
     fn of(infotext: Option<String>) -> Self {
-        Self { infotext: infotext.filter(|text| !text.is_empty()), items: Vec::new() }
+        Self { infotext: infotext.filter(|text| !text.is_empty()), ..Self::default() }
     }
 
     fn add(&mut self, keyword: &str, text: String) {
@@ -131,7 +134,8 @@ mod tests {
                 let metadata = read_metadata(&file(format, &[(INFOTEXT, text)]), MOST).unwrap();
                 assert_eq!(metadata.infotext.as_deref(), Some(text), "{format:?}");
             }
-            assert_eq!(read_metadata(&file(format, &[]), MOST).unwrap(), Metadata::default());
+            let bare = Metadata { size: (2, 3), ..Metadata::default() };
+            assert_eq!(read_metadata(&file(format, &[]), MOST).unwrap(), bare);
         }
     }
 

@@ -215,12 +215,6 @@ impl Base {
         (self.request.sampler, self.request.schedule) = Sampler::resolve(sampler.name(), Some(label));
     }
 
-    /// Goes on with another autoencoder.
-    pub(crate) fn choose_vae(&mut self, name: &str) -> Result<(), String> {
-        // The model's own is used in both cases.
-        if matches!(name, "Automatic" | "None") { Ok(()) } else { Err(format!("Unknown vae: {name}")) }
-    }
-
     /// What the pictures begin from, to be changed.
     pub(crate) fn from_picture(&mut self) -> Option<&mut FromPicture> {
         self.request.from_picture.as_mut().map(Arc::make_mut)
@@ -232,7 +226,8 @@ impl Base {
         if let Some(source) = self.request.from_picture.as_ref().filter(|source| source.images.len() > 1) {
             let images = source.image(at as u32).cloned().into_iter().collect();
             let inpainting = source.inpainting.clone();
-            base.request.from_picture = Some(Arc::new(FromPicture { images, inpainting, ..**source }));
+            let hash = source.hash.clone();
+            base.request.from_picture = Some(Arc::new(FromPicture { images, inpainting, hash, ..**source }));
         }
         base
     }
@@ -243,13 +238,8 @@ impl Base {
         light.request.from_picture = None;
         if let Some(source) = &self.request.from_picture {
             let tiny = || Bitmap { width: 1, height: 1, rgba: vec![255; 4] };
-            let inpainting = source.inpainting.as_ref();
-            light.request.from_picture = Some(Arc::new(FromPicture {
-                images: source.images.iter().map(|_| tiny()).collect(),
-                inpainting: inpainting
-                    .map(|own| impasto_domain::Inpainting { mask: tiny(), ..light_of(own) }),
-                ..bare(source)
-            }));
+            let images = source.images.iter().map(|_| tiny()).collect();
+            light.request.from_picture = Some(Arc::new(FromPicture { images, ..bare(source) }));
         }
         light
     }
@@ -262,7 +252,8 @@ impl Base {
 
 /// The same beginning without its pictures.
 pub(crate) fn bare(source: &FromPicture) -> FromPicture {
-    FromPicture { images: Vec::new(), inpainting: source.inpainting.as_ref().map(light_of), ..*source }
+    let inpainting = source.inpainting.as_ref().map(light_of);
+    FromPicture { images: Vec::new(), inpainting, hash: source.hash.clone(), ..*source }
 }
 
 fn light_of(inpainting: &impasto_domain::Inpainting) -> impasto_domain::Inpainting {

@@ -27,7 +27,7 @@ impl Names for World {
     }
 
     fn vaes(&self) -> Vec<String> {
-        Vec::new()
+        vec!["soft.vae.pt".to_owned()]
     }
 }
 
@@ -70,6 +70,7 @@ pub(crate) fn base_from(picture: &Rgb) -> Base {
         background: [255; 3],
         inpainting: None,
         image_cfg_scale: None,
+        hash: None,
     }));
     base
 }

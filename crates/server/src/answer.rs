@@ -188,15 +188,15 @@ fn grid_of(
 }
 
 /// Where the pictures of one answer go.
-struct Disk<'a> {
-    root: &'a Path,
-    options: &'a Options,
-    status: &'a JobStatus,
-    styles: &'a [String],
+pub(crate) struct Disk<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) options: &'a Options,
+    pub(crate) status: &'a JobStatus,
+    pub(crate) styles: &'a [String],
 }
 
 impl Disk<'_> {
-    fn save(
+    pub(crate) fn save(
         &self,
         place: (Kind, &str),
         image: &FinishedImage,
@@ -258,7 +258,7 @@ impl Disk<'_> {
             scheduler: schedule.label(),
             model_hash: model.and_then(|model| model.short_hash()).unwrap_or_default(),
             model_name: model.map(|model| model.name.as_str()).unwrap_or_default(),
-            vae: "NoneType",
+            vae: vae_part(self.status),
             prompt: &request.prompt,
             negative_prompt: &request.negative_prompt,
             clip_skip: request.clip_skip,
@@ -281,15 +281,21 @@ impl Disk<'_> {
     }
 }
 
-fn format_of(name: &str, options: &Options) -> Format {
+/// What the name of a picture's file has of an autoencoder's: what is before its first dot.
+fn vae_part(status: &JobStatus) -> &str {
+    let Some(vae) = &status.vae else { return "NoneType" };
+    vae.name.split('.').find(|part| !part.is_empty()).unwrap_or_default()
+}
+
+pub(crate) fn format_of(name: &str, options: &Options) -> Format {
     Format::from_name(name, options.jpeg_quality).unwrap_or(Format::Png)
 }
 
-fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
+pub(crate) fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
     Pixels { width: image.picture.width, height: image.picture.height, rgb: &image.picture.rgb }
 }
 
-fn file_of(
+pub(crate) fn file_of(
     pixels: Pixels<'_>,
     infotext: &str,
     format: Format,
@@ -331,8 +337,8 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         face_restoration_model: None,
         sd_model_name: status.model.as_ref().map(|model| model.name.clone()).unwrap_or_default(),
         sd_model_hash: status.model.as_ref().and_then(|model| model.short_hash().map(str::to_owned)),
-        sd_vae_name: None,
-        sd_vae_hash: None,
+        sd_vae_name: status.vae.as_ref().map(|vae| vae.name.clone()),
+        sd_vae_hash: status.vae.as_ref().and_then(|vae| vae.hash.clone()),
         seed_resize_from_w: resized.map_or(-1, |(width, _)| width.into()),
         seed_resize_from_h: resized.map_or(-1, |(_, height)| height.into()),
         denoising_strength: strength,
@@ -344,6 +350,7 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         clip_skip: options.clip_stop_at_last_layers,
         is_using_inpainting_conditioning: status.conditioning == Conditioning::Inpainting,
         version: PROGRAM_VERSION,
+        comments: status.comments.to_vec(),
     }
 }
 

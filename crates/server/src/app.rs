@@ -8,7 +8,7 @@ use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
 use impasto_api::{ApiError, Txt2ImgRequest, override_options};
-use impasto_domain::{GenerationRequest, Style};
+use impasto_domain::{FoundStyles, GenerationRequest, InfotextRules, Style};
 use impasto_engine::{Engine, JobId, JobState, JobStatus, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
 use std::collections::VecDeque;
@@ -139,6 +139,34 @@ impl App {
         }
         let data_dir = self.settings().data_dir.clone();
         tokio::task::spawn_blocking(move || read_styles(&data_dir)).await?
+    }
+
+    /// How infotexts are taken, as the options say, if there are any: `needed`.
+    pub(crate) async fn infotext_rules(&self, needed: bool) -> Result<InfotextRules, Failure> {
+        if !needed {
+            return Ok(InfotextRules::default());
+        }
+        let options = self.options();
+        let found_styles = FoundStyles::from_exact_name(&options.infotext_styles).unwrap_or_default();
+        let styles = if found_styles == FoundStyles::Ignore {
+            Vec::new()
+        } else {
+            let data_dir = self.settings().data_dir.clone();
+            let read = tokio::task::spawn_blocking(move || read_styles(&data_dir)).await?;
+            // An infotext can be read without them.
+            read.unwrap_or_else(|Failure(error)| {
+                tracing::warn!(%error, "infotexts are read without styles");
+                Vec::new()
+            })
+        };
+        Ok(InfotextRules {
+            styles,
+            found_styles,
+            old_behaviour: options.auto_backcompat,
+            size_of_second_pass: options.use_old_hires_fix_width_height,
+            left_out: options.infotext_skip_pasting,
+            takes_model: !options.disable_weights_auto_swap,
+        })
     }
 
     /// Hands a request to the engine.

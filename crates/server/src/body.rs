@@ -9,7 +9,9 @@ use impasto_api::{ApiError, ValidationError};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Most bytes of a body without pictures. As JSON values, a list of small numbers takes some fifty times its bytes.
+/// Most values of a body: a list of small numbers takes some fifty times its bytes once it is read.
+const MOST_VALUES: usize = 1 << 18;
+/// Most bytes of a body without pictures.
 pub(crate) const WITHOUT_PICTURES: u64 = 2 << 20;
 /// The setting alone bounds a body that carries pictures, since they are read as one text.
 pub(crate) const WITH_PICTURES: u64 = u64::MAX;
@@ -42,8 +44,25 @@ impl<const MOST: u64> FromRequest<App> for JsonBody<MOST> {
         if bytes.is_empty() {
             return Err(ApiError::field(&[], "field required", "value_error.missing", None).into());
         }
+        if values(&bytes) > MOST_VALUES {
+            return Err(ApiError::http(413, format!("the body has more than {MOST_VALUES} values")).into());
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| not_json(&bytes, &error).into())
     }
+}
+
+/// How many values JSON text has, or more: what separates them, outside of strings.
+fn values(bytes: &[u8]) -> usize {
+    let (mut count, mut quoted, mut escaped) = (1, false, false);
+    for &byte in bytes {
+        match byte {
+            b'"' if !escaped => quoted = !quoted,
+            b',' | b':' | b'[' | b'{' if !quoted => count += 1,
+            _ => {}
+        }
+        escaped = quoted && !escaped && byte == b'\\';
+    }
+    count
 }
 
 fn not_json(bytes: &[u8], error: &serde_json::Error) -> ApiError {
@@ -59,4 +78,16 @@ fn not_json(bytes: &[u8], error: &serde_json::Error) -> ApiError {
         kind: "value_error.jsondecode".to_owned(),
         input: None,
     }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::values;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        for (text, count) in [("7", 1), (r#"{"a":[1,2],"b,[":"\\","c":"\",[,"}"#, 9), (r#""\\","#, 2)] {
+            assert_eq!(values(text.as_bytes()), count, "{text}");
+        }
+    }
 }

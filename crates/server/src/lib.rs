@@ -6,12 +6,14 @@
 mod answer;
 mod app;
 mod auth;
+mod beginnings;
 mod body;
 mod clock;
 mod error;
 mod file_names;
 mod guard;
 mod listen;
+mod log;
 mod metrics;
 mod routes;
 mod save;

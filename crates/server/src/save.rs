@@ -71,9 +71,16 @@ pub(crate) fn save_picture(
 /// Writes a file beside a picture's, named as that with `more` behind it. One that is there is left as it is.
 pub(crate) fn save_beside(picture: &Path, more: &str, bytes: &[u8], suffix: &str) -> Result<(), Error> {
     let stem = picture.file_stem().unwrap_or_default().to_string_lossy();
-    let file = picture.with_file_name(format!("{stem}{more}.{suffix}"));
-    match OpenOptions::new().write(true).create_new(true).open(&file) {
-        Ok(open) => write(open, bytes, &file),
+    save_once(&picture.with_file_name(format!("{stem}{more}.{suffix}")), bytes)
+}
+
+/// Writes a file, with the folders it is in. One that is there is left as it is.
+pub(crate) fn save_once(file: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).open(file) {
+        Ok(open) => write(open, bytes, file),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }

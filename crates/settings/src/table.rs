@@ -141,6 +141,10 @@ settings! {
     pub struct Options {
         /// Title, name, file name or hash of the model to use where a request names none; null means the first.
         sd_model_checkpoint ("sd_model_checkpoint"): Option<String> = None, ANY;
+        /// Autoencoder to use: a file's name with its ending, `None` for the model's own, or `Automatic` for what belongs to the model: what `NAME.json` beside it has as `vae`, or a file whose name begins as the model's.
+        sd_vae ("sd_vae"): String = "Automatic".to_owned(), ANY;
+        /// Whether an autoencoder chosen by name goes before what belongs to the model.
+        sd_vae_overrides_per_model_preferences ("sd_vae_overrides_per_model_preferences"): bool = true, ANY;
         /// Text encoder layers to stop before the end; 1 for none skipped.
         clip_stop_at_last_layers ("CLIP_stop_at_last_layers"): u32 = 1, Bound::Range(1.0, 12.0);
         /// Whose random numbers noise repeats: a CUDA device's, the processor's, or a CUDA device's in software.
@@ -237,6 +241,22 @@ settings! {
         outdir_init_images ("outdir_init_images"): String = "outputs/init-images".to_owned(), Bound::InsideDataRoot;
         /// Upscaler that enlarges pictures to begin from where they are too small; null or `None` for Lanczos.
         upscaler_for_img2img ("upscaler_for_img2img"): Option<String> = None, ANY;
+        /// Folder below the data root for pictures that were chosen to be kept.
+        outdir_save ("outdir_save"): String = "log/images".to_owned(), Bound::InsideDataRoot;
+        /// Whether those are put into folders of their own.
+        use_save_to_dirs_for_ui ("use_save_to_dirs_for_ui"): bool = false, ANY;
+        /// Whether each of them gets a line in `log.csv` there.
+        save_write_log_csv ("save_write_log_csv"): bool = true, ANY;
+        /// Whether infotexts of old versions of A1111 bring the settings that repeat what those did.
+        auto_backcompat ("auto_backcompat"): bool = true, ANY;
+        /// What becomes of styles that the prompts of an infotext show.
+        infotext_styles ("infotext_styles"): String = "Apply if any".to_owned(), Bound::OneOf(&["Ignore", "Apply", "Discard", "Apply if any"]);
+        /// Keys of infotexts that are not taken.
+        infotext_skip_pasting ("infotext_skip_pasting"): Vec<String> = Vec::new(), ANY;
+        /// Whether the model that an infotext names is not taken.
+        disable_weights_auto_swap ("disable_weights_auto_swap"): bool = true, ANY;
+        /// Whether faces are to be restored where a request does not say. Nothing here can do so: the answer says it.
+        face_restoration ("face_restoration"): bool = false, ANY;
         /// Whether sizes are those of the second pass, where there is one; the first has an area of 512x512 then.
         use_old_hires_fix_width_height ("use_old_hires_fix_width_height"): bool = false, ANY;
         /// No negative prompt while no more than this share of the steps is done; 0 is off.
@@ -341,6 +361,10 @@ settings! {
         add_model_name_to_info ("add_model_name_to_info"): bool = true, ANY;
         /// Whether infotexts have the model's hash.
         add_model_hash_to_info ("add_model_hash_to_info"): bool = true, ANY;
+        /// Whether infotexts name an autoencoder that is used in the place of the model's own.
+        add_vae_name_to_info ("add_vae_name_to_info"): bool = true, ANY;
+        /// Whether infotexts have its hash.
+        add_vae_hash_to_info ("add_vae_hash_to_info"): bool = true, ANY;
         /// Whether infotexts name this program.
         add_version_to_infotext ("add_version_to_infotext"): bool = true, ANY;
     }

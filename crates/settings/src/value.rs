@@ -190,6 +190,18 @@ impl SettingValue for String {
     }
 }
 
+impl SettingValue for Vec<String> {
+    const KIND: &'static str = "a list of texts";
+
+    fn read(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+    }
+
+    fn show(&self) -> Value {
+        Value::from(self.as_slice())
+    }
+}
+
 impl SettingValue for PathBuf {
     const KIND: &'static str = "a path";
 

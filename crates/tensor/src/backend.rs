@@ -9,7 +9,7 @@
 //! Every operation checks its shapes and answers [`TensorError::Shape`] rather than panicking, since the shapes of a
 //! hostile checkpoint reach it.
 
-use crate::{Array, TensorError, WeightView};
+use crate::{Array, Curve, TensorError, WeightView};
 use std::fmt::Debug;
 
 /// A function applied to each element.
@@ -279,6 +279,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Applies a function to each element.
     fn activate(&self, x: &Self::Tensor, activation: Activation) -> Result<Self::Tensor, TensorError>;
+
+    /// Applies one of the functions that only foreign networks have to each element.
+    fn curve(&self, x: &Self::Tensor, curve: Curve) -> Result<Self::Tensor, TensorError>;
 
     /// `a + b`, of equal shapes.
     fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor, TensorError>;

@@ -9,6 +9,7 @@ mod array;
 mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod curve;
 mod dtype;
 mod error;
 pub mod meter;
@@ -23,6 +24,7 @@ pub use backend::{
     Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Precision,
     Resample,
 };
+pub use curve::Curve;
 pub use dtype::DType;
 pub use error::TensorError;
 pub use weight::{PreparedStore, SharedBytes, StoredElements, WeightView};

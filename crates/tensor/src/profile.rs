@@ -5,8 +5,8 @@
 
 use crate::shapes;
 use crate::{
-    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Precision, Resample,
-    TensorError, WeightView,
+    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, Curve, LinearArgs, Precision,
+    Resample, TensorError, WeightView,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -277,6 +277,10 @@ impl<B: Backend> Backend for Profiled<B> {
 
     fn activate(&self, x: &Self::Tensor, activation: Activation) -> Result<Self::Tensor, TensorError> {
         self.timed(|| "activate".into(), x, none, |inner| inner.activate(x, activation))
+    }
+
+    fn curve(&self, x: &Self::Tensor, curve: Curve) -> Result<Self::Tensor, TensorError> {
+        self.timed(|| "curve".into(), x, none, |inner| inner.curve(x, curve))
     }
 
     fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor, TensorError> {

@@ -91,8 +91,8 @@ impl Checkpoint {
         let container = sniff(&source).map_err(|fault| fault.at(&file, Container::Safetensors))?;
         let (entries, metadata) = match container {
             Container::Safetensors => safetensors_file::read(&source),
-            Container::TorchZip => pickle::read_zip(&source).map(|entries| (entries, BTreeMap::new())),
-            Container::TorchLegacy => pickle::read_legacy(&source).map(|entries| (entries, BTreeMap::new())),
+            Container::TorchZip => pickle::read_zip(&source),
+            Container::TorchLegacy => pickle::read_legacy(&source),
             // A pair is known by its names, not by what one file begins with.
             Container::Ncnn => Err(Fault::Foreign("half of an ncnn network".to_owned())),
         }
@@ -111,6 +111,10 @@ impl Checkpoint {
 
     pub(crate) fn entries(&self) -> &Entries {
         &self.entries
+    }
+
+    pub(crate) fn entries_mut(&mut self) -> &mut Entries {
+        &mut self.entries
     }
 
     /// The file's format.
@@ -182,7 +186,7 @@ impl Checkpoint {
         WeightsError::Damaged { file: self.file.clone(), container: self.container, problem }
     }
 
-    /// The file's own metadata, overridden by what `NAME.json` and `NAME.yaml` beside it say.
+    /// The file's own metadata, in pickles what stands beside the tensors, overridden by what `NAME.json` and `NAME.yaml` beside it say.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }

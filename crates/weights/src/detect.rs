@@ -5,7 +5,7 @@ use crate::architecture::{ClipTextConfig, Heads, StableDiffusionConfig, UNetConf
 use crate::entry::{Element, Entries};
 use crate::facts::Facts;
 use crate::kind::ModelKind;
-use crate::layout::{CLOSED_PREFIXES, SECOND_TEXT, TEXT, layout};
+use crate::layout::{CLOSED_PREFIXES, SECOND_TEXT, TEXT, autoencoder_layout, layout};
 use impasto_tensor::DType;
 
 /// Largest size along one dimension that is believed; a vocabulary of CLIP has 49,408 rows.
@@ -31,7 +31,7 @@ pub(crate) fn detect(
     let second_text =
         (kind == ModelKind::StableDiffusionXl).then(|| shapes.second_text(facts)).transpose()?;
     let unet = shapes.unet(facts)?;
-    let vae = shapes.vae(facts)?;
+    let vae = shapes.vae(facts.vae_groups, facts.scale_factor)?;
     let config = StableDiffusionConfig {
         text,
         second_text,
@@ -151,7 +151,8 @@ impl Shapes<'_> {
         Ok(features)
     }
 
-    fn vae(&self, facts: &Facts) -> Result<VaeConfig, Problem> {
+    /// The autoencoder, with what shapes cannot tell: groups of its normalisations, and what a latent is multiplied by.
+    pub(crate) fn vae(&self, groups: usize, scale_factor: f32) -> Result<VaeConfig, Problem> {
         let root = "first_stage_model";
         let [image_channels, ..] = self.sizes::<4>(&format!("{root}.decoder.conv_out.weight"))?;
         let [_, latent_channels, ..] = self.sizes::<4>(&format!("{root}.decoder.conv_in.weight"))?;
@@ -165,14 +166,7 @@ impl Shapes<'_> {
             return Err(format!("`{}` is missing", first(0)));
         }
         let res_blocks = self.count(|block| format!("{root}.encoder.down.0.block.{block}.conv1.weight"));
-        Ok(VaeConfig {
-            image_channels,
-            latent_channels,
-            channels,
-            res_blocks,
-            groups: facts.vae_groups,
-            scale_factor: facts.scale_factor,
-        })
+        Ok(VaeConfig { image_channels, latent_channels, channels, res_blocks, groups, scale_factor })
     }
 }
 
@@ -200,9 +194,7 @@ fn check_sizes(config: &StableDiffusionConfig) -> Result<(), Problem> {
         divides("the UNet", channels, by, what, key)?;
     }
     divides("the UNet", unet.model_channels, unet.groups, "groups", "impasto.unet.groups")?;
-    for &channels in &vae.channels {
-        divides("the autoencoder", channels, vae.groups, "groups", "impasto.vae.groups")?;
-    }
+    check_groups(vae)?;
     for (what, found, wanted, of) in [
         ("context features of the UNet", unet.context_features, context, "the text encoders' width"),
         ("output channels of the UNet", unet.out_channels, vae.latent_channels, "the autoencoder's latents"),
@@ -213,6 +205,21 @@ fn check_sizes(config: &StableDiffusionConfig) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+fn check_groups(vae: &VaeConfig) -> Result<(), Problem> {
+    for &channels in &vae.channels {
+        divides("the autoencoder", channels, vae.groups, "groups", "impasto.vae.groups")?;
+    }
+    Ok(())
+}
+
+/// That an autoencoder alone is whole, and nothing else.
+pub(crate) fn check_autoencoder(entries: &Entries, config: &VaeConfig) -> Result<(), Problem> {
+    check_groups(config)?;
+    check_layout(entries, autoencoder_layout(config), |name| {
+        CLOSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
 }
 
 /// What the UNet is told beside time and text must be the text as a whole and the waves of the sizes.

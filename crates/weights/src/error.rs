@@ -83,6 +83,22 @@ pub enum WeightsError {
         /// What it is.
         kind: ModelKind,
     },
+    /// Tensors, but not those of an autoencoder that fits the checkpoint.
+    #[error("{file} is no autoencoder for this checkpoint: {problems}")]
+    Autoencoder {
+        /// The file.
+        file: String,
+        /// The first few tensors that are missing or odd, or the size that does not fit.
+        problems: String,
+    },
+    /// Tensors, but not those of a hypernetwork.
+    #[error("{file} is no hypernetwork that can be used: {problem}")]
+    Hypernetwork {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A checkpoint whose tensors do not form its networks.
     #[error("{file} is {kind}, but not a complete one: {problems}")]
     Layout {

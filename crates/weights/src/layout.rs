@@ -36,6 +36,13 @@ pub(crate) fn layout(config: &StableDiffusionConfig) -> Layout {
     writer.layout
 }
 
+/// All tensors of an autoencoder.
+pub(crate) fn autoencoder_layout(config: &VaeConfig) -> Layout {
+    let mut writer = Writer { layout: Layout::new() };
+    writer.vae(config);
+    writer.layout
+}
+
 struct Writer {
     layout: Layout,
 }

@@ -57,11 +57,8 @@ pub(crate) fn canonical(entries: Entries) -> Entries {
         if ignored(&name) {
             continue;
         }
-        if entry.shape.len() == 2
-            && POINTWISE.iter().any(|end| name.ends_with(end))
-            && is_checkpoint_name(&name)
-        {
-            entry.shape.extend([1, 1]);
+        if is_checkpoint_name(&name) {
+            widen(&name, &mut entry);
         }
         match renamed_text(&name, &entry) {
             Some(entries) => renamed.extend(entries),
@@ -72,6 +69,13 @@ pub(crate) fn canonical(entries: Entries) -> Entries {
         kept.entry(name).or_insert(entry);
     }
     kept
+}
+
+/// Gives the weight of a pointwise convolution, by its canonical name, four dimensions.
+pub(crate) fn widen(name: &str, entry: &mut Entry) {
+    if entry.shape.len() == 2 && POINTWISE.iter().any(|end| name.ends_with(end)) {
+        entry.shape.extend([1, 1]);
+    }
 }
 
 /// Whether a name as found in a file is one that nobody needs.

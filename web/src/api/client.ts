@@ -43,6 +43,13 @@ export const api = {
   jobs: () => read(client.GET('/api/v1/jobs')) as Promise<Job[]>,
   job: (id: string) => read(client.GET('/api/v1/jobs/{id}', one(id))) as Promise<Job>,
   submit: (request: JobRequest) => read(client.POST('/api/v1/jobs', { body: request })),
+  /** Keeps a picture in the server's folder for that. */
+  keep: (id: string, number: number) =>
+    read(
+      client.POST('/api/v1/jobs/{id}/images/{number}/keep', {
+        params: { path: { id, number: String(number) } },
+      }),
+    ),
   cancel: (id: string) => read(client.DELETE('/api/v1/jobs/{id}', one(id))),
   interrupt: (id: string) => read(client.POST('/api/v1/jobs/{id}/interrupt', one(id))),
   skip: (id: string) => read(client.POST('/api/v1/jobs/{id}/skip', one(id))),

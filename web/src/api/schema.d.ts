@@ -94,6 +94,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{id}/images/{number}/keep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keeps a finished picture in the folder that the options name (`outdir_save`), with a line in its `log.csv`. */
+        post: operations["keep"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{id}/interrupt": {
         parameters: {
             query?: never;
@@ -1224,6 +1241,11 @@ export interface components {
             /** @description `txt2img`. */
             kind: string;
         };
+        /** @description Where a picture was kept. */
+        KeptPicture: {
+            /** @description Path below the data root. */
+            path: string;
+        };
         /** @description What requests may ask for. */
         Limits: {
             /**
@@ -2192,6 +2214,49 @@ export interface operations {
             };
             /** @description No such picture */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    keep: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's name */
+                id: string;
+                /** @description The picture's number */
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is there */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeptPicture"];
+                };
+            };
+            /** @description No such picture */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+            /** @description It cannot be written */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };

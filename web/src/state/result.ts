@@ -8,6 +8,8 @@ export interface Result {
   /** Unique among pictures. */
   key: string;
   jobId: string;
+  /** Number of the picture in its job. */
+  index: number;
   url: string;
   fileName: string;
   infotext: string;
@@ -28,6 +30,7 @@ export function describe(jobId: string, image: JobImage, cut: Cut | null): Resul
   return {
     key: `${jobId}/${image.index}`,
     jobId,
+    index: image.index,
     url: link(image.url),
     fileName: `impasto-${image.seed}.png`,
     infotext: image.infotext,

@@ -4,7 +4,8 @@ use crate::fake;
 use crate::trajectory::{finish, kind};
 use impasto_diffusion::{Answer, ImageSpec, Step, Trajectory};
 use impasto_domain::{
-    Bitmap, FromPicture, GenerationRequest, Hires, Inpainting, MaskedContent, ResizeMode, Sampler, Schedule,
+    AsideKind, Asides, Bitmap, FromPicture, GenerationRequest, Hires, Inpainting, MaskedContent, ResizeMode,
+    Sampler, Schedule,
 };
 use impasto_weights::Prediction::Epsilon;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(crate) fn source() -> FromPicture {
         background: [255; 3],
         inpainting: None,
         image_cfg_scale: None,
+        hash: None,
     }
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn hires(upscaler: &str) -> Hires {
         model: None,
         token_merging_ratio: 0.0,
         first_networks: false,
+        first_picture: None,
     }
 }
 
@@ -239,4 +242,61 @@ fn answers_of_another_kind_are_refused() {
     let none = FromPicture { images: Vec::new(), ..source() };
     let spec = ImageSpec::of(&request(Sampler::Euler, none), 0, (512, 512));
     assert!(Trajectory::new(spec, &fake::model(Epsilon)).is_err());
+}
+
+#[test]
+fn a_second_pass_may_begin_with_a_given_picture() {
+    let given = Some(Arc::new(bitmap(24, 16, |x| (x * 10) as u8)));
+    let asked = |upscaler: &str| {
+        let hires = Hires { first_picture: given.clone(), ..hires(upscaler) };
+        let plain = fake::request(Sampler::Euler, Schedule::Automatic, 2);
+        fake::trajectory(&GenerationRequest { hires: Some(hires), ..plain }, Epsilon)
+    };
+    for (upscaler, before) in
+        [("Latent", "encode"), ("Lanczos", "encode"), ("R-ESRGAN 4x+", "upscale encode")]
+    {
+        let steps = kinds(asked(upscaler)).replace("text ", "");
+        assert_eq!(steps, format!("{before} denoise denoise denoise decode done"), "{upscaler}");
+        let made = finish(asked(upscaler));
+        assert_eq!((made.width, made.height), (96, 64), "{upscaler}");
+        let mut early = asked(upscaler);
+        early.finish_early();
+        assert!(finish(early).width > 0);
+    }
+}
+
+#[test]
+fn pictures_beside_the_finished_one_are_kept_if_wanted() {
+    let all = Asides { before_hires: true, before_color_correction: true, mask: true, mask_composite: true };
+    let kinds = |request: GenerationRequest| {
+        let mut trajectory = fake::trajectory(&GenerationRequest { asides: all, ..request }, Epsilon);
+        while let Some(answer) = fake::answer(&trajectory.next().unwrap(), Epsilon) {
+            trajectory.answer(answer).unwrap();
+        }
+        let asides = trajectory.take_asides();
+        assert!(trajectory.take_asides().is_empty());
+        asides
+    };
+    let masked = Inpainting { overlay: true, ..inpainting() };
+    let source = FromPicture { inpainting: Some(masked), color_correction: true, ..source() };
+    let asides = kinds(request(Sampler::Euler, source.clone()));
+    let found: Vec<AsideKind> = asides.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(found, [AsideKind::BeforeColorCorrection, AsideKind::Mask, AsideKind::MaskComposite]);
+    let pixel = |at: usize, x: usize| &asides[at].1.rgba[4 * x..4 * x + 4];
+    assert_eq!((pixel(1, 0), pixel(1, 47)), (&[0, 0, 0, 255][..], &[255, 255, 255, 255][..]));
+    assert_eq!((pixel(2, 0)[3], pixel(2, 47)[3]), (0, 255));
+    // What a mask keeps is the original's before and after; the rest differs from it.
+    assert_eq!(pixel(0, 3)[..3], [15, 15, 15]);
+    for upscaler in ["Latent", "Lanczos"] {
+        let plain = fake::request(Sampler::Euler, Schedule::Automatic, 2);
+        let asides = kinds(GenerationRequest { hires: Some(hires(upscaler)), ..plain });
+        let found: Vec<_> = asides.iter().map(|(kind, bitmap)| (*kind, bitmap.width)).collect();
+        assert_eq!(found, [(AsideKind::BeforeHires, 48)], "{upscaler}");
+    }
+    // Nothing is kept that nobody wants.
+    let mut trajectory = fake::trajectory(&request(Sampler::Euler, source), Epsilon);
+    while let Some(answer) = fake::answer(&trajectory.next().unwrap(), Epsilon) {
+        trajectory.answer(answer).unwrap();
+    }
+    assert!(trajectory.take_asides().is_empty() && !trajectory.is_early());
 }

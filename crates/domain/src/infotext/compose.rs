@@ -19,6 +19,10 @@ pub struct InfotextFacts<'a> {
     pub model_name: &'a str,
     /// First ten hexadecimal digits of the SHA-256 of the model's file.
     pub model_hash: Option<&'a str>,
+    /// The file's name of an autoencoder in the place of the model's own.
+    pub vae_name: Option<&'a str>,
+    /// First ten digits of that file's SHA-256.
+    pub vae_hash: Option<&'a str>,
     /// Names of adapters and the first twelve digits of their hashes: `a: 0123456789ab, b: ...`.
     pub lora_hashes: Option<&'a str>,
     /// What the model is told beside the latent.
@@ -84,6 +88,8 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("Size", Some(format!("{width}x{height}"))),
         ("Model hash", facts.model_hash.filter(|_| told.model_hash).map(str::to_owned)),
         ("Model", told.model_name.then(|| facts.model_name.to_owned())),
+        ("VAE hash", facts.vae_hash.filter(|_| told.vae_hash).map(str::to_owned)),
+        ("VAE", facts.vae_name.filter(|_| told.vae_name).map(str::to_owned)),
         ("Variation seed", varied.then(|| seeds.subseed.to_string())),
         ("Variation seed strength", varied.then(|| python_float(request.subseed_strength))),
         ("Seed resize from", request.seed_resize_from.map(|(width, height)| format!("{width}x{height}"))),
@@ -96,6 +102,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
             "Token merging ratio hr",
             request.hires.as_ref().and_then(|hires| unless_zero(hires.token_merging_ratio)),
         ),
+        ("Init image hash", request.from_picture.as_ref().and_then(|source| source.hash.clone())),
         ("RNG", (source != NoiseSource::Gpu).then(|| source.name().to_owned())),
         ("Tiling", request.tiling.then(|| "True".to_owned())),
     ];
@@ -257,6 +264,8 @@ mod tests {
             size: (512, 512),
             model_name: "v1-5-pruned-emaonly",
             model_hash: Some("6ce0161689"),
+            vae_name: None,
+            vae_hash: None,
             lora_hashes: None,
             ti_hashes: None,
             conditioning: Conditioning::None,

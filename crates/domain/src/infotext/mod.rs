@@ -5,10 +5,14 @@
 //! [`parse_infotext`] reads it. Which of the values a request takes up is not decided here.
 
 mod compose;
+mod novel_ai;
 mod parse;
+mod rules;
 
 pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float, with_parameters};
-pub use parse::{InfotextValue, parse_infotext};
+pub use novel_ai::novel_ai_infotext;
+pub use parse::{InfotextValue, old_first_pass, parse_infotext, parse_infotext_by};
+pub use rules::{FoundStyles, InfotextRules};
 
 #[cfg(test)]
 mod tests {
@@ -110,6 +114,8 @@ mod tests {
                 size: (request.width.unwrap(), request.height.unwrap()),
                 model_name: &model_name,
                 model_hash: Some("0123456789"),
+                vae_name: Some("a, b.pt"),
+                vae_hash: Some("0123456789"),
                 lora_hashes: Some("a: 0123456789ab, b: ba9876543210"),
                 ti_hashes: Some("c: 0123456789ab"),
                 conditioning: crate::Conditioning::None,

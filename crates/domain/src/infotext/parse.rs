@@ -1,6 +1,7 @@
 //! Reading infotexts, also those of other programs and of old versions, with A1111's own idea of what absent values
 //! mean. Any text can be read; text that says nothing of settings is a prompt.
 
+use super::rules::{FoundStyles, InfotextRules};
 use regex::Regex;
 use serde::Serialize;
 use std::fmt;
@@ -16,6 +17,8 @@ pub enum InfotextValue {
     Integer(i64),
     /// Filled in.
     Flag(bool),
+    /// Names that were found in the text.
+    List(Vec<String>),
 }
 
 impl fmt::Display for InfotextValue {
@@ -24,11 +27,12 @@ impl fmt::Display for InfotextValue {
             Self::Text(text) => f.write_str(text),
             Self::Integer(number) => write!(f, "{number}"),
             Self::Flag(flag) => f.write_str(if *flag { "True" } else { "False" }),
+            Self::List(names) => f.write_str(&names.join(", ")),
         }
     }
 }
 
-use InfotextValue::{Flag, Integer, Text};
+use InfotextValue::{Flag, Integer, List, Text};
 
 /// What a picture without these keys was made with.
 const DEFAULTS: &[(&str, Default)] = &[
@@ -79,8 +83,17 @@ const LEAST_SETTINGS: usize = 3;
 /// Reads an infotext: `Prompt`, `Negative prompt`, then the settings as they come, then defaults for what is absent.
 /// `Size: 512x768` becomes `Size-1` and `Size-2`. Keys are unique.
 pub fn parse_infotext(text: &str) -> Vec<(String, InfotextValue)> {
+    parse_infotext_by(text, &InfotextRules::default())
+}
+
+/// Reads an infotext by rules. Styles that are found are named under `Styles array`.
+pub fn parse_infotext_by(text: &str, rules: &InfotextRules) -> Vec<(String, InfotextValue)> {
     let (prompts, settings) = split(text.trim());
-    let (prompt, negative_prompt) = split_prompts(prompts);
+    let (mut prompt, mut negative_prompt) = split_prompts(prompts);
+    let styles = match rules.found_styles {
+        FoundStyles::Ignore => Vec::new(),
+        _ => rules.find_styles(&mut prompt, &mut negative_prompt),
+    };
     let mut parsed = Parsed(vec![
         ("Prompt".to_owned(), Text(prompt)),
         ("Negative prompt".to_owned(), Text(negative_prompt)),
@@ -88,10 +101,18 @@ pub fn parse_infotext(text: &str) -> Vec<(String, InfotextValue)> {
     for (key, value) in settings {
         parsed.add(&key, &value);
     }
+    if rules.found_styles == FoundStyles::Apply
+        || (rules.found_styles == FoundStyles::ApplyIfAny && !styles.is_empty())
+    {
+        parsed.set("Styles array", List(styles));
+    }
     parsed.restore_hypernetwork();
-    parsed.restore_first_pass();
+    parsed.restore_first_pass(rules.size_of_second_pass);
     parsed.fill_defaults();
-    parsed.mark_old_behaviour();
+    if rules.old_behaviour {
+        parsed.mark_old_behaviour();
+    }
+    parsed.0.retain(|(key, _)| !rules.left_out.contains(key));
     parsed.0
 }
 
@@ -162,8 +183,17 @@ impl Parsed {
         self.set("Prompt", Text(format!("{prompt}<hypernet:{name}:{strength}>")));
     }
 
-    /// Old versions wrote the size of the second pass as `Size`.
-    fn restore_first_pass(&mut self) {
+    /// Old versions wrote the size of the second pass as `Size`. Where that is what `Size` means, it comes from the size that new
+    /// versions write beside it.
+    fn restore_first_pass(&mut self, size_of_second_pass: bool) {
+        if size_of_second_pass {
+            let size = (self.number("Hires resize-1"), self.number("Hires resize-2"));
+            if let (Some(width @ 1..), Some(height @ 1..)) = size {
+                self.set("Size-1", Integer(width));
+                self.set("Size-2", Integer(height));
+            }
+            return;
+        }
         let (Some(first_width), Some(first_height)) =
             (self.number("First pass size-1"), self.number("First pass size-2"))
         else {
@@ -224,8 +254,8 @@ fn size(value: &str) -> Option<(&str, &str)> {
     value.split_once('x').filter(|(width, height)| digits(width) && digits(height))
 }
 
-/// The first pass had about 512 x 512 pixels, in multiples of 64.
-fn old_first_pass(width: i64, height: i64) -> (i64, i64) {
+/// Size of a first pass before a second of this size, as old versions of A1111 had it: about 512 x 512 pixels, in multiples of 64.
+pub fn old_first_pass(width: i64, height: i64) -> (i64, i64) {
     let scale = (512.0 * 512.0 / (width.max(1) as f64 * height.max(1) as f64)).sqrt();
     let round = |edge: i64| ((scale * edge as f64 / 64.0).ceil() as i64).saturating_mul(64);
     (round(width), round(height))
@@ -314,5 +344,45 @@ mod tests {
         assert_eq!(get(hires, "Size-2"), Some(Integer(384)));
         assert_eq!(get(hires, "Hires resize-1"), Some(Integer(1024)));
         assert_eq!(get(hires, "Prompt"), text("a<hypernet:h:1.0>"));
+    }
+
+    #[test]
+    fn rules_say_what_is_taken() {
+        let get = |text: &str, rules: &InfotextRules, key: &str| {
+            Parsed(parse_infotext_by(text, rules)).get(key).cloned()
+        };
+        let style = crate::Style {
+            name: "oil".into(),
+            prompt: "{prompt}, oil".into(),
+            negative_prompt: String::new(),
+        };
+        let old = "a [b], oil\nSteps: 20, Seed: 1, Size: 512x512, Hires resize: 1024x768, Version: v1.5.2";
+        let rules = InfotextRules { styles: vec![style], ..InfotextRules::default() };
+        let found = Some(List(vec!["oil".to_owned()]));
+        for (found_styles, prompt, array) in [
+            (FoundStyles::Ignore, "a [b], oil", None),
+            (FoundStyles::Discard, "a [b]", None),
+            (FoundStyles::Apply, "a [b]", found.clone()),
+            (FoundStyles::ApplyIfAny, "a [b]", found),
+        ] {
+            let rules = InfotextRules { found_styles, ..rules.clone() };
+            assert_eq!(get(old, &rules, "Prompt"), text(prompt), "{found_styles:?}");
+            assert_eq!(get(old, &rules, "Styles array"), array, "{found_styles:?}");
+        }
+        let apply = InfotextRules { found_styles: FoundStyles::Apply, ..InfotextRules::default() };
+        assert_eq!(get("a", &apply, "Styles array"), Some(List(Vec::new())));
+        assert_eq!(get(old, &rules, "Old prompt editing timelines"), Some(Flag(true)));
+        let new = InfotextRules {
+            old_behaviour: false,
+            size_of_second_pass: true,
+            left_out: vec!["Seed".to_owned()],
+            ..InfotextRules::default()
+        };
+        assert_eq!(get(old, &new, "Old prompt editing timelines"), None);
+        assert_eq!(
+            (get(old, &new, "Size-1"), get(old, &new, "Size-2")),
+            (Some(Integer(1024)), Some(Integer(768)))
+        );
+        assert_eq!((get(old, &new, "Seed"), get(old, &new, "Steps")), (None, text("20")));
     }
 }

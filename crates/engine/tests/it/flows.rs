@@ -31,7 +31,7 @@ fn run(engine: &Engine, request: &GenerationRequest) -> Arc<JobStatus> {
     status
 }
 
-fn source() -> Arc<FromPicture> {
+pub(crate) fn source() -> Arc<FromPicture> {
     Arc::new(FromPicture {
         images: vec![Bitmap { width: 32, height: 32, rgba: [200, 100, 50, 255].repeat(32 * 32) }],
         resize_mode: ResizeMode::Stretch,
@@ -43,6 +43,7 @@ fn source() -> Arc<FromPicture> {
         background: [255; 3],
         inpainting: None,
         image_cfg_scale: Some(1.5),
+        hash: None,
     })
 }
 
@@ -92,6 +93,7 @@ fn a_second_pass_may_have_a_model_of_its_own() {
         model: model.map(str::to_owned),
         token_merging_ratio: 0.0,
         first_networks: false,
+        first_picture: None,
     };
     let plain = GenerationRequest { model: Some("a".into()), ..request() };
     let of = |model| run(&engine, &GenerationRequest { hires: Some(hires(model)), ..plain.clone() });

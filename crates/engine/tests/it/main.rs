@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod adapters;
+mod autoencoders;
 mod flows;
 mod jobs;
 mod pixels;

@@ -2,12 +2,14 @@
 
 use crate::TOLERANCE;
 use impasto_cpu::{CpuBackend, CpuOptions};
+use impasto_models::blocks::Source;
 use impasto_models::{
     Edges, ModelError, SelfAttention, StableDiffusion, Tiles, TokenVectors, UNetContext, UNetDepth, UNetRow,
-    UNetTime,
+    UNetTime, VaeDecoder, VaeEncoder,
 };
 use impasto_tensor::{Array, Backend, Precision};
-use impasto_testkit::{Golden, assert_close, golden, tiny_checkpoint};
+use impasto_testkit::{Golden, assert_close, golden, goldens_folder, tiny_checkpoint};
+use impasto_weights::Checkpoint;
 use std::sync::Arc;
 
 on_each_backend!(
@@ -22,6 +24,7 @@ on_each_backend!(
     unet_attends_with_less_work_row_by_row,
     unet_refuses_what_does_not_fit,
     vae_decodes_and_encodes,
+    an_autoencoder_of_a_file_of_its_own_is_diffusers,
     vae_rows_do_not_depend_on_each_other,
     vae_refuses_what_does_not_fit,
     patterns_have_no_edges
@@ -228,6 +231,22 @@ fn vae_decodes_and_encodes<B: Backend>(backend: Arc<B>) {
         assert_close(name, &decoded, &golden.array(&format!("{name}.decoded")), TOLERANCE);
         let encoded = encoder.encode_mean(&golden.array(&format!("{name}.image"))).unwrap();
         assert_close(name, &encoded, &golden.array(&format!("{name}.encoded")), TOLERANCE);
+    }
+}
+
+fn an_autoencoder_of_a_file_of_its_own_is_diffusers<B: Backend>(backend: Arc<B>) {
+    let (golden, own) = (golden("vae_files"), tiny_checkpoint().config().unwrap().vae);
+    for name in ["diffusers.safetensors", "ldm.pt"] {
+        let file = Checkpoint::open_autoencoder(&goldens_folder().join("vae").join(name)).unwrap();
+        let config = file.autoencoder(&own).unwrap();
+        assert_eq!(config.channels, [4, 4, 8, 8]);
+        let source = Source::new(&*backend, &file).at("first_stage_model");
+        let decoder = VaeDecoder::load(backend.clone(), &source, &config).unwrap();
+        let decoded = decoder.decode(&golden.array("latent")).unwrap();
+        assert_close(name, &decoded, &golden.array("decoded"), TOLERANCE);
+        let encoder = VaeEncoder::load(backend.clone(), &source, &config).unwrap();
+        let encoded = encoder.encode_mean(&golden.array("picture")).unwrap();
+        assert_close(name, &encoded, &golden.array("encoded"), TOLERANCE);
     }
 }
 

@@ -38,8 +38,6 @@ enum Kind {
     Models(bool),
     /// Texts of the axis's list.
     Listed,
-    /// A separate autoencoder, or none.
-    Autoencoders,
 }
 
 /// How a legend writes values.
@@ -317,9 +315,14 @@ pub(crate) static AXES: &[Axis] = &[
         Ok(())
     })
     .of(Tab::Picture),
-    axis("VAE", Kind::Autoencoders, |base, value, _| base.choose_vae(value.text())).costs(0.7).from(
-        |context| ["Automatic", "None"].map(str::to_owned).into_iter().chain(context.names.vaes()).collect(),
-    ),
+    axis("VAE", Kind::Listed, |base, value, _| {
+        value.text().clone_into(&mut base.request.vae.name);
+        Ok(())
+    })
+    .costs(0.7)
+    .from(|context| {
+        ["Automatic", "None"].map(str::to_owned).into_iter().chain(context.names.vaes()).collect()
+    }),
     axis("Styles", Kind::Text, |base, value, _| {
         base.styles.extend(value.text().split(',').map(|name| name.trim().to_owned()));
         Ok(())
@@ -469,7 +472,7 @@ impl Axis {
                 texts.into_iter().map(known).collect()
             }
             Kind::Models(none) => texts.into_iter().map(|text| model(text, none)).collect(),
-            Kind::Listed | Kind::Autoencoders => texts.into_iter().map(listed).collect(),
+            Kind::Listed => texts.into_iter().map(listed).collect(),
         };
         let values = values?;
         if values.is_empty() {

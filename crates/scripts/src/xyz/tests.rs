@@ -120,6 +120,7 @@ fn every_axis_that_requests_from_text_have_changes_something() {
         model: None,
         token_merging_ratio: 0.0,
         first_networks: false,
+        first_picture: None,
     });
     let with_picture = base_from(&Rgb::filled(8, 8, [1; 3]).unwrap());
     for (tab, mut base, values) in [(Tab::Text, with_hires, TEXT), (Tab::Picture, with_picture, PICTURE)] {
@@ -128,7 +129,7 @@ fn every_axis_that_requests_from_text_have_changes_something() {
         for label in told.iter().skip(1) {
             // What there is one of, and what does nothing without a picture to begin from.
             let idle = ["Initial noise multiplier", "Extra noise"].contains(label) && tab == Tab::Text;
-            if idle || matches!(*label, "VAE" | "FP8 mode") {
+            if idle || *label == "FP8 mode" {
                 continue;
             }
             let value = values.iter().chain(BOTH).find(|(name, _)| name == label);
@@ -186,6 +187,7 @@ const BOTH: &[(&str, &str)] = &[
     ("Refiner checkpoint", "None,one"),
     ("RNG source", "CPU,NV"),
     ("Size", "64x32,32x64"),
+    ("VAE", "none,soft.vae.pt"),
 ];
 
 #[test]
@@ -271,7 +273,7 @@ fn what_cannot_be_is_told_before_anything_is_painted() {
             "1",
             "X/Y/Z plot: \"X type\" (argument 0) [] is no axis: names are known, and places from 0 to 41",
         ),
-        (json!("VAE"), "other", "Unknown vae: other; there are Automatic, None"),
+        (json!("VAE"), "other", "Unknown vae: other; there are Automatic, None, soft.vae.pt"),
     ] {
         assert_eq!(told(&[(axis, values)]), problem);
     }

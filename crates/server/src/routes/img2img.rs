@@ -2,16 +2,14 @@
 
 use crate::answer::{Asked, answer, wait_for};
 use crate::app::App;
+use crate::beginnings::{bitmap, enlarge, keep};
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors};
-use impasto_domain::Bitmap;
-use impasto_imaging::{ImagingError, decode, decode_base64};
-
-/// Pictures to begin from may be larger than those we make.
-const MOST_PIXELS: u64 = 1 << 26;
+use impasto_api::{
+    ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors, has_infotext,
+};
 
 /// Makes pictures from pictures and answers with them. The job ends when the client hangs up.
 #[utoipa::path(
@@ -31,15 +29,19 @@ pub(crate) async fn img2img(
     State(app): State<App>,
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<Img2ImgResponse>, Failure> {
-    let request = Img2ImgRequest::from_json(body)?;
+    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let request = Img2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request.text)?;
     let styles = app.styles_of(&request.text).await?;
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
             let pictures = decoded(&request)?;
-            let generation = request.to_generation(&options, app.engine().limits(), &styles, pictures)?;
-            Ok::<_, ApiError>((request, generation))
+            let hash = keep(&app, &pictures, &options)?;
+            let mut generation =
+                request.to_generation(&options, app.engine().limits(), &styles, pictures, hash)?;
+            enlarge(&app, &mut generation, &options)?;
+            Ok::<_, Failure>((request, generation))
         }
     };
     let (mut request, generation) = tokio::task::spawn_blocking(prepare).await??;
@@ -58,15 +60,4 @@ fn decoded(request: &Img2ImgRequest) -> Result<DecodedPictures, ApiError> {
     let (images, mask) = request.files()?;
     let images = images.iter().map(|image| bitmap(image)).collect::<Result<_, _>>()?;
     Ok(DecodedPictures { images, mask: mask.map(bitmap).transpose()? })
-}
-
-fn bitmap(text: &str) -> Result<Bitmap, ApiError> {
-    let file = decode_base64(text).map_err(|error| match error {
-        ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
-        other => ApiError::http(500, format!("Invalid encoded image: {other}")),
-    })?;
-    let picture = decode(&file, MOST_PIXELS)
-        .map_err(|error| ApiError::http(500, format!("Invalid encoded image: {error}")))?;
-    let (width, height) = picture.size();
-    Ok(Bitmap { width, height, rgba: picture.into_samples() })
 }

@@ -6,7 +6,7 @@ use crate::error::Failure;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use impasto_api::{Accepted, ApiError, Fault, Job, JobImage, JobSubmission, ValidationErrors};
+use impasto_api::{Accepted, ApiError, Fault, Job, JobImage, JobSubmission, ValidationErrors, has_infotext};
 use impasto_engine::{JobId, JobStatus, Stop};
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ pub(crate) async fn submit(
     State(app): State<App>,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Accepted>), Failure> {
-    let request = JobSubmission::from_json(body)?.request;
+    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let request = JobSubmission::from_json_by(body, &rules)?.request;
     // Here, other than at /sdapi, a model that is not there is an error: the client chose it from our list.
     let asked = request.override_settings.as_ref().and_then(|overrides| overrides.get("sd_model_checkpoint"));
     if let Some(name) = asked.filter(|name| !name.is_null())
@@ -146,6 +147,7 @@ pub(crate) fn describe(prefix: &str, status: &JobStatus) -> Job {
             .map(|_| format!("{prefix}/api/v1/jobs/{id}/preview?number={}", status.preview_number)),
         images: images.collect(),
         interrupted: status.interrupted,
+        comments: status.comments.to_vec(),
         error: status.error.clone(),
         events: format!("{prefix}/api/v1/jobs/{id}/events"),
     }

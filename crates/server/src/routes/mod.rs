@@ -67,6 +67,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(jobs::skip))
         .routes(routes!(events::events))
         .routes(routes!(pictures::image))
+        .routes(routes!(pictures::keep))
         .routes(routes!(pictures::preview))
         .routes(routes!(models::models))
         .routes(routes!(models::model))

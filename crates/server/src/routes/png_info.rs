@@ -1,10 +1,12 @@
 //! `POST /sdapi/v1/png-info`: what a picture's file says of how it was made.
 
+use crate::app::App;
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
 use axum::Json;
+use axum::extract::State;
 use impasto_api::{ApiError, Fault, PngInfo, PngInfoRequest, ValidationErrors};
-use impasto_domain::parse_infotext;
+use impasto_domain::{novel_ai_infotext, parse_infotext_by};
 use impasto_imaging::{ImagingError, decode_base64, read_metadata};
 
 /// Pictures to look into may be larger than those we make.
@@ -22,8 +24,12 @@ const MOST_PIXELS: u64 = 1 << 28;
         (status = 500, description = "Not a picture", body = Fault)
     )
 )]
-pub(crate) async fn png_info(JsonBody(body): JsonBody<WITH_PICTURES>) -> Result<Json<PngInfo>, Failure> {
+pub(crate) async fn png_info(
+    State(app): State<App>,
+    JsonBody(body): JsonBody<WITH_PICTURES>,
+) -> Result<Json<PngInfo>, Failure> {
     let request = PngInfoRequest::from_json(body)?;
+    let rules = app.infotext_rules(true).await?;
     let read = move || {
         let file = decode_base64(&request.image).map_err(|error| match error {
             ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
@@ -31,8 +37,11 @@ pub(crate) async fn png_info(JsonBody(body): JsonBody<WITH_PICTURES>) -> Result<
         })?;
         let metadata = read_metadata(&file, MOST_PIXELS)
             .map_err(|error| ApiError::http(500, format!("Invalid encoded image: {error}")))?;
-        let info = metadata.infotext.unwrap_or_default();
-        let parameters = parse_infotext(&info);
+        let novel_ai = metadata
+            .novel_ai()
+            .and_then(|told| novel_ai_infotext(told.description, told.comment, metadata.size));
+        let info = novel_ai.or(metadata.infotext).unwrap_or_default();
+        let parameters = parse_infotext_by(&info, &rules);
         Ok::<_, ApiError>(PngInfo::new(info, metadata.items, parameters))
     };
     Ok(Json(tokio::task::spawn_blocking(read).await??))

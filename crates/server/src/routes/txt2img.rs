@@ -2,11 +2,13 @@
 
 use crate::answer::{Asked, answer, wait_for};
 use crate::app::App;
-use crate::body::JsonBody;
+use crate::beginnings::bitmap;
+use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
+use impasto_api::{ApiError, Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors, has_infotext};
+use std::sync::Arc;
 
 /// Makes pictures from text and answers with them. The job ends when the client hangs up.
 #[utoipa::path(
@@ -23,11 +25,25 @@ use impasto_api::{Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors};
 )]
 pub(crate) async fn txt2img(
     State(app): State<App>,
-    JsonBody(body): JsonBody,
+    JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<Txt2ImgResponse>, Failure> {
-    let mut request = Txt2ImgRequest::from_json(body)?;
+    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let request = Txt2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request)?;
-    let watcher = app.submit(&request, &options, true).await?;
+    let styles = app.styles_of(&request).await?;
+    let prepare = {
+        let (app, options) = (app.clone(), options.clone());
+        move || {
+            let mut generation = request.to_generation(&options, app.engine().limits(), &styles)?;
+            let first = request.firstpass_image.as_deref().filter(|file| !file.is_empty());
+            if let (Some(hires), Some(file)) = (&mut generation.hires, first) {
+                hires.first_picture = Some(Arc::new(bitmap(file)?));
+            }
+            Ok::<_, ApiError>((request, generation))
+        }
+    };
+    let (mut request, generation) = tokio::task::spawn_blocking(prepare).await??;
+    let watcher = app.submit_generation(generation, &options, true).await?;
     let status = wait_for(&app, watcher, request.force_task_id.as_deref()).await?;
     request.width = status.request.width.map(i64::from);
     request.height = status.request.height.map(i64::from);

@@ -141,3 +141,98 @@ async fn sampler_options_change_pictures_and_are_told() {
         assert_eq!(again["images"], answer["images"], "{wanted}");
     }
 }
+
+/// Sets options.
+async fn set(app: &TestApp, options: Value) {
+    assert!(app.post("/sdapi/v1/options", options).await.status.is_success());
+}
+
+/// Names of files below a folder of the data root.
+fn files(app: &TestApp, folder: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![app.folder.path().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn masks_are_returned_and_saved_if_wanted() {
+    let app = TestApp::new();
+    let mask = file(32, 32, |x| if x < 16 { 0 } else { 255 });
+    let ask = json!({ "mask": mask, "mask_blur": 0, "inpaint_full_res": false, "save_images": true });
+    set(&app, json!({ "return_mask": true, "save_mask_composite": true, "save_images_before_color_correction": true, "img2img_color_correction": true })).await;
+    let answer = img2img(&app, ask.clone()).await;
+    assert_eq!(answer["images"].as_array().unwrap().len(), 2);
+    let (_, _, shown) = pixels(&answer, 1);
+    assert_eq!((shown[0], shown[3 * 31]), (0, 255));
+    assert_eq!(
+        files(&app, "outputs/img2img-images"),
+        ["00000-7-before-color-correction.png", "00000-7-mask-composite.png", "00000-7.png"]
+    );
+    set(&app, json!({ "return_mask_composite": true })).await;
+    assert_eq!(img2img(&app, ask).await["images"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_first_pass_is_saved_if_wanted() {
+    let app = TestApp::new();
+    set(&app, json!({ "save_images_before_highres_fix": true })).await;
+    let ask = small(json!({ "enable_hr": true, "hr_second_pass_steps": 2, "save_images": true }));
+    let answer = app.post("/sdapi/v1/txt2img", ask).await.good();
+    assert_eq!(answer["images"].as_array().unwrap().len(), 1);
+    assert_eq!(files(&app, "outputs/txt2img-images"), ["00000-7-before-highres-fix.png", "00000-7.png"]);
+}
+
+#[tokio::test]
+async fn pictures_to_begin_from_are_kept_under_their_sums() {
+    let app = TestApp::new();
+    let plain = img2img(&app, json!({})).await;
+    assert!(!info(&plain)["infotexts"][0].as_str().unwrap().contains("Init image hash"));
+    set(&app, json!({ "save_init_img": true })).await;
+    let answer = img2img(&app, json!({ "init_images": [file(2, 1, |x| x as u8)] })).await;
+    // `md5sum` of the bytes 0 0 0 1 1 1.
+    let sum = "09e312b26c39d4cb23eb6247e1d1a23a";
+    let text = info(&answer)["infotexts"][0].as_str().unwrap().to_owned();
+    assert!(text.contains(&format!("Init image hash: {sum}")), "{text}");
+    assert_eq!(files(&app, "outputs/init-images"), [format!("{sum}.png")]);
+}
+
+#[tokio::test]
+async fn small_pictures_are_enlarged_as_the_options_say() {
+    let app = TestApp::new();
+    let ask =
+        json!({ "init_images": [file(8, 8, |x| if x % 2 == 0 { 0 } else { 255 })], "denoising_strength": 0 });
+    let plain = pixels(&img2img(&app, ask.clone()).await, 0).2;
+    set(&app, json!({ "upscaler_for_img2img": "Nearest" })).await;
+    assert_ne!(pixels(&img2img(&app, ask.clone()).await, 0).2, plain);
+    // As in A1111, a name that nobody has is none.
+    set(&app, json!({ "upscaler_for_img2img": "nobody's" })).await;
+    assert_eq!(pixels(&img2img(&app, ask).await, 0).2, plain);
+}
+
+#[tokio::test]
+async fn second_passes_begin_with_a_given_picture() {
+    let app = TestApp::new();
+    let first = app.post("/sdapi/v1/txt2img", small(json!({}))).await.good();
+    let again = |more: Value| {
+        let mut body = small(
+            json!({ "enable_hr": true, "hr_upscaler": "Lanczos", "hr_second_pass_steps": 2, "denoising_strength": 0.4 }),
+        );
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        app.post("/sdapi/v1/txt2img", body)
+    };
+    let whole = again(json!({})).await.good();
+    let given = again(json!({ "firstpass_image": first["images"][0] })).await.good();
+    assert_eq!(pixels(&given, 0), pixels(&whole, 0));
+    assert_eq!(again(json!({ "firstpass_image": "%%" })).await.status, 500);
+}

@@ -142,3 +142,20 @@ async fn unknown_jobs_and_bad_submissions_are_told() {
 422 {"detail":[{"loc":["body","override_settings","sd_model_checkpoint"],"msg":"model \"no such model\" not found","type":"value_error","input":"no such model"}]}
 "#);
 }
+
+#[tokio::test]
+async fn a_picture_is_kept_with_a_line_in_the_log() {
+    let app = TestApp::new();
+    let id = app.submit(quick(json!({ "prompt": "a cat, big" }))).await;
+    app.wait_until(&id, |job| job["state"] == "done").await;
+    let keep =
+        async |number: &str| app.post(&format!("/api/v1/jobs/{id}/images/{number}/keep"), json!({})).await;
+    assert_eq!(keep("0").await.good(), json!({ "path": "log/images/00000-7-a cat, big.png" }));
+    assert_eq!(keep("0").await.good(), json!({ "path": "log/images/00001-7-a cat, big.png" }));
+    assert_eq!(keep("1").await.status, 404);
+    let log = std::fs::read_to_string(app.folder.path().join("log/images/log.csv")).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("prompt,seed,width,"), "{log}");
+    assert!(lines[1].starts_with("\"a cat, big\",7,32,32,Euler,7.0,3,\"00000-7-a cat, big.png\",,"), "{log}");
+    assert!(app.folder.path().join("log/images/00001-7-a cat, big.png").is_file());
+}

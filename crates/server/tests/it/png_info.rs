@@ -1,6 +1,7 @@
 //! `/sdapi/v1/png-info`
 
 use crate::setup::{TestApp, small};
+use impasto_imaging::{Format, Rgb, encode_base64, encode_picture};
 use serde_json::json;
 
 #[tokio::test]
@@ -43,4 +44,35 @@ async fn what_is_no_picture_is_refused() {
 500 {"error":"HTTPException","detail":"Requests not allowed: pictures are not fetched from links such as \"http://127.0.0.1/a.png\"; send the picture as base64","body":"","errors":""}
 422 {"detail":[{"loc":["body","image"],"msg":"field required","type":"value_error.missing"}]}
 "#);
+}
+
+#[tokio::test]
+async fn pictures_of_novel_ai_are_understood() {
+    let app = TestApp::new();
+    let comment = r#"{"steps": 28, "sampler": "k_dpmpp_2m", "seed": 7, "scale": 11, "uc": "blurry"}"#;
+    let texts = [("Software", "NovelAI"), ("Description", "a cat"), ("Comment", comment)];
+    let picture = Rgb::filled(16, 8, [9; 3]).unwrap();
+    let file = encode_base64(&encode_picture(&picture, Format::Png, texts).unwrap());
+    let told = app.post("/sdapi/v1/png-info", json!({ "image": file })).await.good();
+    let wanted = "a cat\nNegative prompt: blurry\nSteps: 28, Sampler: DPM++ 2M, CFG scale: 11, Seed: 7, Size: 16x8, \
+                  Clip skip: 2, ENSD: 31337";
+    assert_eq!((&told["info"], &told["parameters"]["ENSD"]), (&json!(wanted), &json!("31337")));
+}
+
+#[tokio::test]
+async fn options_say_how_infotexts_are_taken() {
+    let app = TestApp::new();
+    let styles = "name,prompt,negative_prompt\noil,\"{prompt}, oil on canvas\",\n";
+    std::fs::write(app.folder.path().join("styles.csv"), styles).unwrap();
+    let body = small(json!({ "steps": 1, "styles": ["oil"] }));
+    let made = app.post("/sdapi/v1/txt2img", body).await.good();
+    let parameters = async || {
+        let told = app.post("/sdapi/v1/png-info", json!({ "image": made["images"][0] })).await.good();
+        let told = &told["parameters"];
+        [told["Prompt"].clone(), told["Styles array"].clone(), told["Seed"].clone()]
+    };
+    assert_eq!(parameters().await, [json!("a cat"), json!(["oil"]), json!("7")]);
+    let options = json!({ "infotext_styles": "Ignore", "infotext_skip_pasting": ["Seed"] });
+    assert!(app.post("/sdapi/v1/options", options).await.status.is_success());
+    assert_eq!(parameters().await, [json!("a cat, oil on canvas"), json!(null), json!(null)]);
 }

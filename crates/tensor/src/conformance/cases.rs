@@ -1,7 +1,7 @@
 //! The table of sizes: those of the networks, and odd ones that fill no block of any kernel.
 
 use super::Operation;
-use crate::{Activation, Conv2dConfig, PaddingMode};
+use crate::{Activation, Conv2dConfig, Curve, PaddingMode};
 use Activation::{Gelu, Identity, LeakyRelu, QuickGelu, Silu};
 
 pub(super) const SAME: Conv2dConfig = Conv2dConfig::padded(1);
@@ -168,6 +168,8 @@ pub fn conformance_cases() -> Vec<Operation> {
         Activate { elements: 1001, activation: LeakyRelu },
         Activate { elements: 3, activation: Identity },
         Activate { elements: 50_000, activation: Silu },
+        Operation::Curve { elements: 50_001, curve: Curve::Mish },
+        Operation::Curve { elements: 3, curve: Curve::Leaky(0.01) },
         Add { elements: 50_001 },
         Scale { elements: 77 },
         Concat { tokens: 9, widths: &[320, 32, 5] },

@@ -13,8 +13,8 @@ pub use timing::{TimedNetworks, TimingCase, timing_cases};
 
 use crate::reference::ReferenceBackend;
 use crate::{
-    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, DType, LinearArgs, PaddingMode,
-    Precision, Resample, TensorError, WeightView,
+    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, Curve, DType, LinearArgs,
+    PaddingMode, Precision, Resample, TensorError, WeightView,
 };
 use std::fmt;
 use std::ops::Range;
@@ -69,6 +69,10 @@ pub enum Operation {
     Activate {
         elements: usize,
         activation: Activation,
+    },
+    Curve {
+        elements: usize,
+        curve: Curve,
     },
     Add {
         elements: usize,
@@ -223,7 +227,7 @@ impl Operation {
                 inputs.push(upload(2, &[keys, heads * head_size])?);
             }
             Self::Geglu { tokens, features } => inputs.push(upload(0, &[tokens, 2 * features])?),
-            Self::Activate { elements, .. } | Self::Scale { elements } => {
+            Self::Activate { elements, .. } | Self::Curve { elements, .. } | Self::Scale { elements } => {
                 inputs.push(upload(0, &[elements])?);
             }
             Self::Add { elements } => inputs.extend([upload(0, &[elements])?, upload(1, &[elements])?]),
@@ -293,6 +297,7 @@ impl fmt::Display for Operation {
             }
             Self::Geglu { tokens, features } => write!(f, "geglu {tokens} x {features}"),
             Self::Activate { elements, activation } => write!(f, "{activation:?} {elements}"),
+            Self::Curve { elements, curve } => write!(f, "{curve:?} {elements}"),
             Self::Add { elements } => write!(f, "add {elements}"),
             Self::Scale { elements } => write!(f, "scale {elements}"),
             Self::Concat { tokens, widths } => write!(f, "concat {tokens} x {widths:?}"),
@@ -346,6 +351,7 @@ impl<B: Backend> Prepared<B> {
             }
             (Operation::Geglu { .. }, _) => backend.geglu(input(0)),
             (Operation::Activate { activation, .. }, _) => backend.activate(input(0), activation),
+            (Operation::Curve { curve, .. }, _) => backend.curve(input(0), curve),
             (Operation::Add { .. }, _) => backend.add(input(0), input(1)),
             (Operation::Scale { .. }, _) => backend.scale(input(0), 1.7),
             (Operation::Concat { .. }, _) => backend.concat(&self.inputs.iter().collect::<Vec<_>>()),

@@ -7,8 +7,8 @@ mod loops;
 
 use crate::meter::{ByteMeter, CountedBytes};
 use crate::{
-    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, Precision, Resample,
-    TensorError, WeightView, shapes, timestep,
+    Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, Curve, LinearArgs, Precision,
+    Resample, TensorError, WeightView, shapes, timestep,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -294,6 +294,10 @@ impl Backend for ReferenceBackend {
 
     fn activate(&self, x: &Self::Tensor, activation: Activation) -> Result<Self::Tensor, TensorError> {
         map(x, |_, x| loops::activate(x, activation))
+    }
+
+    fn curve(&self, x: &Self::Tensor, curve: Curve) -> Result<Self::Tensor, TensorError> {
+        map(x, |_, x| f64::from(curve.at(x as f32)))
     }
 
     fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor, TensorError> {

@@ -7,14 +7,15 @@ use super::tensors::{self, StorageRanges};
 use super::value::{Heap, Value};
 use crate::entry::Entries;
 use crate::error::Fault;
+use crate::facts::Metadata;
 use crate::source::Source;
 use std::collections::HashMap;
 
 /// The only version there has been.
 const VERSION: i64 = 1001;
 
-/// The tensors of a file.
-pub(crate) fn read(file: &Source) -> Result<Entries, Fault> {
+/// The tensors of a file, and what it says beside them.
+pub(crate) fn read(file: &Source) -> Result<(Entries, Metadata), Fault> {
     let pickles = &*file.read(0..file.len().min(MAX_PICKLE))?;
     let mut heap = Heap::new();
     let mut at = 0;
@@ -37,7 +38,8 @@ pub(crate) fn read(file: &Source) -> Result<Entries, Fault> {
     let object = next(&mut heap)?;
     let keys = next(&mut heap)?;
     let storages = ranges(&heap, keys, file, at)?;
-    tensors::entries(&mut heap, object, &storages)
+    let notes = tensors::notes(&heap, object);
+    Ok((tensors::entries(&mut heap, object, &storages)?, notes))
 }
 
 /// Walks the storages, which follow one another in the order of their keys.

@@ -5,6 +5,7 @@ use super::globals::StorageType;
 use super::value::{Heap, Tensor, Value};
 use crate::entry::{Data, Entries, Entry, MAX_DIMENSIONS};
 use crate::error::Fault;
+use crate::facts::Metadata;
 use crate::names;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -96,6 +97,24 @@ pub(crate) fn entries<'a>(
         entries.insert(name, entry);
     }
     Ok(entries)
+}
+
+/// Longest text that is kept of what a file says beside its tensors.
+const MAX_NOTE: usize = 4096;
+
+/// What the dictionary `root` says beside its tensors: texts, whole numbers and flags. Flags are `True` and `False`.
+pub(crate) fn notes<'a>(heap: &Heap<'a>, root: Value<'a>) -> Metadata {
+    let note = |&(key, value): &(Value<'a>, Value<'a>)| {
+        let Value::Text(key) = key else { return None };
+        let value = match value {
+            Value::Text(text) if text.len() <= MAX_NOTE => text.to_owned(),
+            Value::Int(number) => number.to_string(),
+            Value::Bool(flag) => if flag { "True" } else { "False" }.to_owned(),
+            _ => return None,
+        };
+        (key.len() <= MAX_NOTE).then(|| (key.to_owned(), value))
+    };
+    heap.pairs(root).into_iter().flatten().filter_map(note).collect()
 }
 
 /// Names and tensors of a dictionary and of the collections in it, names joined by dots.

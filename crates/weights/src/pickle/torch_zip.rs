@@ -7,10 +7,11 @@ use super::value::Heap;
 use super::zip;
 use crate::entry::Entries;
 use crate::error::Fault;
+use crate::facts::Metadata;
 use crate::source::Source;
 
-/// The tensors of a file.
-pub(crate) fn read(file: &Source) -> Result<Entries, Fault> {
+/// The tensors of a file, and what it says beside them.
+pub(crate) fn read(file: &Source) -> Result<(Entries, Metadata), Fault> {
     let members = zip::members(file)?;
     let mut pickles =
         members.iter().filter_map(|(name, range)| Some((name.strip_suffix("data.pkl")?, range)));
@@ -46,5 +47,6 @@ pub(crate) fn read(file: &Source) -> Result<Entries, Fault> {
     let pickle = file.read(pickle.clone())?;
     let mut heap = Heap::new();
     let (value, _) = machine::run(&pickle, &mut heap)?;
-    tensors::entries(&mut heap, value, &storages)
+    let notes = tensors::notes(&heap, value);
+    Ok((tensors::entries(&mut heap, value, &storages)?, notes))
 }

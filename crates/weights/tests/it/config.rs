@@ -223,7 +223,7 @@ fn foreign_files_are_called_by_their_names() {
         (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "git-lfs"),
         (b"GGUF....".to_vec(), "GGUF"),
         (shapes(&[("lora_unet_x.lora_down.weight", &[4, 8])]), "LoRA"),
-        (shapes(&[("model.diffusion_model.input_blocks.0.0.weight", &[32, 8, 3, 3])]), "pix2pix"),
+        (shapes(&[("conditioner.embedders.0.model.ln_final.weight", &[1280])]), "refiner"),
         (shapes(&[("emb_params", &[1, 8])]), "embedding"),
         (shapes(&[]), "no known kind"),
     ] {

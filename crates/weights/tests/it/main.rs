@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere, helpers included")]
 
 mod adapters;
+mod autoencoder;
 mod checkpoints;
 mod config;
 mod files;

@@ -1,0 +1,139 @@
+//! Pictures that requests carry: read from base64, kept under their sums, and enlarged before they are painted over.
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::save::save_once;
+use impasto_api::{ApiError, DecodedPictures};
+use impasto_domain::{Bitmap, FromPicture, GenerationRequest, ResizeMode};
+use impasto_engine::EngineError;
+use impasto_imaging::{Format, ImagingError, Rgb, Rgba, decode, decode_base64, encode_picture, fit_upscaled};
+use impasto_settings::Options;
+use md5::{Digest as _, Md5};
+use std::sync::Arc;
+
+/// Pictures to begin from may be larger than those we make.
+const MOST_PIXELS: u64 = 1 << 26;
+/// Pixels along the edge of a latent cell, of which sizes are multiples.
+const CELL: u32 = 8;
+
+/// The picture of a file in base64.
+pub(crate) fn bitmap(text: &str) -> Result<Bitmap, ApiError> {
+    let file = decode_base64(text).map_err(|error| match error {
+        ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
+        other => ApiError::http(500, format!("Invalid encoded image: {other}")),
+    })?;
+    let picture = decode(&file, MOST_PIXELS)
+        .map_err(|error| ApiError::http(500, format!("Invalid encoded image: {error}")))?;
+    let (width, height) = picture.size();
+    Ok(Bitmap { width, height, rgba: picture.into_samples() })
+}
+
+/// Keeps the pictures below the data root if the options say so, and gives the sum of the last one.
+pub(crate) fn keep(
+    app: &App,
+    pictures: &DecodedPictures,
+    options: &Options,
+) -> Result<Option<String>, ApiError> {
+    if !options.save_init_img {
+        return Ok(None);
+    }
+    let folder = app.settings().data_dir.join(&options.outdir_init_images);
+    let mut last = None;
+    for bitmap in &pictures.images {
+        let picture = Rgba::new(bitmap.width, bitmap.height, bitmap.rgba.clone()).map_err(unusable)?;
+        let opaque = picture.pixels().iter().all(|pixel| pixel[3] == 255);
+        // Sums are over what the picture has: three samples a pixel, or four where it is transparent anywhere.
+        let (sum, file) = if opaque {
+            let picture = picture.to_rgb();
+            (sum(picture.samples()), encode_picture(&picture, Format::Png, None))
+        } else {
+            (sum(picture.samples()), encode_picture(&picture, Format::Png, None))
+        };
+        save_once(&folder.join(format!("{sum}.png")), &file.map_err(unusable)?).map_err(|error| {
+            let folder = &options.outdir_init_images;
+            ApiError::exception("OSError", format!("cannot save to {folder}: {error}"))
+        })?;
+        last = Some(sum);
+    }
+    Ok(last)
+}
+
+fn sum(samples: &[u8]) -> String {
+    Md5::digest(samples).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Enlarges the pictures to begin from, where they are too small, by the upscaler that the options name. Only whole pictures
+/// are: surroundings of masks are cut out later.
+pub(crate) fn enlarge(
+    app: &App,
+    generation: &mut GenerationRequest,
+    options: &Options,
+) -> Result<(), Failure> {
+    let Some(name) = options.upscaler_for_img2img.as_deref().filter(|name| !matches!(*name, "" | "None"))
+    else {
+        return Ok(());
+    };
+    let (Some(source), Some(width), Some(height)) =
+        (&mut generation.from_picture, generation.width, generation.height)
+    else {
+        return Ok(());
+    };
+    let mode = match source.resize_mode {
+        ResizeMode::Stretch => impasto_imaging::ResizeMode::Stretch,
+        ResizeMode::Crop => impasto_imaging::ResizeMode::Crop,
+        ResizeMode::Fill => impasto_imaging::ResizeMode::Fill,
+        ResizeMode::Latent => return Ok(()),
+    };
+    if source.inpainting.as_ref().is_some_and(|inpainting| inpainting.only_masked) {
+        return Ok(());
+    }
+    if !app.engine().enlarger().knows(name) {
+        // As in A1111: the picture is enlarged without it.
+        tracing::warn!(upscaler = name, "there is no upscaler of the name that upscaler_for_img2img gives");
+        return Ok(());
+    }
+    let size = (width / CELL * CELL, height / CELL * CELL);
+    let source: &mut FromPicture = Arc::make_mut(source);
+    for image in &mut source.images {
+        if image.width >= size.0 && image.height >= size.1 {
+            continue;
+        }
+        let picture = Rgba::new(image.width, image.height, std::mem::take(&mut image.rgba));
+        let picture = picture.map_err(unusable)?.flatten(source.background);
+        let tiles = [options.esrgan_tile, options.esrgan_tile_overlap];
+        let by_network = |picture: &Rgb, factor: f64| {
+            let enlarger = app.engine().enlarger();
+            enlarger.enlarge(name, picture, factor, tiles, &mut |_, _| true).map_err(Problem::Engine)
+        };
+        let made = fit_upscaled(&picture, mode, size.0.max(CELL), size.1.max(CELL), by_network)?;
+        (image.width, image.height) = made.size();
+        image.rgba = made.to_rgba().into_samples();
+    }
+    Ok(())
+}
+
+/// What can go wrong while a picture is enlarged.
+enum Problem {
+    Engine(EngineError),
+    Imaging(ImagingError),
+}
+
+impl From<ImagingError> for Problem {
+    fn from(error: ImagingError) -> Self {
+        Self::Imaging(error)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Engine(error) => error.into(),
+            Problem::Imaging(error) => unusable(error).into(),
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
+fn unusable(error: ImagingError) -> ApiError {
+    ApiError::http(500, format!("Invalid encoded image: {error}"))
+}
