@@ -24,8 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("scripts", &["domain", "imaging"]),
     // Service.
     ("engine", &["diffusion", "settings"]),
-    ("api", &["domain", "settings"]),
-    ("server", &["api", "engine", "scripts", "settings"]),
+    ("api", &["domain", "scripts", "settings"]),
+    ("server", &["api", "engine", "settings"]),
     ("cli", &["server", "engine", "cpu", "settings"]),
     // For tests.
     ("testkit", &["tensor", "weights"]),

@@ -1,8 +1,8 @@
 //! Arguments of scripts: what each is, and reading them from what clients send, by their places.
 
 use crate::xyz::axes;
-use crate::{ScriptError, Tab};
-use impasto_domain::python_float;
+use crate::{Names, ScriptError, Tab};
+use impasto_domain::{Sampler, Schedule, python_float};
 use serde_json::{Map, Value, json};
 
 /// One argument of a script.
@@ -35,13 +35,25 @@ pub enum Kind {
     Values,
     /// An upscaler, by its name or its place.
     Upscaler,
+    /// A sampler, by its name.
+    Sampler,
+    /// A schedule, by its label.
+    Schedule,
+    /// A model, by its title.
+    Model,
     /// A note on the page; whatever is sent does nothing.
     Note,
 }
 
 impl Argument {
-    /// What `/sdapi/v1/script-info` tells of it. `upscalers` are those there are.
-    pub fn info(&self, tab: Tab, upscalers: &[String]) -> Map<String, Value> {
+    /// What `/sdapi/v1/script-info` tells of it.
+    pub fn info(&self, tab: Tab, names: &dyn Names) -> Map<String, Value> {
+        let listed = |first: Option<&str>, choices: &[String]| {
+            let value = first.or(choices.first().map(String::as_str)).map(str::to_owned);
+            vec![("value", json!(value)), ("choices", json!(choices))]
+        };
+        let texts =
+            |texts: &mut dyn Iterator<Item = &'static str>| texts.map(str::to_owned).collect::<Vec<_>>();
         let numbers = |value: Value, [least, most, step]: [Value; 3]| {
             [("value", value), ("minimum", least), ("maximum", most), ("step", step)].to_vec()
         };
@@ -57,7 +69,10 @@ impl Argument {
                 vec![("value", json!(value)), ("choices", json!(labels))]
             }
             Kind::Values => vec![("value", json!([]))],
-            Kind::Upscaler => vec![("value", json!(upscalers.first())), ("choices", json!(upscalers))],
+            Kind::Upscaler => listed(None, &names.upscalers()),
+            Kind::Sampler => listed(None, &texts(&mut Sampler::all().map(Sampler::name))),
+            Kind::Schedule => listed(None, &texts(&mut Schedule::all().map(Schedule::label))),
+            Kind::Model => listed(Some(""), &names.models()),
             Kind::Note => Vec::new(),
         };
         let mut info = Map::new();

@@ -18,7 +18,7 @@ pub use arguments::{Argument, Arguments, Kind};
 pub use base::{Base, Context, Etas, Look, Names, Tab, Wording};
 pub use composition::{Answer, Ask, Composition, Made, Outcome, Painted, Piece, PieceKind};
 pub use error::ScriptError;
-pub use table::{SCRIPTS, Script};
+pub use table::{ALWAYS_ON, AlwaysOn, SCRIPTS, SOFT_INPAINTING, Script, ScriptFacts, facts, titles};
 
 #[cfg(test)]
 mod fake;

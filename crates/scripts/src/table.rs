@@ -1,9 +1,9 @@
 //! The table of scripts: titles, where they are used, arguments. What routes list is read off it.
 
 use crate::arguments::{Argument, Arguments, Kind};
-use crate::{Base, Composition, Context, ScriptError, Tab};
+use crate::{Base, Composition, Context, Names, ScriptError, Tab};
 use crate::{prompt_matrix, prompts_from_file, xyz};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Begins a script.
 type Begin = fn(Arguments<'_>, Base, &mut Context<'_>) -> Result<Box<dyn Composition>, ScriptError>;
@@ -22,6 +22,15 @@ pub struct Script {
 
 const fn flag(label: &'static str, value: bool) -> Argument {
     Argument { label, kind: Kind::Flag(value) }
+}
+
+const fn whole(label: &'static str, value: i64, slider: [i64; 3], allowed: [i64; 2]) -> Argument {
+    Argument { label, kind: Kind::Whole(value, slider, allowed) }
+}
+
+/// A number that takes what A1111's slider has.
+const fn share(label: &'static str, value: f64, slider: [f64; 3]) -> Argument {
+    Argument { label, kind: Kind::Real(value, slider, [slider[0], slider[1]]) }
 }
 
 const fn text(label: &'static str) -> Argument {
@@ -101,6 +110,109 @@ pub const SCRIPTS: &[Script] = &[
     },
     Script { title: "X/Y/Z plot", needs_picture: false, arguments: &XYZ, begin: xyz::begin },
 ];
+
+/// A script that is always on. Only the arguments of soft inpainting do anything: the others are fields of requests, options, or
+/// both, and A1111 ignores their arguments here, too.
+#[derive(Debug)]
+pub struct AlwaysOn {
+    /// A1111's title.
+    pub title: &'static str,
+    /// Whether it is for pictures from pictures only.
+    pub needs_picture: bool,
+    /// Its arguments, in order.
+    pub arguments: &'static [Argument],
+}
+
+/// Title of the script that softens seams.
+pub const SOFT_INPAINTING: &str = "Soft Inpainting";
+
+const SOFT: [Argument; 7] = [
+    flag("Soft inpainting", false),
+    share("Schedule bias", 1.0, [0.0, 8.0, 0.1]),
+    share("Preservation strength", 0.5, [0.0, 8.0, 0.05]),
+    share("Transition contrast boost", 4.0, [1.0, 32.0, 0.5]),
+    share("Mask influence", 0.0, [0.0, 1.0, 0.05]),
+    share("Difference threshold", 0.5, [0.0, 8.0, 0.25]),
+    share("Difference contrast", 2.0, [0.0, 8.0, 0.25]),
+];
+
+/// Every script that is always on, in A1111's order.
+pub const ALWAYS_ON: &[AlwaysOn] = &[
+    AlwaysOn { title: "Comments", needs_picture: false, arguments: &[] },
+    AlwaysOn { title: "Extra options", needs_picture: false, arguments: &[] },
+    AlwaysOn { title: "Hypertile", needs_picture: false, arguments: &[] },
+    AlwaysOn {
+        title: "Refiner",
+        needs_picture: false,
+        arguments: &[
+            flag("Refiner", false),
+            Argument { label: "Checkpoint", kind: Kind::Model },
+            share("Switch at", 0.8, [0.01, 1.0, 0.01]),
+        ],
+    },
+    AlwaysOn {
+        title: "Sampler",
+        needs_picture: false,
+        arguments: &[
+            whole("Sampling steps", 20, [1, 150, 1], [1, 1000]),
+            Argument { label: "Sampling method", kind: Kind::Sampler },
+            Argument { label: "Schedule type", kind: Kind::Schedule },
+        ],
+    },
+    AlwaysOn {
+        title: "Seed",
+        needs_picture: false,
+        arguments: &[
+            whole("Seed", -1, [-1, i64::MAX, 1], [-1, i64::MAX]),
+            flag("Extra", false),
+            whole("Variation seed", -1, [-1, i64::MAX, 1], [-1, i64::MAX]),
+            share("Variation strength", 0.0, [0.0, 1.0, 0.01]),
+            whole("Resize seed from width", 0, [0, 2048, 8], [0, 1 << 16]),
+            whole("Resize seed from height", 0, [0, 2048, 8], [0, 1 << 16]),
+        ],
+    },
+    AlwaysOn { title: SOFT_INPAINTING, needs_picture: true, arguments: &SOFT },
+];
+
+/// Titles in small letters, as A1111's interface lists them: scripts that are always on, then those to choose.
+pub fn titles(tab: Tab) -> Vec<String> {
+    let is_for = |needs_picture: bool| tab == Tab::Picture || !needs_picture;
+    let always = ALWAYS_ON.iter().filter(|script| is_for(script.needs_picture)).map(|script| script.title);
+    let chosen = SCRIPTS.iter().filter(|script| is_for(script.needs_picture)).map(|script| script.title);
+    always.chain(chosen).map(str::to_lowercase).collect()
+}
+
+/// What is told of a script.
+#[derive(Debug, Clone)]
+pub struct ScriptFacts {
+    /// Its title in small letters.
+    pub name: String,
+    /// Whether it is always on.
+    pub is_always_on: bool,
+    /// The kind of request that this is told for.
+    pub tab: Tab,
+    /// Its arguments.
+    pub arguments: Vec<Map<String, Value>>,
+}
+
+/// What is told of all scripts: of each once for each kind of request that has it.
+pub fn facts(names: &dyn Names) -> Vec<ScriptFacts> {
+    let info = |title: &str, is_always_on: bool, tab: Tab, arguments: &[Argument]| ScriptFacts {
+        name: title.to_lowercase(),
+        is_always_on,
+        tab,
+        arguments: arguments.iter().map(|argument| argument.info(tab, names)).collect(),
+    };
+    let mut infos = Vec::new();
+    for tab in [Tab::Text, Tab::Picture] {
+        let is_for = |needs_picture: bool| tab == Tab::Picture || !needs_picture;
+        let always = ALWAYS_ON.iter().filter(|script| is_for(script.needs_picture));
+        infos.extend(always.map(|script| info(script.title, true, tab, script.arguments)));
+        let chosen = SCRIPTS.iter().filter(|script| is_for(script.needs_picture));
+        infos.extend(chosen.map(|script| info(script.title, false, tab, script.arguments)));
+    }
+    infos
+}
 
 /// A1111's scripts that are left out, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
