@@ -323,6 +323,12 @@ settings! {
         grid_prevent_empty_spots ("grid_prevent_empty_spots"): bool = false, ANY;
         /// Colour of places without a picture, as `#rrggbb`.
         grid_background_color ("grid_background_color"): String = "#ffffff".to_owned(), Bound::Colour;
+        /// Colour of words beside a grid, as `#rrggbb`.
+        grid_text_active_color ("grid_text_active_color"): String = "#000000".to_owned(), Bound::Colour;
+        /// Colour of those that do not hold there, which are crossed out.
+        grid_text_inactive_color ("grid_text_inactive_color"): String = "#999999".to_owned(), Bound::Colour;
+        /// File of the font that they are written in, TrueType or OpenType, below the data root; empty for Roboto.
+        font ("font"): String = String::new(), Bound::EmptyOrInside;
         /// Whether that picture is written to disk too.
         grid_save ("grid_save"): bool = true, ANY;
         /// Folder below the data root for it.
