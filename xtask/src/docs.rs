@@ -15,8 +15,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
 
 /// Writes the description of the HTTP interface, and the page's client from it.
 pub(crate) fn openapi(arguments: &[String]) -> anyhow::Result<()> {
-    let program = ["run", "--quiet", "--package=impasto-cli", "--", "openapi"];
-    update(OPENAPI, &process::capture(&mut process::cargo(program))?, arguments)?;
+    // With the features that the whole workspace asks for, as the tests are built: nothing is built twice.
+    process::run(&mut process::cargo(["build", "--quiet", "--workspace", "--bin=impasto"]))?;
+    let program =
+        process::target_folder()?.join("debug").join(format!("impasto{}", std::env::consts::EXE_SUFFIX));
+    let program = program.to_str().context("the path of the target folder is no text")?;
+    update(OPENAPI, &process::capture(&mut process::command(program, ["openapi"]))?, arguments)?;
     // Whether the client is up to date, the page's own tests ask.
     if is_check(arguments) {
         return Ok(());

@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["server", "engine", "cpu", "settings"]),
     // For tests.
     ("testkit", &["tensor", "weights"]),
+    ("fuzz", &["api", "diffusion"]),
 ];
 
 const PREFIX: &str = "impasto-";

@@ -32,6 +32,14 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> 
     command(&program, arguments)
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
+    let metadata = capture(&mut cargo(["metadata", "--format-version=1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let folder = metadata["target_directory"].as_str().context("cargo metadata names no target_directory")?;
+    Ok(folder.into())
+}
+
 /// Runs to the end; an unsuccessful end is an error.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     say(&format!("$ {}", line_of(command)));

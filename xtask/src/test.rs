@@ -3,7 +3,6 @@
 use crate::tally::Tally;
 use crate::{chromium, process, real_weights, web};
 use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(_arguments: &[String]) -> anyhow::Result<()> {
@@ -43,7 +42,8 @@ pub(crate) fn run(_arguments: &[String]) -> anyhow::Result<()> {
 
 /// Upscalers with real weights, which are fetched first and kept beside what cargo builds. The tests are ignored where nobody has fetched them.
 fn upscaler_tests(tally: &mut Tally) -> anyhow::Result<()> {
-    let models = target_folder().and_then(|folder| real_weights::fetch(&folder.join("real-weights")));
+    let models =
+        process::target_folder().and_then(|folder| real_weights::fetch(&folder.join("real-weights")));
     tally.add_check(
         "upscalers: real weights are there",
         &models.as_ref().map(|_| ()).map_err(|error| anyhow::anyhow!("{error:#}")),
@@ -60,15 +60,7 @@ fn upscaler_tests(tally: &mut Tally) -> anyhow::Result<()> {
 /// Builds the program as users get it; its path.
 fn build_release() -> anyhow::Result<PathBuf> {
     process::run(&mut process::cargo(["build", "--release", "--package=impasto-cli"]))?;
-    Ok(target_folder()?.join("release").join(format!("impasto{}", std::env::consts::EXE_SUFFIX)))
-}
-
-/// Where cargo puts what it builds.
-fn target_folder() -> anyhow::Result<PathBuf> {
-    let metadata = process::capture(&mut process::cargo(["metadata", "--format-version=1", "--no-deps"]))?;
-    let metadata: Value = serde_json::from_str(&metadata)?;
-    let folder = metadata["target_directory"].as_str().context("cargo metadata names no target_directory")?;
-    Ok(folder.into())
+    Ok(process::target_folder()?.join("release").join(format!("impasto{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// The page in a real browser, against the real program.

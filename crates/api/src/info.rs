@@ -1,10 +1,9 @@
 //! What comes back with pictures, and what is said of a picture that is sent.
 
 use crate::{ApiError, Txt2ImgRequest};
-use impasto_domain::InfotextValue;
+use impasto_domain::{InfotextValue, infotext_settings};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// The answer to `POST /sdapi/v1/txt2img`.
@@ -58,7 +57,7 @@ pub struct Txt2ImgInfo {
     pub seed_resize_from_w: i64,
     pub seed_resize_from_h: i64,
     pub denoising_strength: Option<f64>,
-    pub extra_generation_params: BTreeMap<String, Value>,
+    pub extra_generation_params: Map<String, Value>,
     pub index_of_first_image: u32,
     pub infotexts: Vec<String>,
     pub styles: Vec<String>,
@@ -67,6 +66,7 @@ pub struct Txt2ImgInfo {
     pub is_using_inpainting_conditioning: bool,
     pub version: &'static str,
     /// What was left out of what was asked, and why. A1111 tells that on its page only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub comments: Vec<String>,
 }
 
@@ -112,6 +112,47 @@ pub struct PngInfo {
     pub parameters: Map<String, Value>,
 }
 
+/// Keys of infotexts that A1111 has from fields of a request.
+const NOT_EXTRA: &[&str] = &[
+    "Steps",
+    "Sampler",
+    "CFG scale",
+    "Image CFG scale",
+    "Seed",
+    "Face restoration",
+    "Size",
+    "Model hash",
+    "Model",
+    "VAE hash",
+    "VAE",
+    "Variation seed",
+    "Variation seed strength",
+    "Seed resize from",
+    "Conditional mask weight",
+    "Clip skip",
+    "ENSD",
+    "Token merging ratio",
+    "Token merging ratio hr",
+    "Init image hash",
+    "RNG",
+    "Tiling",
+    "Version",
+    "User",
+];
+
+/// What an infotext says beyond the fields of a request: numbers as numbers, all else as text.
+pub fn extra_generation_params(infotext: &str) -> Map<String, Value> {
+    let extra = |(key, value): &(String, String)| {
+        !NOT_EXTRA.contains(&key.as_str()) && (key != "Schedule type" || value != "Automatic")
+    };
+    let value = |text: String| {
+        let whole = text.parse::<i64>().map(Value::from);
+        whole.or_else(|_| text.parse::<f64>().map(Value::from)).unwrap_or_else(|_| Value::from(text))
+    };
+    let settings = infotext_settings(infotext).into_iter().filter(extra);
+    settings.map(|(key, text)| (key, value(text))).collect()
+}
+
 impl PngInfo {
     /// Puts the parts together.
     pub fn new(info: String, items: Vec<(String, String)>, parameters: Vec<(String, InfotextValue)>) -> Self {
@@ -135,6 +176,19 @@ impl PngInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_goes_beyond_fields_is_extra() {
+        let text = "cat\nSteps: 3, Sampler: Euler, Schedule type: Karras, CFG scale: 7.0, Seed: 1, Size: 8x8, \
+                    Denoising strength: 0.5, Hires upscale: 2.0, Hires steps: 4, Hires upscaler: Latent, \
+                    Lora hashes: \"a: 01, b: 02\", Version: v1.10.1";
+        let told = serde_json::to_string(&extra_generation_params(text)).unwrap();
+        assert_eq!(
+            told,
+            r#"{"Schedule type":"Karras","Denoising strength":0.5,"Hires upscale":2.0,"Hires steps":4,"Hires upscaler":"Latent","Lora hashes":"a: 01, b: 02"}"#
+        );
+        assert!(extra_generation_params("cat\nSteps: 3, Schedule type: Automatic, Seed: 1").is_empty());
+    }
     use serde_json::json;
 
     #[test]

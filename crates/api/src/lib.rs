@@ -28,7 +28,9 @@ pub use extras::{
     FileData,
 };
 pub use img2img::{DecodedPictures, Img2ImgRequest, PictureFields};
-pub use info::{Img2ImgResponse, PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse};
+pub use info::{
+    Img2ImgResponse, PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse, extra_generation_params,
+};
 pub use infotext::has_infotext;
 pub use jobs::{
     Accepted, Job, JobImage, JobPreview, JobSubmission, KeptPicture, Limits, Model, SamplerName,

@@ -18,7 +18,8 @@ pub use comments::without_comments;
 pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};
 pub use infotext::{
     FoundStyles, InfotextFacts, InfotextRules, InfotextValue, PROGRAM_VERSION, compose_infotext,
-    novel_ai_infotext, old_first_pass, parse_infotext, parse_infotext_by, python_float, with_parameters,
+    infotext_settings, novel_ai_infotext, old_first_pass, parse_infotext, parse_infotext_by, python_float,
+    with_parameters,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use prompt_rules::{Emphasis, PromptRules};

@@ -34,7 +34,7 @@ impl BuiltinModel {
     /// Opens it.
     pub fn open(&self) -> Result<Checkpoint, WeightsError> {
         match &self.content {
-            BuiltinContent::Bytes(bytes) => Checkpoint::from_static(self.file_name, bytes),
+            BuiltinContent::Bytes(bytes) => Checkpoint::from_bytes(self.file_name, *bytes),
             BuiltinContent::Random(config) => Ok(Checkpoint::random(config)),
         }
     }

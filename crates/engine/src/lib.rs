@@ -36,6 +36,7 @@ pub use error::EngineError;
 pub use handle::{Engine, Watcher};
 pub use impasto_diffusion::{Picture, PromptSide, TokenCount};
 pub use library::{FileKind, Library, LibraryFile};
+pub use memory::available_bytes;
 pub use prepared::PreparedWeights;
 pub use status::{FinishedImage, JobId, JobState, JobStatus, ModelEntry, Stop};
 pub use upscale::Upscalers;

@@ -58,7 +58,12 @@ const PLACES: &[Place] = &[
         suffixes: &["pt", "bin", "safetensors", "png", "webp"],
         mark: "",
     },
-    Place { kind: FileKind::Hypernetwork, folders: &["models/hypernetworks"], suffixes: &["pt"], mark: "" },
+    Place {
+        kind: FileKind::Hypernetwork,
+        folders: &["models/hypernetworks"],
+        suffixes: &["pt", "safetensors"],
+        mark: "",
+    },
     Place {
         kind: FileKind::Upscaler,
         folders: &["models/ESRGAN", "models/RealESRGAN"],

@@ -66,7 +66,7 @@ fn context_token_bytes(config: &UNetConfig) -> u64 {
 
 /// Bytes of memory that can be had without swapping, where the system tells: of the machine, or of the container, which
 /// may have less.
-pub(crate) fn available_bytes() -> Option<u64> {
+pub fn available_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let machine = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)?;

@@ -1,7 +1,7 @@
 //! What the engine's handle and its thread share: the jobs still known, and figures.
 
 use crate::config::EngineStats;
-use crate::{EngineError, FinishedImage, JobId, JobState, JobStatus};
+use crate::{EngineError, JobId, JobState, JobStatus};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 /// Finished jobs whose pictures are kept in memory.
 const FINISHED_JOBS: usize = 64;
-/// Bytes of finished pictures that are kept in memory; the newest job's are kept in any case.
+/// Bytes of pictures of finished jobs that are kept in memory, made or sent; the newest job's are kept in any case.
 const FINISHED_BYTES: usize = 256 << 20;
 
 /// What handle and thread share.
@@ -155,7 +155,7 @@ impl JobTable {
             let Some(status) = self.statuses.get(id).map(|sender| sender.borrow().clone()) else { continue };
             if status.state.is_final() {
                 finished += 1;
-                bytes += status.images.iter().map(FinishedImage::bytes).sum::<usize>();
+                bytes += status.bytes();
                 if finished > FINISHED_JOBS || (finished > 1 && bytes > FINISHED_BYTES) {
                     forgotten.push(*id);
                 }

@@ -104,6 +104,18 @@ pub struct JobStatus {
     pub error: Option<String>,
 }
 
+impl JobStatus {
+    /// Bytes of its pictures: those that were made and those that came with the request.
+    pub(crate) fn bytes(&self) -> usize {
+        let sent = self.request.from_picture.iter().flat_map(|source| {
+            source.images.iter().chain(source.inpainting.as_ref().map(|inpainting| &inpainting.mask))
+        });
+        let first = self.request.hires.iter().filter_map(|hires| hires.first_picture.as_deref());
+        let sent: usize = sent.chain(first).map(|bitmap| bitmap.rgba.len()).sum();
+        sent + self.images.iter().map(FinishedImage::bytes).sum::<usize>()
+    }
+}
+
 /// One finished picture.
 #[derive(Debug, Clone)]
 pub struct FinishedImage {

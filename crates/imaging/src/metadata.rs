@@ -32,6 +32,8 @@ pub(crate) const INFOTEXT: &str = "parameters";
 
 /// Texts are unpacked up to this many bytes each.
 const MOST_TEXT: usize = 2 << 20;
+/// And up to this many bytes together.
+const MOST_UNPACKED: usize = 8 << 20;
 /// Texts beyond this number of a kind are left out.
 const MOST_TEXTS: usize = 64;
 
@@ -57,16 +59,21 @@ fn read_png(file: &[u8]) -> Result<Metadata, ImagingError> {
     for chunk in info.uncompressed_latin1_text.iter().take(MOST_TEXTS) {
         metadata.add(&chunk.keyword, chunk.text.clone());
     }
+    let mut room = MOST_UNPACKED;
     for chunk in info.compressed_latin1_text.iter().take(MOST_TEXTS) {
         let mut chunk = chunk.clone();
-        if chunk.decompress_text_with_limit(MOST_TEXT).is_ok() {
-            metadata.add(&chunk.keyword, chunk.get_text().unwrap_or_default());
+        if chunk.decompress_text_with_limit(room.min(MOST_TEXT)).is_ok() {
+            let text = chunk.get_text().unwrap_or_default();
+            room = room.saturating_sub(text.len());
+            metadata.add(&chunk.keyword, text);
         }
     }
     for chunk in info.utf8_text.iter().take(MOST_TEXTS) {
         let mut chunk = chunk.clone();
-        if chunk.decompress_text_with_limit(MOST_TEXT).is_ok() {
-            metadata.add(&chunk.keyword, chunk.get_text().unwrap_or_default());
+        if chunk.decompress_text_with_limit(room.min(MOST_TEXT)).is_ok() {
+            let text = chunk.get_text().unwrap_or_default();
+            room = room.saturating_sub(if chunk.compressed { text.len() } else { 0 });
+            metadata.add(&chunk.keyword, text);
         }
     }
     // As in A1111, a comment in Exif goes before the text chunk.

@@ -7,14 +7,12 @@ use crate::disk::{
     strength_of,
 };
 use crate::save::{GRID, Kind, save_beside};
-use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest};
-use impasto_domain::{AsideKind, Bitmap, Conditioning, GenerationRequest, PROGRAM_VERSION, Schedule};
+use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest, extra_generation_params};
+use impasto_domain::{AsideKind, Bitmap, Conditioning, GenerationRequest, PROGRAM_VERSION};
 use impasto_engine::{JobState, JobStatus, Watcher};
 use impasto_imaging::{GridRows, Pixels, Rgb, encode_base64, grid, parse_color};
 use impasto_scripts::PieceKind;
 use impasto_settings::Options;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Waits for a job that came in through A1111's interface, under the name that its client gave it. The job ends when the client
@@ -261,11 +259,8 @@ fn info(asked: &Asked, results: &Results, options: &Options, infotexts: Vec<Stri
     let first = seeds.first().copied().unwrap_or(request.seeds(0));
     let strength = strength_of(request);
     let resized = request.seed_resize_from;
-    let schedule = match request.schedule {
-        Schedule::Automatic => request.sampler.default_schedule(),
-        chosen => Some(chosen),
-    };
-    let extra = schedule.map(|schedule| ("Schedule type".to_owned(), Value::from(schedule.label())));
+    let infotext =
+        infotexts.get(results.index_of_first_image as usize).map(String::as_str).unwrap_or_default();
     let elapsed = first_job.map(|status| status.elapsed).unwrap_or_default();
     Txt2ImgInfo {
         prompt: request.prompt.clone(),
@@ -292,7 +287,7 @@ fn info(asked: &Asked, results: &Results, options: &Options, infotexts: Vec<Stri
         seed_resize_from_w: resized.map_or(-1, |(width, _)| width.into()),
         seed_resize_from_h: resized.map_or(-1, |(_, height)| height.into()),
         denoising_strength: strength,
-        extra_generation_params: extra.into_iter().collect::<BTreeMap<_, _>>(),
+        extra_generation_params: extra_generation_params(infotext),
         index_of_first_image: results.index_of_first_image,
         infotexts,
         styles: asked.styles.clone(),

@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::guard::Guard;
 use crate::metrics::RequestCounts;
 use crate::runs::{Run, Runs};
+use crate::sent::DECODING;
 use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
@@ -13,7 +14,10 @@ use impasto_domain::{FoundStyles, GenerationRequest, InfotextRules, Style};
 use impasto_engine::{Engine, JobId, JobStatus, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// Requests that enlarge pictures at a time; more wait.
+const ENLARGING: usize = 2;
 
 /// The application behind the routes. Cloning gives another handle.
 #[derive(Debug, Clone)]
@@ -34,6 +38,10 @@ struct Inner {
     /// Told when a client asks the program to stop.
     stop: Notify,
     requests: RequestCounts,
+    /// Who decodes pictures that clients sent.
+    decoding: Arc<Semaphore>,
+    /// Who enlarges pictures.
+    enlarging: Arc<Semaphore>,
 }
 
 /// The preview that `/sdapi/v1/progress` shows until enough steps have passed.
@@ -70,6 +78,8 @@ impl App {
             shown: Mutex::default(),
             stop: Notify::new(),
             requests: RequestCounts::default(),
+            decoding: Arc::new(Semaphore::new(DECODING)),
+            enlarging: Arc::new(Semaphore::new(ENLARGING)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -197,6 +207,16 @@ impl App {
     /// Begins such a request, under the name that its client gave it. It ends when what is given back goes.
     pub(crate) fn begin_run(&self, name: Option<&str>) -> BegunRun {
         BegunRun { app: self.clone(), run: self.runs().begin(name) }
+    }
+
+    /// Waits until a request may decode pictures. The semaphores are never closed, so there is always a permit.
+    pub(crate) async fn decoding(&self) -> Option<OwnedSemaphorePermit> {
+        self.inner.decoding.clone().acquire_owned().await.ok()
+    }
+
+    /// Waits until a request may enlarge pictures.
+    pub(crate) async fn enlarging(&self) -> Option<OwnedSemaphorePermit> {
+        self.inner.enlarging.clone().acquire_owned().await.ok()
     }
 
     /// Asks the program to end in an orderly way.

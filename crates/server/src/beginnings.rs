@@ -1,32 +1,19 @@
-//! Pictures that requests carry: read from base64, kept under their sums, and enlarged before they are painted over.
+//! Pictures to begin from: kept under their sums, and enlarged before they are painted over.
 
 use crate::app::App;
 use crate::error::Failure;
 use crate::save::save_once;
+use crate::sent::unusable;
 use impasto_api::{ApiError, DecodedPictures};
-use impasto_domain::{Bitmap, FromPicture, GenerationRequest, ResizeMode};
+use impasto_domain::{FromPicture, GenerationRequest, ResizeMode};
 use impasto_engine::EngineError;
-use impasto_imaging::{Format, ImagingError, Rgb, Rgba, decode, decode_base64, encode_picture, fit_upscaled};
+use impasto_imaging::{Format, ImagingError, Rgb, Rgba, encode_picture, fit_upscaled};
 use impasto_settings::Options;
 use md5::{Digest as _, Md5};
 use std::sync::Arc;
 
-/// Pictures to begin from may be larger than those we make.
-const MOST_PIXELS: u64 = 1 << 26;
 /// Pixels along the edge of a latent cell, of which sizes are multiples.
 const CELL: u32 = 8;
-
-/// The picture of a file in base64.
-pub(crate) fn bitmap(text: &str) -> Result<Bitmap, ApiError> {
-    let file = decode_base64(text).map_err(|error| match error {
-        ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
-        other => ApiError::http(500, format!("Invalid encoded image: {other}")),
-    })?;
-    let picture = decode(&file, MOST_PIXELS)
-        .map_err(|error| ApiError::http(500, format!("Invalid encoded image: {error}")))?;
-    let (width, height) = picture.size();
-    Ok(Bitmap { width, height, rgba: picture.into_samples() })
-}
 
 /// Keeps the pictures below the data root if the options say so, and gives the sum of the last one.
 pub(crate) fn keep(
@@ -131,9 +118,4 @@ impl From<Problem> for Failure {
             Problem::Imaging(error) => unusable(error).into(),
         }
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
-fn unusable(error: ImagingError) -> ApiError {
-    ApiError::http(500, format!("Invalid encoded image: {error}"))
 }

@@ -20,6 +20,7 @@ mod metrics;
 mod routes;
 mod runs;
 mod save;
+mod sent;
 mod styles;
 mod subpath;
 mod tls;

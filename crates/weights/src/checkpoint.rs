@@ -67,9 +67,9 @@ impl Checkpoint {
         Ok(Self { file, source, container, entries, metadata: BTreeMap::new(), prepared: None })
     }
 
-    /// A checkpoint that is part of the program. `name` stands in messages.
-    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, WeightsError> {
-        Self::read(name.to_owned(), Source::Static(bytes))
+    /// A checkpoint in memory, or part of the program. `name` stands in messages.
+    pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, WeightsError> {
+        Self::read(name.to_owned(), Source::Memory(bytes.into()))
     }
 
     /// A checkpoint of pseudo-random weights, always the same ones for a configuration, as a safetensors file of `f16` would

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn sniff(bytes: &'static [u8]) -> Result<Container, Fault> {
-        super::sniff(&Source::Static(bytes))
+        super::sniff(&Source::Memory(bytes.into()))
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<(Entries, BTreeMap<String, String>), Fault> {
-        super::read(&Source::Static(bytes.to_vec().leak()))
+        super::read(&Source::Memory(bytes.to_vec().into()))
     }
 
     fn file(header: &str, data: usize) -> Vec<u8> {

@@ -13,8 +13,8 @@ use std::ops::Range;
 pub(crate) enum Source {
     /// A file, and the length that it had when it was opened.
     File { handle: File, length: usize },
-    /// Part of the program.
-    Static(&'static [u8]),
+    /// In memory, or part of the program.
+    Memory(Cow<'static, [u8]>),
     /// No bytes at all: the tensors are made, of so many bytes together.
     Made { length: usize },
 }
@@ -31,7 +31,7 @@ impl Source {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::File { length, .. } | Self::Made { length } => *length,
-            Self::Static(bytes) => bytes.len(),
+            Self::Memory(bytes) => bytes.len(),
         }
     }
 
@@ -40,7 +40,7 @@ impl Source {
     pub(crate) fn read(&self, range: Range<usize>) -> io::Result<Cow<'_, [u8]>> {
         let length = range.len();
         match self {
-            Self::Static(bytes) => bytes.get(range).map(Cow::Borrowed).ok_or_else(ended),
+            Self::Memory(bytes) => bytes.get(range).map(Cow::Borrowed).ok_or_else(ended),
             Self::Made { .. } => Err(ended()),
             Self::File { .. } if range.start > range.end || range.end > self.len() => Err(ended()),
             Self::File { handle, .. } => {
@@ -91,7 +91,7 @@ mod tests {
     fn reads_within_and_refuses_beyond() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
-        for source in [Source::file(file).unwrap(), Source::Static(b"0123456789")] {
+        for source in [Source::file(file).unwrap(), Source::Memory(b"0123456789".into())] {
             assert_eq!(source.len(), 10);
             assert_eq!(&*source.read(3..6).unwrap(), b"345");
             assert_eq!(&*source.read(10..10).unwrap(), b"");

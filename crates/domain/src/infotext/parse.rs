@@ -116,6 +116,18 @@ pub fn parse_infotext_by(text: &str, rules: &InfotextRules) -> Vec<(String, Info
     parsed.0
 }
 
+/// The settings of an infotext as they stand there, without those that are filled in.
+pub fn infotext_settings(text: &str) -> Vec<(String, String)> {
+    let settings = split(text.trim()).1.into_iter();
+    settings.map(|(key, value)| (key, unquoted(&value))).filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// A value that may be a JSON string.
+fn unquoted(value: &str) -> String {
+    let quoted = value.starts_with('"') && value.ends_with('"');
+    quoted.then(|| serde_json::from_str(value).ok()).flatten().unwrap_or_else(|| value.to_owned())
+}
+
 /// The lines of the prompts, and the key-value pairs of the last line.
 fn split(text: &str) -> (&str, Vec<(String, String)>) {
     let (before, last) = text.rsplit_once('\n').unwrap_or(("", text));
@@ -164,9 +176,7 @@ impl Parsed {
         if value.is_empty() {
             return;
         }
-        let quoted = value.starts_with('"') && value.ends_with('"');
-        let unquoted = quoted.then(|| serde_json::from_str::<String>(value).ok()).flatten();
-        let value = unquoted.unwrap_or_else(|| value.to_owned());
+        let value = unquoted(value);
         if let Some((width, height)) = size(&value) {
             self.set(&format!("{key}-1"), Text(width.to_owned()));
             self.set(&format!("{key}-2"), Text(height.to_owned()));

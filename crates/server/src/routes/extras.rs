@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::clock;
 use crate::error::Failure;
+use crate::sent::{Allowance, MOST_PIXELS};
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{
@@ -11,14 +12,9 @@ use impasto_api::{
     ExtrasSingleResponse, Fault, ValidationErrors,
 };
 use impasto_domain::python_float;
-use impasto_imaging::{
-    Format, ImagingError, Rgb, decode, decode_base64, encode_base64, encode_picture, read_metadata,
-};
-
-/// Pictures to enlarge may have so many pixels.
-const MOST_PIXELS: u64 = 1 << 26;
-/// Enlarged ones may have so many.
-const MOST_ENLARGED: f64 = (1_u64 << 28) as f64;
+use impasto_engine::EngineError;
+use impasto_imaging::{Format, ImagingError, Rgb, encode_base64, encode_picture, read_metadata};
+use std::sync::{Arc, Weak};
 
 /// Enlarges a picture.
 #[utoipa::path(
@@ -37,8 +33,8 @@ pub(crate) async fn single(
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<ExtrasSingleResponse>, Failure> {
     let request = ExtrasSingleRequest::from_json(body)?;
-    let work = move || enlarge(&app, &request.how, &request.image);
-    let (image, info) = tokio::task::spawn_blocking(work).await??;
+    let work = move |mut enlarging: Enlarging| enlarging.enlarge(&request.image);
+    let (image, info) = run(app, request.how, work).await?;
     Ok(Json(ExtrasSingleResponse { html_info: html(&info), image }))
 }
 
@@ -59,48 +55,80 @@ pub(crate) async fn batch(
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<ExtrasBatchResponse>, Failure> {
     let request = ExtrasBatchRequest::from_json(body)?;
-    let work = move || {
-        let files = request.image_list.iter().map(|file| enlarge(&app, &request.how, &file.data));
-        files.collect::<Result<Vec<_>, Failure>>()
-    };
-    let made = tokio::task::spawn_blocking(work).await??;
+    let made = run(app, request.how, move |mut enlarging| {
+        request
+            .image_list
+            .iter()
+            .map(|file| enlarging.enlarge(&file.data))
+            .collect::<Result<Vec<_>, Failure>>()
+    })
+    .await?;
     let html_info = made.last().map(|(_, info)| html(info)).unwrap_or_default();
     Ok(Json(ExtrasBatchResponse { html_info, images: made.into_iter().map(|(image, _)| image).collect() }))
 }
 
-/// A picture file in base64, enlarged, and what was done.
-fn enlarge(app: &App, how: &ExtrasFields, image: &str) -> Result<(String, String), Failure> {
-    let unreadable = |error: ImagingError| match error {
-        ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
-        other => ApiError::http(500, format!("Invalid encoded image: {other}")),
-    };
-    let wrong = |error: ImagingError| ApiError::exception("RuntimeError", error.to_string());
-    for name in [&how.upscaler_1, &how.upscaler_2] {
-        if !app.engine().enlarger().knows(name) {
-            let message = format!("could not find upscaler named {name}");
-            return Err(ApiError::exception("AssertionError", message).into());
+/// Does a request's work when its turn comes. Work whose client has gone ends at the next tile or picture.
+async fn run<T: Send + 'static>(
+    app: App,
+    how: ExtrasFields,
+    work: impl FnOnce(Enlarging) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let permit = app.enlarging().await;
+    let waiting = Arc::new(());
+    let client = Arc::downgrade(&waiting);
+    let done = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work(Enlarging { app, how, client, allowance: Allowance::default() })
+    });
+    let done = done.await?;
+    drop(waiting);
+    done
+}
+
+/// The work of one request.
+struct Enlarging {
+    app: App,
+    how: ExtrasFields,
+    /// Alive as long as somebody waits for the answer.
+    client: Weak<()>,
+    allowance: Allowance,
+}
+
+impl Enlarging {
+    /// A picture file in base64, enlarged, and what was done.
+    fn enlarge(&mut self, image: &str) -> Result<(String, String), Failure> {
+        for name in [&self.how.upscaler_1, &self.how.upscaler_2] {
+            if !self.app.engine().enlarger().knows(name) {
+                let message = format!("could not find upscaler named {name}");
+                return Err(ApiError::exception("AssertionError", message).into());
+            }
         }
+        let (file, picture) = self.allowance.read(image)?;
+        let picture = picture.to_rgb();
+        let (made, mut told) = self.made(&picture)?;
+        if self.how.gfpgan_visibility > 0.0 || self.how.codeformer_visibility > 0.0 {
+            told.push(missing_restorer(&self.app, &self.how));
+        }
+        let info = told.join(", ");
+        let options = self.app.options();
+        let format = Format::from_name(&options.samples_format, options.jpeg_quality).unwrap_or(Format::Png);
+        let metadata = read_metadata(&file, MOST_PIXELS).unwrap_or_default();
+        let kept = metadata.texts().filter(|(key, _)| *key != "postprocessing");
+        let texts: Vec<(&str, &str)> = kept.chain([("postprocessing", info.as_str())]).collect();
+        let file = encode_picture(&made, format, texts).map_err(wrong)?;
+        tracing::debug!(width = made.width(), height = made.height(), at = %clock::now(), "enlarged a picture");
+        Ok((encode_base64(&file), info))
     }
-    let file = decode_base64(image).map_err(unreadable)?;
-    let picture = decode(&file, MOST_PIXELS).map_err(unreadable)?.to_rgb();
-    let metadata = read_metadata(&file, MOST_PIXELS).unwrap_or_default();
-    let factor = how.factor(picture.size());
-    let pixels = f64::from(picture.width()) * f64::from(picture.height()) * factor * factor;
-    if pixels > MOST_ENLARGED {
-        let message = format!("upscaling_resize {factor} makes more than {MOST_ENLARGED} pixels");
-        return Err(
-            ApiError::field(&["upscaling_resize"], message, "value_error", Some(&factor.into())).into()
-        );
-    }
-    let options = app.options();
-    let tiles = [options.esrgan_tile, options.esrgan_tile_overlap];
-    let run = |name: &str| -> Result<Rgb, Failure> {
-        Ok(app.engine().enlarger().enlarge(name, &picture, factor, tiles, &mut |_, _| true)?)
-    };
-    let mut told = Vec::new();
-    let mut made = picture.clone();
-    if how.upscaler_1 != "None" {
-        made = run(&how.upscaler_1)?;
+
+    /// What becomes of a picture, and what was done to it.
+    fn made(&mut self, picture: &Rgb) -> Result<(Rgb, Vec<String>), Failure> {
+        if self.how.upscaler_1 == "None" {
+            return Ok((picture.clone(), Vec::new()));
+        }
+        let factor = self.how.factor(picture.size());
+        self.allowance.take_result(picture.size(), factor)?;
+        let (how, mut told) = (&self.how, Vec::new());
+        let mut made = self.upscaled(&how.upscaler_1, picture, factor)?;
         told.push(if how.resize_mode == 1 {
             format!("Postprocess upscale to: {}x{}", how.upscaling_resize_w, how.upscaling_resize_h)
         } else {
@@ -108,7 +136,7 @@ fn enlarge(app: &App, how: &ExtrasFields, image: &str) -> Result<(String, String
         });
         told.push(format!("Postprocess upscaler: {}", how.upscaler_1));
         if let Some(second) = how.second() {
-            let over = run(second)?;
+            let over = self.upscaled(second, picture, factor)?;
             made = made.blend(&over, how.extras_upscaler_2_visibility as f32).map_err(wrong)?;
             told.push(format!("Postprocess upscaler 2: {second}"));
         }
@@ -116,17 +144,22 @@ fn enlarge(app: &App, how: &ExtrasFields, image: &str) -> Result<(String, String
             made = made.centered(width, height).map_err(wrong)?;
             told.push(format!("Postprocess crop to: {}x{}", made.width(), made.height()));
         }
+        Ok((made, told))
     }
-    if how.gfpgan_visibility > 0.0 || how.codeformer_visibility > 0.0 {
-        told.push(missing_restorer(app, how));
+
+    fn upscaled(&self, name: &str, picture: &Rgb, factor: f64) -> Result<Rgb, Failure> {
+        let options = self.app.options();
+        let tiles = [options.esrgan_tile, options.esrgan_tile_overlap];
+        let mut is_wanted = |_, _| self.client.strong_count() > 0;
+        if !is_wanted(0, 0) {
+            return Err(EngineError::Cancelled.into());
+        }
+        Ok(self.app.engine().enlarger().enlarge(name, picture, factor, tiles, &mut is_wanted)?)
     }
-    let info = told.join(", ");
-    let format = Format::from_name(&options.samples_format, options.jpeg_quality).unwrap_or(Format::Png);
-    let kept = metadata.texts().filter(|(key, _)| *key != "postprocessing");
-    let texts: Vec<(&str, &str)> = kept.chain([("postprocessing", info.as_str())]).collect();
-    let file = encode_picture(&made, format, texts).map_err(wrong)?;
-    tracing::debug!(width = made.width(), height = made.height(), at = %clock::now(), "enlarged a picture");
-    Ok((encode_base64(&file), info))
+}
+
+fn wrong(error: ImagingError) -> Failure {
+    ApiError::exception("RuntimeError", error.to_string()).into()
 }
 
 /// What is told of faces that were to be restored.

@@ -2,10 +2,11 @@
 
 use crate::answer::{Asked, answer};
 use crate::app::App;
-use crate::beginnings::{bitmap, enlarge, keep};
+use crate::beginnings::{enlarge, keep};
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::compose::{begin, paint, script_of, unworded};
 use crate::error::Failure;
+use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{
@@ -36,10 +37,12 @@ pub(crate) async fn img2img(
     let request = Img2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request.text)?;
     let styles = app.styles_of(&request.text).await?;
+    let permit = app.decoding().await;
     let script = script_of(&request.text, Tab::Picture)?;
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
+            let _permit = permit;
             let pictures = decoded(&request)?;
             let hash = keep(&app, &pictures, &options)?;
             let limits = app.engine().limits();
@@ -70,6 +73,7 @@ pub(crate) async fn img2img(
 /// The pictures of a request.
 fn decoded(request: &Img2ImgRequest) -> Result<DecodedPictures, ApiError> {
     let (images, mask) = request.files()?;
-    let images = images.iter().map(|image| bitmap(image)).collect::<Result<_, _>>()?;
-    Ok(DecodedPictures { images, mask: mask.map(bitmap).transpose()? })
+    let mut allowance = Allowance::default();
+    let images = images.iter().map(|image| allowance.bitmap(image)).collect::<Result<_, _>>()?;
+    Ok(DecodedPictures { images, mask: mask.map(|mask| allowance.bitmap(mask)).transpose()? })
 }

@@ -3,11 +3,12 @@
 use crate::app::App;
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::error::Failure;
+use crate::sent::{file, unusable};
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{ApiError, Fault, PngInfo, PngInfoRequest, ValidationErrors};
 use impasto_domain::{novel_ai_infotext, parse_infotext_by};
-use impasto_imaging::{ImagingError, decode_base64, read_metadata};
+use impasto_imaging::read_metadata;
 
 /// Pictures to look into may be larger than those we make.
 const MOST_PIXELS: u64 = 1 << 28;
@@ -31,12 +32,7 @@ pub(crate) async fn png_info(
     let request = PngInfoRequest::from_json(body)?;
     let rules = app.infotext_rules(true).await?;
     let read = move || {
-        let file = decode_base64(&request.image).map_err(|error| match error {
-            ImagingError::Link(_) => ApiError::http(500, format!("Requests not allowed: {error}")),
-            other => ApiError::http(500, format!("Invalid encoded image: {other}")),
-        })?;
-        let metadata = read_metadata(&file, MOST_PIXELS)
-            .map_err(|error| ApiError::http(500, format!("Invalid encoded image: {error}")))?;
+        let metadata = read_metadata(&file(&request.image)?, MOST_PIXELS).map_err(unusable)?;
         let novel_ai = metadata
             .novel_ai()
             .and_then(|told| novel_ai_infotext(told.description, told.comment, metadata.size));

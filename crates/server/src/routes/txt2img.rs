@@ -2,10 +2,10 @@
 
 use crate::answer::{Asked, answer};
 use crate::app::App;
-use crate::beginnings::bitmap;
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::compose::{begin, paint, script_of, unworded};
 use crate::error::Failure;
+use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors, has_infotext};
@@ -33,10 +33,12 @@ pub(crate) async fn txt2img(
     let request = Txt2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request)?;
     let styles = app.styles_of(&request).await?;
+    let permit = app.decoding().await;
     let script = script_of(&request, Tab::Text)?;
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
+            let _permit = permit;
             let composed = script.map(|_| unworded(&request, &options));
             let limits = app.engine().limits();
             let mut generation = match &composed {
@@ -45,7 +47,7 @@ pub(crate) async fn txt2img(
             };
             let first = request.firstpass_image.as_deref().filter(|file| !file.is_empty());
             if let (Some(hires), Some(file)) = (&mut generation.hires, first) {
-                hires.first_picture = Some(Arc::new(bitmap(file)?));
+                hires.first_picture = Some(Arc::new(Allowance::default().bitmap(file)?));
             }
             let generation = Arc::new(generation);
             let composition = script.map(|script| {

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod chance;
 mod control;
 mod docs;
 mod extras;
 mod files;
 mod health;
+mod hostile_pictures;
 mod img2img;
 mod jobs;
 mod lists;

@@ -43,7 +43,7 @@ pub(super) const STORED: &[(&str, Usual, Why)] = &[
     ("profiling_profile_memory", Flag(true), Console),
     ("profiling_with_stack", Flag(true), Console),
     ("profiling_filename", Text("trace.json"), Console),
-    ("api_enable_requests", Flag(true), NoLinks),
+    ("api_enable_requests", Flag(false), NoLinks),
     ("api_forbid_local_requests", Flag(true), NoLinks),
     ("api_useragent", Text(""), NoLinks),
     ("unload_models_when_training", Flag(false), Absent),

@@ -79,10 +79,16 @@ pub struct AdapterLayers {
     pub left_out: Vec<String>,
 }
 
+impl From<Checkpoint> for AdapterFile {
+    fn from(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint }
+    }
+}
+
 impl AdapterFile {
     /// Opens an adapter file, safetensors or `torch.save`'s; told by its content. Only the header is read.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        Ok(Self { checkpoint: Checkpoint::open(path)? })
+        Ok(Checkpoint::open(path)?.into())
     }
 
     /// The file's own metadata.

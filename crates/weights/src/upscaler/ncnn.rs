@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn read(text: &str, bytes: Vec<u8>) -> Result<Entries, Fault> {
-        super::read(text, &Source::Static(bytes.leak()))
+        super::read(text, &Source::Memory(bytes.into()))
     }
 
     #[test]

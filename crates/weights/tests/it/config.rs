@@ -85,9 +85,9 @@ fn the_tiny_golden_model_has_a_configuration() {
 fn a_checkpoint_inside_the_program_is_the_same() {
     let bytes: &'static [u8] =
         safetensors(&tiny_checkpoint(), Dtype::F16, &[("impasto.unet.heads", "4")]).leak();
-    let checkpoint = Checkpoint::from_static("demo", bytes).unwrap();
+    let checkpoint = Checkpoint::from_bytes("demo", bytes).unwrap();
     assert_eq!(checkpoint.config().unwrap().unet.heads, Heads::Count(4));
-    assert!(Checkpoint::from_static("demo", &bytes[..100]).unwrap_err().to_string().contains("demo"));
+    assert!(Checkpoint::from_bytes("demo", &bytes[..100]).unwrap_err().to_string().contains("demo"));
 }
 
 #[test]

@@ -7,8 +7,7 @@ use proptest::prelude::*;
 use safetensors::tensor::Dtype;
 
 fn open(bytes: &[u8]) -> Result<Checkpoint, WeightsError> {
-    // Leaked, as a checkpoint inside the program lives forever; a few megabytes over all tests.
-    Checkpoint::from_static("x", bytes.to_vec().leak())
+    Checkpoint::from_bytes("x", bytes.to_vec())
 }
 
 /// What is said of an archive with this pickle and one storage of four half-precision zeros.
