@@ -84,6 +84,23 @@ impl Look {
         pictures > 1 || (pictures == 1 && !self.only_if_multiple)
     }
 
+    /// Pictures side by side, in rows as the option `n_rows` or something like it says, unless there are too many pixels for a grid
+    /// that is not the point.
+    pub(crate) fn grid_if_small(
+        &self,
+        pictures: &[&Rgb],
+        n_rows: i64,
+        batch_size: u32,
+    ) -> Result<Option<Rgb>, ScriptError> {
+        let pixels: u64 =
+            pictures.iter().map(|picture| u64::from(picture.width()) * u64::from(picture.height())).sum();
+        if pixels > u64::from(self.most_megapixels) * 1_000_000 {
+            return Ok(None);
+        }
+        let rows = GridRows::from_options(n_rows, batch_size, self.prevent_empty_spots);
+        self.arranged(pictures, rows).map(Some)
+    }
+
     /// A grid with its legend.
     pub(crate) fn annotated(
         &self,
@@ -111,6 +128,8 @@ pub struct Context<'a> {
     pub look: Look,
     /// The styles there are.
     pub styles: &'a [Style],
+    /// Whether what a mask keeps is put back from the original.
+    pub overlay: bool,
 }
 
 impl Context<'_> {
@@ -258,16 +277,19 @@ pub(crate) fn bare(source: &FromPicture) -> FromPicture {
 
 fn light_of(inpainting: &impasto_domain::Inpainting) -> impasto_domain::Inpainting {
     let mask = Bitmap { width: 1, height: 1, rgba: vec![255; 4] };
-    impasto_domain::Inpainting { mask, ..*inpainting }
+    impasto_domain::Inpainting { mask, latent_mask: None, ..*inpainting }
 }
 
 /// A picture as requests have it.
 pub(crate) fn bitmap(picture: &Rgb) -> Bitmap {
-    bitmap_of(&picture.to_rgba())
+    let (width, height) = picture.size();
+    Bitmap { width, height, rgba: picture.to_rgba().into_samples() }
 }
 
-fn bitmap_of(picture: &Rgba) -> Bitmap {
-    Bitmap { width: picture.width(), height: picture.height(), rgba: picture.samples().to_vec() }
+/// What a request begins from.
+pub(crate) fn source_of(base: &Base) -> Result<Arc<FromPicture>, ScriptError> {
+    let source = base.request.from_picture.clone();
+    source.ok_or_else(|| ScriptError::Unusable("there is no picture to begin from".to_owned()))
 }
 
 /// The first picture that a request begins from, on its background.

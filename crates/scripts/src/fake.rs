@@ -116,6 +116,7 @@ pub(crate) fn begin_with(
         draw: &mut draw,
         look,
         styles: &wording.styles,
+        overlay: true,
     };
     Script::find(script, tab)?.begin(arguments.as_array().unwrap(), base, &mut context)
 }

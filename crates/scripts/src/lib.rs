@@ -9,8 +9,11 @@ mod arguments;
 mod base;
 mod composition;
 mod error;
+mod loopback;
+mod outpainting;
 mod prompt_matrix;
 mod prompts_from_file;
+mod sd_upscale;
 mod table;
 mod xyz;
 

@@ -1,8 +1,11 @@
 //! The table of scripts: titles, where they are used, arguments. What routes list is read off it.
 
 use crate::arguments::{Argument, Arguments, Kind};
+use crate::loopback::{self, CURVES};
+use crate::outpainting::poor_mans::CONTENTS;
+use crate::outpainting::{self, DIRECTIONS};
 use crate::{Base, Composition, Context, Names, ScriptError, Tab};
-use crate::{prompt_matrix, prompts_from_file, xyz};
+use crate::{prompt_matrix, prompts_from_file, sd_upscale, xyz};
 use serde_json::{Map, Value};
 
 /// Begins a script.
@@ -68,6 +71,41 @@ const PROMPTS_FROM_FILE: [Argument; 5] = [
     Argument { label: "Upload prompt inputs", kind: Kind::Note },
 ];
 
+const NOTE: Argument = Argument { label: "", kind: Kind::Note };
+
+const DIRECTION: Argument =
+    Argument { label: "Outpainting direction", kind: Kind::Choices(DIRECTIONS, DIRECTIONS) };
+
+const LOOPBACK: [Argument; 4] = [
+    whole("Loops", 4, [1, 32, 1], [1, 1000]),
+    share("Final denoising strength", 0.5, [0.0, 1.0, 0.01]),
+    choice("Denoising strength curve", "Linear", CURVES),
+    choice("Append interrogated prompt at each iteration", "None", &["None", "CLIP", "DeepBooru"]),
+];
+
+const OUTPAINTING_MK2: [Argument; 6] = [
+    NOTE,
+    whole("Pixels to expand", 128, [8, 256, 8], [1, 4096]),
+    whole("Mask blur", 8, [0, 64, 1], [0, 64]),
+    DIRECTION,
+    share("Fall-off exponent (lower=higher detail)", 1.0, [0.0, 4.0, 0.01]),
+    share("Color variation", 0.05, [0.0, 1.0, 0.01]),
+];
+
+const POOR_MANS_OUTPAINTING: [Argument; 4] = [
+    whole("Pixels to expand", 128, [8, 256, 8], [1, 4096]),
+    whole("Mask blur", 4, [0, 64, 1], [0, 64]),
+    choice("Masked content", "fill", CONTENTS),
+    DIRECTION,
+];
+
+const SD_UPSCALE: [Argument; 4] = [
+    NOTE,
+    whole("Tile overlap", 64, [0, 256, 16], [0, 2048]),
+    Argument { label: "Upscaler", kind: Kind::Upscaler },
+    Argument { label: "Scale Factor", kind: Kind::Real(2.0, [1.0, 4.0, 0.05], [1.0, 8.0]) },
+];
+
 const XYZ: [Argument; 18] = {
     let [x_type, x_values, x_list] = axis(["X type", "X values", "X values"], "Seed");
     let [y_type, y_values, y_list] = axis(["Y type", "Y values", "Y values"], "Nothing");
@@ -96,6 +134,19 @@ const XYZ: [Argument; 18] = {
 
 /// Every script, in A1111's order.
 pub const SCRIPTS: &[Script] = &[
+    Script { title: "Loopback", needs_picture: true, arguments: &LOOPBACK, begin: loopback::begin },
+    Script {
+        title: "Outpainting mk2",
+        needs_picture: true,
+        arguments: &OUTPAINTING_MK2,
+        begin: outpainting::mk2::begin,
+    },
+    Script {
+        title: "Poor man's outpainting",
+        needs_picture: true,
+        arguments: &POOR_MANS_OUTPAINTING,
+        begin: outpainting::poor_mans::begin,
+    },
     Script {
         title: "Prompt matrix",
         needs_picture: false,
@@ -108,6 +159,7 @@ pub const SCRIPTS: &[Script] = &[
         arguments: &PROMPTS_FROM_FILE,
         begin: prompts_from_file::begin,
     },
+    Script { title: "SD upscale", needs_picture: true, arguments: &SD_UPSCALE, begin: sd_upscale::begin },
     Script { title: "X/Y/Z plot", needs_picture: false, arguments: &XYZ, begin: xyz::begin },
 ];
 

@@ -111,6 +111,7 @@ pub(crate) fn begin(
         draw: &mut draw,
         look: look(app, options)?,
         styles: &wording.styles,
+        overlay: options.overlay_inpaint,
     };
     Ok(script.begin(&request.script_args, base, &mut context)?)
 }

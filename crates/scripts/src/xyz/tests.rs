@@ -185,6 +185,7 @@ const BOTH: &[(&str, &str)] = &[
     ("Always discard next-to-last sigma", "true,false"),
     ("SGM noise multiplier", "True,False"),
     ("Refiner checkpoint", "None,one"),
+    ("Refiner switch at", "0.5,0.8"),
     ("RNG source", "CPU,NV"),
     ("Size", "64x32,32x64"),
     ("VAE", "none,soft.vae.pt"),

@@ -71,11 +71,11 @@ async fn prompts_and_styles_are_those_of_each_picture() {
     std::fs::write(app.folder.path().join("styles.csv"), "name,prompt,negative_prompt\noil,in oil,\n")
         .unwrap();
     let matrix = small(json!({
-        "script_name": "prompt matrix", "prompt": "a cat # no\n|dog", "styles": ["oil"], "script_args": [false, true]
+        "script_name": "prompt matrix", "prompt": "a # no\n cat|dog", "styles": ["oil"], "script_args": [false, true]
     }));
     let answer = app.post("/sdapi/v1/txt2img", matrix).await.good();
     let told = info(&answer);
-    assert_eq!(told["all_prompts"], json!(["a cat \n, in oil", "a cat \n, dog, in oil"]));
+    assert_eq!(told["all_prompts"], json!(["a \n cat, in oil", "a \n cat, dog, in oil"]));
     assert_eq!((&told["all_seeds"], sizes(&answer).len()), (&json!([7, 8]), 3));
     let lines = "--prompt \"a cat\" --steps 1\na dog";
     let from_text = small(json!({
@@ -87,6 +87,33 @@ async fn prompts_and_styles_are_those_of_each_picture() {
         (&told["all_prompts"], &told["index_of_first_image"]),
         (&json!(["a cat", "a dog"]), &json!(0))
     );
+}
+
+#[tokio::test]
+async fn pictures_are_looped_enlarged_and_outpainted() {
+    let app = TestApp::new();
+    let ask = async |name: &str, arguments: Value| {
+        let body = small(json!({
+            "init_images": [file(64, 64)], "script_name": name, "script_args": arguments, "save_images": true
+        }));
+        app.post("/sdapi/v1/img2img", body).await.good()
+    };
+    let looped = ask("loopback", json!([2, 0.5])).await;
+    assert_eq!(sizes(&looped), [(64, 32), (32, 32), (32, 32)]);
+    let told = info(&looped)["infotexts"][2].as_str().unwrap().to_owned();
+    assert!(
+        told.contains("Denoising strength: 0.5") && told.contains("Final denoising strength: 0.5"),
+        "{told}"
+    );
+    let upscaled = ask("sd upscale", json!(["", 8, "Lanczos", 1.5])).await;
+    assert_eq!(sizes(&upscaled), [(96, 96)]);
+    let told = info(&upscaled)["infotexts"][0].as_str().unwrap().to_owned();
+    assert!(told.contains("SD upscale overlap: 8, SD upscale upscaler: Lanczos, Version"), "{told}");
+    assert_eq!(sizes(&ask("outpainting mk2", json!(["", 64, 4, ["left", "up"]])).await), [(128, 128)]);
+    assert_eq!(sizes(&ask("poor man's outpainting", json!([16, 4, "fill", ["right"]])).await), [(128, 64)]);
+    let day = std::fs::read_dir(app.folder.path().join("outputs/img2img-images")).unwrap().next().unwrap();
+    // Two of the loop, and one of each other script: what tiles came to is not saved.
+    assert_eq!(std::fs::read_dir(day.unwrap().path()).unwrap().count(), 5);
 }
 
 #[tokio::test]
