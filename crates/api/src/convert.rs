@@ -3,9 +3,9 @@
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
-    Asides, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource, Precision,
-    PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip, UniPcVariant,
-    VaeChoice, merge_styles, old_first_pass, without_comments,
+    Asides, Decoding, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource,
+    Precision, PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip,
+    UniPcVariant, VaeChoice, merge_styles, old_first_pass, without_comments,
 };
 use impasto_scripts::{ALWAYS_ON, SCRIPTS};
 use impasto_settings::{Options, SettingsError};
@@ -63,6 +63,11 @@ pub fn prompt_rules(options: &Options) -> PromptRules {
         old_scheduling: options.use_old_scheduling,
         comma_padding_backtrack: options.comma_padding_backtrack,
     }
+}
+
+/// The way to show latents that an option names.
+pub fn decoding(name: &str) -> Decoding {
+    Decoding::from_exact_name(name).unwrap_or_default()
 }
 
 /// How the options ask for the denoising network to be held.
@@ -132,6 +137,8 @@ impl Txt2ImgRequest {
             vae: VaeChoice {
                 name: options.sd_vae.clone(),
                 overrides_preferences: options.sd_vae_overrides_per_model_preferences,
+                decode: decoding(&options.sd_vae_decode_method),
+                encode: decoding(&options.sd_vae_encode_method),
             },
             infotext: InfotextOptions {
                 model_name: options.add_model_name_to_info,

@@ -39,6 +39,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("Clip skip", "CLIP_stop_at_last_layers"),
     ("RNG", "randn_source"),
     ("VAE", "sd_vae"),
+    ("VAE Encoder", "sd_vae_encode_method"),
+    ("VAE Decoder", "sd_vae_decode_method"),
     ("ENSD", "eta_noise_seed_delta"),
     ("Eta", "eta_ancestral"),
     ("Eta DDIM", "eta_ddim"),

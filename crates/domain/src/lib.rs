@@ -12,7 +12,7 @@ mod sampling;
 mod shortcuts;
 mod styles;
 
-pub use autoencoder::VaeChoice;
+pub use autoencoder::{Decoding, VaeChoice};
 pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedContent, ResizeMode};
 pub use comments::without_comments;
 pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};

@@ -149,6 +149,11 @@ impl Library {
         files
     }
 
+    /// The file at a path below the data root, looked at now.
+    pub(crate) fn at(&self, path: &str) -> Option<Arc<LibraryFile>> {
+        look(self.root.as_ref()?.join(path), &HashMap::new())
+    }
+
     /// The file that a client means: by its name with or without ending, or by the name its maker gave it.
     pub fn find(&self, kind: FileKind, name: &str) -> Option<Arc<LibraryFile>> {
         let files = self.files(kind);

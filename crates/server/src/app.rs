@@ -9,7 +9,7 @@ use crate::sent::DECODING;
 use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
-use impasto_api::{ApiError, Txt2ImgRequest, override_options};
+use impasto_api::{ApiError, Txt2ImgRequest, decoding, override_options};
 use impasto_domain::{FoundStyles, GenerationRequest, InfotextRules, Style};
 use impasto_engine::{Engine, JobId, JobStatus, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
@@ -193,7 +193,8 @@ impl App {
         options: &Options,
         cancel_when_unwatched: bool,
     ) -> Result<Watcher, Failure> {
-        let submit = SubmitOptions { cancel_when_unwatched, previews: options.live_previews_enable };
+        let previews = options.live_previews_enable.then(|| decoding(&options.show_progress_type));
+        let submit = SubmitOptions { cancel_when_unwatched, previews };
         let engine = self.engine().clone();
         // The engine opens the model's file.
         Ok(tokio::task::spawn_blocking(move || engine.submit(generation, submit)).await??)
