@@ -305,6 +305,7 @@ pub fn sampler_options(options: &Options) -> SamplerOptions {
         always_discard_next_to_last_sigma: options.always_discard_next_to_last_sigma,
         sgm_noise_multiplier: options.sgm_noise_multiplier,
         enable_quantization: options.enable_quantization,
+        use_downcasted_alpha_bar: options.use_downcasted_alpha_bar,
         sd_noise_schedule: match options.sd_noise_schedule.as_str() {
             "Zero Terminal SNR" => NoiseSchedule::ZeroTerminalSnr,
             _ => NoiseSchedule::Default,

@@ -63,6 +63,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("DeepCache depth", "deepcache_depth"),
     ("Precision", "precision"),
     ("Emphasis", "emphasis"),
+    ("Downcast alphas_cumprod", "use_downcasted_alpha_bar"),
     ("Noise Schedule", "sd_noise_schedule"),
     ("SGM noise multiplier", "sgm_noise_multiplier"),
     ("Discard penultimate sigma", "always_discard_next_to_last_sigma"),

@@ -252,6 +252,8 @@ settings! {
         use_save_to_dirs_for_ui ("use_save_to_dirs_for_ui"): bool = false, ANY;
         /// Whether each of them gets a line in `log.csv` there.
         save_write_log_csv ("save_write_log_csv"): bool = true, ANY;
+        /// Whether noise levels are rounded to half precision, as versions of A1111 before 1.8 had them.
+        use_downcasted_alpha_bar ("use_downcasted_alpha_bar"): bool = false, ANY;
         /// Whether infotexts of old versions of A1111 bring the settings that repeat what those did.
         auto_backcompat ("auto_backcompat"): bool = true, ANY;
         /// What becomes of styles that the prompts of an infotext show.

@@ -87,7 +87,6 @@ pub(super) const STORED: &[(&str, Usual, Why)] = &[
     ("cache_fp16_weight", Flag(false), Engine),
     ("use_old_emphasis_implementation", Flag(false), Absent),
     ("no_dpmpp_sde_batch_determinism", Flag(false), Engine),
-    ("use_downcasted_alpha_bar", Flag(false), Engine),
     ("lora_functional", Flag(false), Engine),
     ("interrogate_keep_models_in_memory", Flag(false), Absent),
     ("interrogate_return_ranks", Flag(false), Absent),
