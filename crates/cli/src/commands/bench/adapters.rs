@@ -52,6 +52,7 @@ fn changes(layer: &str) -> bool {
 
 /// Numbers of a mean square.
 fn waves(shape: [usize; 2], square: f32) -> anyhow::Result<Array> {
-    let elements = (0..shape.iter().product()).map(|at: usize| (2.0 * square).sqrt() * (at as f32 * 1.7).sin());
+    let elements =
+        (0..shape.iter().product()).map(|at: usize| (2.0 * square).sqrt() * (at as f32 * 1.7).sin());
     Ok(Array::new(shape, elements.collect())?)
 }
