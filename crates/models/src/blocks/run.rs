@@ -115,7 +115,6 @@ impl<'a, B: Backend> Run<'a, B> {
     }
 
     /// [`Backend::linear`], whose adapters are those of the call's rows.
-    #[expect(clippy::needless_pass_by_value, reason = "called as the backend is")]
     pub fn linear(&self, x: &B::Tensor, layer: &Linear<B>, args: LinearArgs<'_, B>) -> Outcome<B> {
         let LinearArgs { activation, residual, adapters } = args;
         if !adapters.is_empty() {

@@ -3,7 +3,7 @@
 use super::{rows_of_noise, weight};
 use crate::{
     Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Precision,
-    Resample, RowAdapter, TensorError,
+    Resample, TensorError,
 };
 
 /// Names of the calls that `backend` should have refused and did not. An error if even the sound arguments are refused.
@@ -20,16 +20,6 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
     let attend = |q, k, v, heads, key_lengths: Option<&[usize]>| {
         backend.attention(q, k, v, AttentionArgs { key_lengths, ..AttentionArgs::new(heads) }).is_ok()
     };
-    let wide = weight(4, &[8, 6]);
-    let low_rank = backend.prepare_low_rank(&matrix, &wide.view()?)?;
-    let fitting = backend.prepare_low_rank(&weight(5, &[2, 8]).view()?, &weight(6, &[6, 2]).view()?)?;
-    let adapted = |x, weights, rows: std::ops::Range<usize>| {
-        let adapters = &[RowAdapter { rows, weights, scale: 1.0 }];
-        backend.linear(x, &linear, LinearArgs { adapters, ..LinearArgs::default() }).is_ok()
-    };
-    if !adapted(&x, &fitting, 1..2) {
-        return Err(TensorError::shape("linear", "an adapter that fits is refused"));
-    }
     let circular = || Conv2dArgs { padding_mode: PaddingMode::Circular, ..Conv2dArgs::default() };
     let calls = [
         ("bias of another length", backend.prepare_linear(&matrix, Some(&eight), Precision::F32).is_ok()),
@@ -53,12 +43,6 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
             "linear with another residual",
             backend.linear(&x, &linear, LinearArgs { residual: Some(&x), ..LinearArgs::default() }).is_ok(),
         ),
-        ("low rank of two ranks", backend.prepare_low_rank(&matrix, &matrix).is_ok()),
-        ("low rank of a vector", backend.prepare_low_rank(&matrix, &six).is_ok()),
-        ("an adapter of other outputs", adapted(&x, &low_rank, 0..2)),
-        ("an adapter for a row beyond the last", adapted(&x, &fitting, 1..3)),
-        ("an adapter for no row", adapted(&x, &fitting, 1..1)),
-        ("an adapter for the row of a vector", adapted(&tensor(&[8])?, &fitting, 0..1)),
         ("conv2d of a sequence", backend.conv2d(&x, &conv, Conv2dArgs::default()).is_ok()),
         ("conv2d of other channels", backend.conv2d(&tensor(&[1, 4, 4, 3])?, &conv, circular()).is_ok()),
         ("conv2d of a small picture", backend.conv2d(&tensor(&[1, 2, 4, 8])?, &conv, circular()).is_ok()),
@@ -121,5 +105,6 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
         ("ids without a batch", backend.embedding(&table, &[1, 2, 3], 0).is_ok()),
         ("odd timestep embedding", backend.timestep_embedding(&[1.0], 5).is_ok()),
     ];
-    Ok(calls.into_iter().filter(|(_, accepted)| *accepted).map(|(name, _)| name).collect())
+    let calls = calls.into_iter().chain(super::adapted::nonsense(backend)?);
+    Ok(calls.filter(|(_, accepted)| *accepted).map(|(name, _)| name).collect())
 }
