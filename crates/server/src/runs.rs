@@ -93,7 +93,8 @@ impl RunView {
         let jobs: Vec<Arc<JobStatus>> =
             state.jobs.iter().filter_map(watch).filter(|status| !status.state.is_final()).collect();
         let at_work = jobs.iter().find(|status| status.state == JobState::Running);
-        let composed = state.batches.is_some() && (state.done > 0 || state.jobs.is_empty());
+        // Between two of its jobs a script is at work, too.
+        let composed = state.batches.is_some() && (state.done > 0 || jobs.is_empty());
         let first = jobs.first();
         Self {
             batches: state.batches.or(first.map(|status| status.request.batch_count)).unwrap_or(1),
