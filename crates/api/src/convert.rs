@@ -3,9 +3,9 @@
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
-    Asides, Decoding, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource,
-    Precision, PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip,
-    UniPcVariant, VaeChoice, merge_styles, old_first_pass, without_comments,
+    Asides, Decoding, DefaultNetworks, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule,
+    NoiseSource, Precision, PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style,
+    UniPcSkip, UniPcVariant, VaeChoice, merge_styles, old_first_pass, without_comments,
 };
 use impasto_scripts::{ALWAYS_ON, SCRIPTS};
 use impasto_settings::{Options, SettingsError};
@@ -62,6 +62,16 @@ pub fn prompt_rules(options: &Options) -> PromptRules {
         emphasis: Emphasis::from_exact_name(&options.emphasis).unwrap_or_default(),
         old_scheduling: options.use_old_scheduling,
         comma_padding_backtrack: options.comma_padding_backtrack,
+    }
+}
+
+/// The networks that the options want in every prompt.
+fn default_networks(options: &Options) -> DefaultNetworks {
+    let chosen = |name: &String| Some(name.clone()).filter(|name| !name.is_empty() && name != "None");
+    DefaultNetworks {
+        hypernetwork: chosen(&options.sd_hypernetwork),
+        lora: chosen(&options.sd_lora),
+        multiplier: options.extra_networks_default_multiplier,
     }
 }
 
@@ -140,11 +150,14 @@ impl Txt2ImgRequest {
                 decode: decoding(&options.sd_vae_decode_method),
                 encode: decoding(&options.sd_vae_encode_method),
             },
+            networks: default_networks(options),
             infotext: InfotextOptions {
                 model_name: options.add_model_name_to_info,
                 model_hash: options.add_model_hash_to_info,
                 vae_name: options.add_vae_name_to_info,
                 vae_hash: options.add_vae_hash_to_info,
+                lora_hashes: options.lora_add_hashes_to_infotext,
+                ti_hashes: options.textual_inversion_add_hashes_to_infotext,
                 version: options.add_version_to_infotext,
             },
         };

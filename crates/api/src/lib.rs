@@ -37,9 +37,9 @@ pub use jobs::{
     ScheduleName, ServerInfo,
 };
 pub use lists::{
-    FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem, NameItem, REALESRGAN, RealesrganItem,
-    SamplerItem, SchedulerItem, ScriptInfo, ScriptsList, SdModelItem, SdVaeItem, StyleItem, UpscalerItem,
-    opened_metadata, samplers, schedulers,
+    EmbeddingItem, EmbeddingItems, FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem,
+    NameItem, REALESRGAN, RealesrganItem, SamplerItem, SchedulerItem, ScriptInfo, ScriptsList, SdModelItem,
+    SdVaeItem, StyleItem, UpscalerItem, opened_metadata, samplers, schedulers,
 };
 pub use progress::{Progress, ProgressState};
 pub use tasks::{PendingTasks, TaskProgress, TaskProgressRequest};

@@ -1,6 +1,6 @@
 //! The handle by which everybody else speaks with the engine's thread.
 
-use crate::adapters::Adapters;
+use crate::adapters::{Adapters, add_defaults};
 use crate::catalog::{Catalog, Inspected};
 use crate::config::{EngineConfig, EngineStats, SubmitOptions};
 use crate::embeddings::{EmbeddingList, Embeddings};
@@ -132,6 +132,7 @@ impl Engine {
     ) -> Result<Watcher, EngineError> {
         let (entry, config) = self.model_for(&request)?;
         let native = entry.native_size.unwrap_or((512, 512));
+        let network_comments = add_defaults(&self.inner.library, &mut request);
         request.validate(&self.inner.limits, native)?;
         check_clip_skip(&request, config.text.layers as u32)?;
         if let Some(hires) = &request.hires
@@ -163,7 +164,11 @@ impl Engine {
         let mut adapters = Adapters::of(&self.inner.library, &first_image);
         adapters.embedding_hashes = Embeddings::hashes(&self.inner.library, &used);
         let small_comments = self.check_small(&mut request);
-        let more = vae_comments.into_iter().chain(small_comments).chain(comments_on(&request));
+        let more = network_comments
+            .into_iter()
+            .chain(vae_comments)
+            .chain(small_comments)
+            .chain(comments_on(&request));
         adapters.comments = adapters.comments.iter().cloned().chain(more).collect();
         let comments = adapters.comments.clone();
         let first = JobStatus { comments, ..Job::first_status(id, Arc::new(request), position) };

@@ -36,6 +36,7 @@ pub use enlarge::{Enlarger, PLAIN_UPSCALERS};
 pub use error::EngineError;
 pub use handle::{Engine, Watcher};
 pub use impasto_diffusion::{Picture, PromptSide, TokenCount};
+pub use impasto_weights::EmbeddingTraining;
 pub use library::{FileKind, Library, LibraryFile};
 pub use memory::available_bytes;
 pub use prepared::PreparedWeights;

@@ -178,6 +178,16 @@ impl Library {
         Ok(hash)
     }
 
+    /// The adapters whose hashes are known without reading them, by the first twelve digits.
+    pub fn adapters_by_hash(&self) -> BTreeMap<String, Arc<LibraryFile>> {
+        let known = |file: &Arc<LibraryFile>| {
+            let told = file.metadata.get("sshs_model_hash").cloned();
+            let hash = told.or_else(|| Some(self.tensor_hashes.known(&file.path)?.sha256))?;
+            Some((hash.get(..12)?.to_owned(), file.clone()))
+        };
+        self.files(FileKind::Lora).iter().filter_map(known).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<FileKind, Arc<[Arc<LibraryFile>]>>> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -150,6 +150,14 @@ settings! {
         sd_vae_decode_method ("sd_vae_decode_method"): String = "Full".to_owned(), METHOD;
         /// What makes latents of pictures: the autoencoder, or the small network of `models/VAE-taesd/taesd_encoder.pth`.
         sd_vae_encode_method ("sd_vae_encode_method"): String = "Full".to_owned(), METHOD;
+        /// A hypernetwork that every prompt has which does not name it; `None` for none.
+        sd_hypernetwork ("sd_hypernetwork"): String = "None".to_owned(), ANY;
+        /// A LoRA that every prompt has which does not name it; `None` for none.
+        sd_lora ("sd_lora"): String = "None".to_owned(), ANY;
+        /// Strength of those two, and of networks that the page puts into prompts.
+        extra_networks_default_multiplier ("extra_networks_default_multiplier"): f64 = 1.0, Bound::Range(-100.0, 100.0);
+        /// What tags call LoRA files that are found by their hashes in infotexts: what their makers called them, or their files' names.
+        lora_preferred_name ("lora_preferred_name"): String = "Alias from file".to_owned(), Bound::OneOf(&["Alias from file", "Filename"]);
         /// Text encoder layers to stop before the end; 1 for none skipped.
         clip_stop_at_last_layers ("CLIP_stop_at_last_layers"): u32 = 1, Bound::Range(1.0, 12.0);
         /// Whose random numbers noise repeats: a CUDA device's, the processor's, or a CUDA device's in software.
@@ -382,6 +390,10 @@ settings! {
         add_vae_name_to_info ("add_vae_name_to_info"): bool = true, ANY;
         /// Whether infotexts have its hash.
         add_vae_hash_to_info ("add_vae_hash_to_info"): bool = true, ANY;
+        /// Whether infotexts have hashes of LoRA files.
+        lora_add_hashes_to_infotext ("lora_add_hashes_to_infotext"): bool = true, ANY;
+        /// Whether infotexts have hashes of embeddings.
+        textual_inversion_add_hashes_to_infotext ("textual_inversion_add_hashes_to_infotext"): bool = true, ANY;
         /// Whether infotexts name this program.
         add_version_to_infotext ("add_version_to_infotext"): bool = true, ANY;
     }

@@ -112,8 +112,8 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     settings.extend(inpainting(request));
     let encodes = request.from_picture.is_some() || request.hires.is_some();
     settings.push(("VAE Encoder", unless_full(request.vae.encode).filter(|_| encodes)));
-    settings.push(("Lora hashes", facts.lora_hashes.map(str::to_owned)));
-    settings.push(("TI hashes", facts.ti_hashes.map(str::to_owned)));
+    settings.push(("Lora hashes", facts.lora_hashes.filter(|_| told.lora_hashes).map(str::to_owned)));
+    settings.push(("TI hashes", facts.ti_hashes.filter(|_| told.ti_hashes).map(str::to_owned)));
     settings.extend(request.prompt_rules.infotext(request));
     let [before, after] = request.sampler_options.infotext();
     settings.extend(before);
