@@ -192,26 +192,28 @@ impl<L: LeftRows> Block<'_, L> {
         for (i, rows) in self.tiles().enumerate().filter(|_| !self.added.is_empty()) {
             self.added.pack(self.isa, &rows, &mut added_left[i * added_size..]);
         }
+        // Where there is a single panel, a packed tile is used at once, while it is in the nearest cache.
+        let together = if self.panels.len() == 1 && self.weights.is_wide() { 1 } else { tiles.max(1) };
         for inner in self.weights.sizes.blocks() {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
-            for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
-                self.left.pack(self.isa, rows, inner.clone(), packed);
-            }
             let last = inner.end == self.weights.sizes.inner;
-            for panel in self.panels.clone() {
-                let stored = self.weights.panel(&inner, panel);
-                let right = stored.widened(self.isa, widened);
-                let more = if last { self.added.products(self.isa, panel, added_right) } else { Vec::new() };
-                for (i, (rows, packed)) in self.tiles().zip(packed.chunks_exact(tile_size)).enumerate() {
-                    let operands = Operands {
-                        left: packed,
-                        right,
-                        ahead: stored.ahead(i, tiles),
-                        more: &more,
-                        more_left: added_left[i * added_size..].as_ptr(),
-                    };
-                    // SAFETY: the tile is part of the block.
-                    unsafe { self.tile(rows, &inner, panel, operands, out) };
+            for first in (0..tiles).step_by(together) {
+                let together = || self.tiles().enumerate().skip(first).take(together);
+                for ((_, rows), packed) in together().zip(packed.chunks_exact_mut(tile_size)) {
+                    self.left.pack(self.isa, rows, inner.clone(), packed);
+                }
+                for panel in self.panels.clone() {
+                    let stored = self.weights.panel(&inner, panel);
+                    let right = stored.widened(self.isa, widened);
+                    let more =
+                        if last { self.added.products(self.isa, panel, added_right) } else { Vec::new() };
+                    for ((i, rows), left) in together().zip(packed.chunks_exact(tile_size)) {
+                        let (ahead, more_left) =
+                            (stored.ahead(i, tiles), added_left[i * added_size..].as_ptr());
+                        let operands = Operands { left, right, ahead, more: &more, more_left };
+                        // SAFETY: the tile is part of the block.
+                        unsafe { self.tile(rows, &inner, panel, operands, out) };
+                    }
                 }
             }
         }

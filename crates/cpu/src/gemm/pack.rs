@@ -218,6 +218,11 @@ impl PackedMatrix {
         self.width
     }
 
+    /// Whether panels can be used as they are.
+    pub(crate) fn is_wide(&self) -> bool {
+        matches!(self.elements, Elements::F32(_))
+    }
+
     /// Number of panels.
     pub(crate) fn panels(&self) -> usize {
         self.layout().panels()
