@@ -12,7 +12,7 @@ use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value};
 
 /// Scripts that are always on in A1111.
-const KNOWN_SCRIPTS: &[&str] = &["sampler", "seed", "refiner", "comments", SOFT_INPAINTING];
+pub const ALWAYS_ON: &[&str] = &["sampler", "seed", "refiner", "comments", SOFT_INPAINTING];
 
 /// The options that hold for one request. A model that nobody knows is left out, as clients expect, and so is an option
 /// value that asks for what is done anyway; any other option that nobody knows is an error. `find_model` gives the title of the model that answers to a name.
@@ -125,6 +125,7 @@ impl Txt2ImgRequest {
             tiling: self.tiling.unwrap_or(options.tiling),
             restore_faces: self.restore_faces.unwrap_or(options.face_restoration),
             inpainting_mask_weight: options.inpainting_mask_weight,
+            disable_extra_networks: self.disable_extra_networks == Some(true),
             asides: asides(options, self.save_images),
             sampler_options: self.sampler_options(options),
             shortcuts: Shortcuts {
@@ -247,7 +248,7 @@ impl Txt2ImgRequest {
         if let Some(name) = self.script_name.as_deref().filter(|name| !name.is_empty()) {
             return Err(ApiError::http(422, format!("Script '{name}' not found")));
         }
-        let unknown = |name: &&String| !KNOWN_SCRIPTS.contains(&name.to_lowercase().as_str());
+        let unknown = |name: &&String| !ALWAYS_ON.contains(&name.to_lowercase().as_str());
         if let Some(name) = self.alwayson_scripts.keys().find(unknown) {
             return Err(ApiError::http(422, format!("always on script {name} not found")));
         }

@@ -21,7 +21,7 @@ mod tokens;
 mod txt2img;
 
 pub use absent::{Info, InterrogateRequest};
-pub use convert::{override_options, precision, prompt_rules, sampler_options, shortcuts};
+pub use convert::{ALWAYS_ON, override_options, precision, prompt_rules, sampler_options, shortcuts};
 pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
 pub use extras::{
     ExtrasBatchRequest, ExtrasBatchResponse, ExtrasFields, ExtrasSingleRequest, ExtrasSingleResponse,

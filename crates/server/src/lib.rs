@@ -9,6 +9,7 @@ mod auth;
 mod beginnings;
 mod body;
 mod clock;
+mod compatibility;
 mod error;
 mod file_names;
 mod guard;
@@ -23,6 +24,7 @@ mod subpath;
 mod tls;
 
 pub use app::App;
+pub use compatibility::compatibility_page;
 pub use error::ServerError;
 pub use listen::serve;
 pub use routes::openapi;

@@ -41,7 +41,6 @@ pub(crate) async fn txt2img(
             if let (Some(hires), Some(file)) = (&mut generation.hires, first) {
                 hires.first_picture = Some(Arc::new(Allowance::default().bitmap(file)?));
             }
-            drop(permit);
             Ok::<_, ApiError>((request, generation))
         }
     };
