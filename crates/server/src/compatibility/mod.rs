@@ -6,6 +6,7 @@
 mod notes;
 
 use crate::routes::openapi;
+use impasto_api::ScriptsList;
 use impasto_settings::{Options, option_without_effect};
 use notes::{ABSENT, NOTES, Note};
 use serde_json::{Map, Value};
@@ -140,12 +141,8 @@ fn found(kind: &str, part: &str, name: &str, description: &Value) -> Option<Row>
         "upscalers" => {
             impasto_engine::PLAIN_UPSCALERS.contains(&name).then_some(()).and(row(Status::Works, ""))
         }
-        "scripts that are always on" => {
-            impasto_api::ALWAYS_ON.contains(&name).then_some(()).and(row(Status::Works, ""))
-        }
         "options" => option(name),
-        "scripts" if script_titles().contains(&name) => row(Status::Works, ""),
-        "scripts" => row(Status::NotYet, "refused by name"),
+        "scripts" | "scripts that are always on" if has_script(name) => row(Status::Works, ""),
         "models and adapters" => by_option(name),
         _ => None,
     }
@@ -168,9 +165,10 @@ fn field(description: &Value, schema: &Value, name: &str) -> Option<String> {
     schema["allOf"].as_array()?.iter().find_map(|part| field(description, part, name))
 }
 
-/// The scripts that a request may name.
-fn script_titles() -> Vec<&'static str> {
-    Vec::new()
+/// Whether `/sdapi/v1/scripts` lists a script.
+fn has_script(title: &str) -> bool {
+    let ScriptsList { txt2img, img2img } = ScriptsList::all();
+    txt2img.iter().chain(&img2img).any(|known| *known == title)
 }
 
 /// The row of a kind of file that an option chooses: it works as soon as the option acts.

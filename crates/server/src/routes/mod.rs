@@ -83,6 +83,8 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(control::skip))
         .routes(routes!(lists::samplers))
         .routes(routes!(lists::schedulers))
+        .routes(routes!(lists::scripts))
+        .routes(routes!(lists::script_info))
         .routes(routes!(lists::sd_models))
         .routes(routes!(lists::refresh_checkpoints))
         .routes(routes!(lists::latent_upscale_modes))

@@ -20,6 +20,7 @@ mod page;
 mod png_info;
 mod progress;
 mod protection;
+mod scripts;
 mod serving;
 mod setup;
 mod tasks;
