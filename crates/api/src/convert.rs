@@ -137,6 +137,7 @@ impl Txt2ImgRequest {
             tiling: self.tiling.unwrap_or(options.tiling),
             restore_faces: self.restore_faces.unwrap_or(options.face_restoration),
             inpainting_mask_weight: options.inpainting_mask_weight,
+            disable_extra_networks: self.disable_extra_networks == Some(true),
             asides: asides(options, self.save_images),
             sampler_options: self.sampler_options(options),
             shortcuts: Shortcuts {

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod chance;
+mod clients;
 mod control;
 mod docs;
 mod extras;
+mod fields;
 mod files;
 mod health;
 mod hostile_pictures;
