@@ -21,7 +21,7 @@ mod tokens;
 mod txt2img;
 
 pub use absent::{Info, InterrogateRequest};
-pub use convert::{override_options, precision, prompt_rules, sampler_options, shortcuts};
+pub use convert::{decoding, override_options, precision, prompt_rules, sampler_options, shortcuts};
 pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
 pub use extras::{
     ExtrasBatchRequest, ExtrasBatchResponse, ExtrasFields, ExtrasSingleRequest, ExtrasSingleResponse,
@@ -38,8 +38,8 @@ pub use jobs::{
 };
 pub use lists::{
     FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem, NameItem, REALESRGAN, RealesrganItem,
-    SamplerItem, SchedulerItem, SdModelItem, SdVaeItem, StyleItem, UpscalerItem, opened_metadata, samplers,
-    schedulers,
+    SamplerItem, SchedulerItem, ScriptInfo, ScriptsList, SdModelItem, SdVaeItem, StyleItem, UpscalerItem,
+    opened_metadata, samplers, schedulers,
 };
 pub use progress::{Progress, ProgressState};
 pub use tasks::{PendingTasks, TaskProgress, TaskProgressRequest};

@@ -149,9 +149,9 @@ request! {
         force_task_id: Option<String> = None;
         /// Older name of `sampler_name`.
         sampler_index: String = "Euler".to_owned();
-        /// Must be empty or null: there are no scripts.
+        /// Script that makes many requests of this one, by its title; `/sdapi/v1/scripts` lists them.
         script_name: Option<String> = None;
-        /// Has no effect without `script_name`.
+        /// Its arguments in order; `/sdapi/v1/script-info` tells of them. Those missing at the end are as usual.
         script_args: Vec<Value> = Vec::new();
         /// Whether the answer has the pictures.
         send_images: bool = true;

@@ -37,7 +37,7 @@ pub use sampler::{InitialLatent, SamplerState, Sampling};
 pub use schedule::{NoiseLevels, Scheduling};
 pub use spec::{ImageSpec, ModelFacts, Models};
 pub use step::{
-    AdapterUse, Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, EncodeQuery, ModelSlot, Picture,
-    RowOutput, Step, TextQuery, UpscaleQuery,
+    AdapterKind, AdapterUse, Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Depth, EncodeQuery, ModelSlot,
+    Picture, RowOutput, Step, TextQuery, UpscaleQuery,
 };
 pub use trajectory::Trajectory;

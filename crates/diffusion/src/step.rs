@@ -35,11 +35,24 @@ pub enum Step {
     Done(Picture),
 }
 
-/// An adapter of the model's weights, and how strongly it acts.
+/// What an adapter changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AdapterKind {
+    /// Weights of layers.
+    #[default]
+    Weights,
+    /// What the UNet's pixels attend to: a hypernetwork.
+    Attended,
+}
+
+/// An adapter, and how strongly it acts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdapterUse {
     /// Which it is, to whoever answers.
     pub id: String,
+    /// What it changes.
+    #[serde(default)]
+    pub kind: AdapterKind,
     /// Strength in the text encoder.
     pub text_encoder: f32,
     /// Strength in the UNet.

@@ -12,13 +12,14 @@ mod sampling;
 mod shortcuts;
 mod styles;
 
-pub use autoencoder::VaeChoice;
+pub use autoencoder::{Decoding, VaeChoice};
 pub use beginning::{Bitmap, FromPicture, Hires, HiresSizes, Inpainting, MaskedContent, ResizeMode};
 pub use comments::without_comments;
 pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpainting};
 pub use infotext::{
     FoundStyles, InfotextFacts, InfotextRules, InfotextValue, PROGRAM_VERSION, compose_infotext,
     infotext_settings, novel_ai_infotext, old_first_pass, parse_infotext, parse_infotext_by, python_float,
+    with_parameters,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use prompt_rules::{Emphasis, PromptRules};

@@ -3,11 +3,14 @@
 
 use crate::library::{FileKind, Library, path_of};
 use crate::recent::Recent;
-use impasto_diffusion::{AdapterUse, ExtraNetwork, ExtraNetworks, ImageSpec};
-use impasto_models::{Adapter, AdapterSet, ModelError, Strengths};
+use impasto_diffusion::{AdapterKind, AdapterUse, ExtraNetwork, ExtraNetworks, ImageSpec};
+use impasto_models::{Adapter, AdapterSet, Hypernetwork, ModelError, Strengths};
 use impasto_tensor::Backend;
-use impasto_weights::{AdapterFile, AdapterKeys, Checkpoint, StableDiffusionConfig};
+use impasto_weights::{
+    AdapterFile, AdapterKeys, Checkpoint, Hypernetwork as HypernetworkFile, StableDiffusionConfig,
+};
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Bytes of adapters that are kept beside a model.
@@ -43,48 +46,84 @@ impl Adapters {
         found
     }
 
-    /// Looks the networks up. One that is asked for twice acts twice, both times as strongly as the last time says, as in A1111.
+    /// Looks the networks up. A LoRA that is asked for twice acts twice, both times as strongly as the last time says, as in A1111.
     fn find(library: &Library, asked: &ExtraNetworks) -> Self {
-        let mut uses: Vec<AdapterUse> = Vec::new();
-        let (mut comments, mut missing, mut hashes) = (asked.problems.clone(), Vec::new(), Vec::new());
-        let mut hashed = HashSet::new();
+        let mut found = Found::default();
         for network in &asked.networks {
-            let (name, text_encoder, unet, rank) = match network {
-                ExtraNetwork::Lora { name, text_encoder, unet, rank } => (name, *text_encoder, *unet, *rank),
-                ExtraNetwork::Hypernetwork { name, .. } => {
-                    comments
-                        .push(format!("hypernetwork {name} is left out: hypernetworks are not supported"));
-                    continue;
+            match network {
+                ExtraNetwork::Lora { name, text_encoder, unet, rank } => {
+                    let rank = rank.filter(|rank| *rank > 0);
+                    let (text_encoder, unet) = (*text_encoder as f32, *unet as f32);
+                    let kind = AdapterKind::Weights;
+                    found.lora(
+                        library,
+                        name,
+                        AdapterUse { id: String::new(), kind, text_encoder, unet, rank },
+                    );
                 }
-            };
-            let Some(file) = library.find(FileKind::Lora, name) else {
-                missing.push(name.as_str());
-                continue;
-            };
-            if let Err(error) = AdapterFile::open(&file.path) {
-                comments.push(format!("Lora {name} is left out: {error}"));
-                continue;
-            }
-            let adapter = AdapterUse {
-                id: file.id(),
-                text_encoder: text_encoder as f32,
-                unet: unet as f32,
-                rank: rank.filter(|rank| *rank > 0),
-            };
-            uses.iter_mut().filter(|known| known.id == adapter.id).for_each(|known| *known = adapter.clone());
-            uses.push(adapter);
-            if hashed.insert(file.path.clone()) {
-                match library.adapter_hash(&file) {
-                    Ok(hash) => hashes.push(format!("{}: {hash}", name.replace([':', ','], ""))),
-                    Err(error) => tracing::warn!(adapter = %file.file_name, %error, "no hash of an adapter"),
+                ExtraNetwork::Hypernetwork { name, strength } => {
+                    found.hypernetwork(library, name, *strength as f32);
                 }
             }
         }
-        if !missing.is_empty() {
-            comments.push(format!("Lora not found: {}", missing.join(", ")));
+        let Found { uses, mut comments, missing, hashes, .. } = found;
+        for (what, names) in ["Lora", "Hypernetwork"].into_iter().zip(missing) {
+            if !names.is_empty() {
+                comments.push(format!("{what} not found: {}", names.join(", ")));
+            }
         }
+        let comments = asked.problems.iter().cloned().chain(comments).collect();
         let hashes = (!hashes.is_empty()).then(|| hashes.join(", "));
-        Self { uses, comments: comments.into(), hashes, ..Self::default() }
+        Self { uses, comments, hashes, ..Self::default() }
+    }
+}
+
+/// What is found of what is asked for.
+#[derive(Debug, Default)]
+struct Found {
+    uses: Vec<AdapterUse>,
+    comments: Vec<String>,
+    /// Names of LoRA files and of hypernetworks that are not there.
+    missing: [Vec<String>; 2],
+    hashes: Vec<String>,
+    hashed: HashSet<PathBuf>,
+}
+
+impl Found {
+    /// A LoRA; `asked` lacks its id.
+    fn lora(&mut self, library: &Library, name: &str, asked: AdapterUse) {
+        let Some(file) = library.find(FileKind::Lora, name) else {
+            return self.missing[0].push(name.to_owned());
+        };
+        if let Err(error) = AdapterFile::open(&file.path) {
+            return self.comments.push(format!("Lora {name} is left out: {error}"));
+        }
+        let adapter = AdapterUse { id: file.id(), ..asked };
+        let same = self.uses.iter_mut().filter(|known| known.id == adapter.id);
+        same.for_each(|known| *known = adapter.clone());
+        self.uses.push(adapter);
+        if self.hashed.insert(file.path.clone()) {
+            match library.adapter_hash(&file) {
+                Ok(hash) => self.hashes.push(format!("{}: {hash}", name.replace([':', ','], ""))),
+                Err(error) => tracing::warn!(adapter = %file.file_name, %error, "no hash of an adapter"),
+            }
+        }
+    }
+
+    fn hypernetwork(&mut self, library: &Library, name: &str, strength: f32) {
+        let Some(file) = library.find(FileKind::Hypernetwork, name) else {
+            return self.missing[1].push(name.to_owned());
+        };
+        match HypernetworkFile::open(&file.path) {
+            Ok(_) => self.uses.push(AdapterUse {
+                id: file.id(),
+                kind: AdapterKind::Attended,
+                text_encoder: 0.0,
+                unet: strength,
+                rank: None,
+            }),
+            Err(error) => self.comments.push(format!("Hypernetwork {name} is left out: {error}")),
+        }
     }
 }
 
@@ -96,14 +135,22 @@ pub(crate) struct LoadedAdapters<B: Backend> {
     config: StableDiffusionConfig,
     keys: Option<AdapterKeys>,
     adapters: Recent<(String, Option<u32>), Adapter<B>>,
+    hypernetworks: Recent<String, Hypernetwork<B>>,
     sets: Recent<Arc<[AdapterUse]>, AdapterSet<B>>,
 }
 
 impl<B: Backend> LoadedAdapters<B> {
     /// None yet.
     pub(crate) fn new(backend: Arc<B>, checkpoint: Arc<Checkpoint>, config: &StableDiffusionConfig) -> Self {
-        let (adapters, sets) = (Recent::new(ADAPTER_BYTES), Recent::new(SET_BYTES));
-        Self { backend, checkpoint, config: config.clone(), keys: None, adapters, sets }
+        Self {
+            backend,
+            checkpoint,
+            config: config.clone(),
+            keys: None,
+            adapters: Recent::new(ADAPTER_BYTES),
+            hypernetworks: Recent::new(ADAPTER_BYTES),
+            sets: Recent::new(SET_BYTES),
+        }
     }
 
     /// The set of some adapters, from memory where it was used before; nothing for none.
@@ -111,11 +158,18 @@ impl<B: Backend> LoadedAdapters<B> {
         if uses.is_empty() {
             return Ok(None);
         }
-        let Self { backend, checkpoint, config, keys, adapters, sets } = self;
+        let Self { backend, checkpoint, config, keys, adapters, hypernetworks, sets } = self;
         let make = || {
             let keys = keys.get_or_insert_with(|| AdapterKeys::new(config));
-            let mut members = Vec::with_capacity(uses.len());
+            let (mut members, mut attended) = (Vec::new(), Vec::new());
             for adapter in &**uses {
+                if adapter.kind == AdapterKind::Attended {
+                    let load = || load_hypernetwork(&**backend, &adapter.id);
+                    let weight = |loaded: &Hypernetwork<B>| loaded.bytes().min(ADAPTER_BYTES);
+                    let (is_it, key) = (|id: &String| *id == adapter.id, || adapter.id.clone());
+                    attended.push((hypernetworks.get_or_make(is_it, key, weight, load)?, adapter.unet));
+                    continue;
+                }
                 let strengths = Strengths { text_encoder: adapter.text_encoder, unet: adapter.unet };
                 let is_it = |(id, rank): &(String, Option<u32>)| *id == adapter.id && *rank == adapter.rank;
                 let key = || (adapter.id.clone(), adapter.rank);
@@ -123,7 +177,7 @@ impl<B: Backend> LoadedAdapters<B> {
                 let weight = |adapter: &Adapter<B>| adapter.bytes().min(ADAPTER_BYTES);
                 members.push((adapters.get_or_make(is_it, key, weight, load)?, strengths));
             }
-            Ok(AdapterSet::new(&members, checkpoint))
+            Ok(AdapterSet::new(&members, checkpoint).with_hypernetworks(attended))
         };
         let weight = |set: &AdapterSet<B>| set.bytes().min(SET_BYTES);
         sets.get_or_make(|known| known == uses, || uses.clone(), weight, make).map(Some)
@@ -144,5 +198,12 @@ fn load<B: Backend>(
     if let Some(first) = left_out.first() {
         tracing::warn!(path = %path.display(), left_out = left_out.len(), %first, "parts of an adapter do not belong to the model");
     }
+    Ok(loaded)
+}
+
+fn load_hypernetwork<B: Backend>(backend: &B, id: &str) -> Result<Hypernetwork<B>, ModelError> {
+    let path = path_of(id);
+    let loaded = Hypernetwork::load(backend, &HypernetworkFile::open(path)?)?;
+    tracing::info!(path = %path.display(), bytes = loaded.bytes(), "loaded a hypernetwork");
     Ok(loaded)
 }

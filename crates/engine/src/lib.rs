@@ -22,6 +22,7 @@ mod preview;
 mod recent;
 mod resident;
 mod shared;
+mod small;
 mod status;
 mod tokenizers;
 mod upscale;

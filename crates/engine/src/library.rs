@@ -58,7 +58,12 @@ const PLACES: &[Place] = &[
         suffixes: &["pt", "bin", "safetensors", "png", "webp"],
         mark: "",
     },
-    Place { kind: FileKind::Hypernetwork, folders: &["models/hypernetworks"], suffixes: &["pt"], mark: "" },
+    Place {
+        kind: FileKind::Hypernetwork,
+        folders: &["models/hypernetworks"],
+        suffixes: &["pt", "safetensors"],
+        mark: "",
+    },
     Place {
         kind: FileKind::Upscaler,
         folders: &["models/ESRGAN", "models/RealESRGAN"],
@@ -142,6 +147,11 @@ impl Library {
         let files: Arc<[Arc<LibraryFile>]> = files.into();
         self.lock().insert(kind, files.clone());
         files
+    }
+
+    /// The file at a path below the data root, looked at now.
+    pub(crate) fn at(&self, path: &str) -> Option<Arc<LibraryFile>> {
+        look(self.root.as_ref()?.join(path), &HashMap::new())
     }
 
     /// The file that a client means: by its name with or without ending, or by the name its maker gave it.

@@ -84,6 +84,7 @@ const ANY: Bound = Bound::Any;
 const SHARE: Bound = Bound::Range(0.0, 1.0);
 const COUNT: Bound = Bound::Range(1.0, 1e15);
 const PRECISION: Bound = Bound::OneOf(&["f32", "int8"]);
+const METHOD: Bound = Bound::OneOf(&["Full", "TAESD"]);
 const ISA: Bound = Bound::OneOf(&["auto", "avx512", "avx2", "portable"]);
 
 settings! {
@@ -145,6 +146,10 @@ settings! {
         sd_vae ("sd_vae"): String = "Automatic".to_owned(), ANY;
         /// Whether an autoencoder chosen by name goes before what belongs to the model.
         sd_vae_overrides_per_model_preferences ("sd_vae_overrides_per_model_preferences"): bool = true, ANY;
+        /// What makes pictures of latents: the autoencoder, or the small network of `models/VAE-taesd/taesd_decoder.pth`.
+        sd_vae_decode_method ("sd_vae_decode_method"): String = "Full".to_owned(), METHOD;
+        /// What makes latents of pictures: the autoencoder, or the small network of `models/VAE-taesd/taesd_encoder.pth`.
+        sd_vae_encode_method ("sd_vae_encode_method"): String = "Full".to_owned(), METHOD;
         /// Text encoder layers to stop before the end; 1 for none skipped.
         clip_stop_at_last_layers ("CLIP_stop_at_last_layers"): u32 = 1, Bound::Range(1.0, 12.0);
         /// Whose random numbers noise repeats: a CUDA device's, the processor's, or a CUDA device's in software.
@@ -247,6 +252,8 @@ settings! {
         use_save_to_dirs_for_ui ("use_save_to_dirs_for_ui"): bool = false, ANY;
         /// Whether each of them gets a line in `log.csv` there.
         save_write_log_csv ("save_write_log_csv"): bool = true, ANY;
+        /// Whether noise levels are rounded to half precision, as versions of A1111 before 1.8 had them.
+        use_downcasted_alpha_bar ("use_downcasted_alpha_bar"): bool = false, ANY;
         /// Whether infotexts of old versions of A1111 bring the settings that repeat what those did.
         auto_backcompat ("auto_backcompat"): bool = true, ANY;
         /// What becomes of styles that the prompts of an infotext show.
@@ -305,6 +312,10 @@ settings! {
         enable_prompt_comments ("enable_prompt_comments"): bool = true, ANY;
         /// Make preview pictures.
         live_previews_enable ("live_previews_enable"): bool = true, ANY;
+        /// How previews are made: by the autoencoder, by the network of `models/VAE-approx/model.pt`, by a map of colours, or by that of `models/VAE-taesd/taesd_decoder.pth`. Without its file, a preview is made by the autoencoder if there is time for it, and else by the map.
+        show_progress_type ("show_progress_type"): String = "Approx NN".to_owned(), Bound::OneOf(&["Full", "Approx NN", "Approx cheap", "TAESD"]);
+        /// File format of previews. WebP files are lossless.
+        live_previews_image_format ("live_previews_image_format"): String = "png".to_owned(), Bound::OneOf(&["png", "jpeg", "webp"]);
         /// Steps between the previews that `/sdapi/v1/progress` shows; -1 for none.
         show_progress_every_n_steps ("show_progress_every_n_steps"): i64 = 10, Bound::Range(-1.0, 1000.0);
         /// Whether requests with `save_images` write to disk.
@@ -323,6 +334,12 @@ settings! {
         grid_prevent_empty_spots ("grid_prevent_empty_spots"): bool = false, ANY;
         /// Colour of places without a picture, as `#rrggbb`.
         grid_background_color ("grid_background_color"): String = "#ffffff".to_owned(), Bound::Colour;
+        /// Colour of words beside a grid, as `#rrggbb`.
+        grid_text_active_color ("grid_text_active_color"): String = "#000000".to_owned(), Bound::Colour;
+        /// Colour of those that do not hold there, which are crossed out.
+        grid_text_inactive_color ("grid_text_inactive_color"): String = "#999999".to_owned(), Bound::Colour;
+        /// File of the font that they are written in, TrueType or OpenType, below the data root; empty for Roboto.
+        font ("font"): String = String::new(), Bound::EmptyOrInside;
         /// Whether that picture is written to disk too.
         grid_save ("grid_save"): bool = true, ANY;
         /// Folder below the data root for it.

@@ -1199,6 +1199,8 @@ export interface components {
             images: components["schemas"]["JobImage"][];
             /** @description Whether it was interrupted or skipped. */
             interrupted: boolean;
+            /** @description What was left out of what was asked, and why. */
+            comments: string[];
             /** @description Why it failed. */
             error?: string | null;
             /** @description Link to its events. */

@@ -1,6 +1,6 @@
 //! Writing infotexts: order, spelling and quoting as A1111 v1.10 has them for a request through its API.
 
-use crate::{Conditioning, GenerationRequest, NoiseSource, Precision, RefinedPass, Schedule};
+use crate::{Conditioning, Decoding, GenerationRequest, NoiseSource, Precision, RefinedPass, Schedule};
 
 /// What pictures made by this build say in their `Version` field. Its form keeps A1111 from taking it for an old
 /// version of its own, for which it would switch on compatibility settings.
@@ -55,6 +55,20 @@ pub fn compose_infotext(facts: &InfotextFacts<'_>) -> String {
     format!("{}{negative}\n{}", request.prompt, settings.join(", ")).trim().to_owned()
 }
 
+/// An infotext with more settings before its version, in order: what scripts add.
+pub fn with_parameters(infotext: &str, parameters: &[(String, String)]) -> String {
+    const VERSION: &str = ", Version: ";
+    let more: String = parameters.iter().map(|(key, value)| format!(", {key}: {}", quote(value))).collect();
+    let line = infotext.rfind('\n').map_or(0, |end| end + 1);
+    match infotext[line..].rfind(VERSION) {
+        Some(place) => {
+            let (before, after) = infotext.split_at(line + place);
+            format!("{before}{more}{after}")
+        }
+        None => format!("{infotext}{more}"),
+    }
+}
+
 /// The values of the last line, in order; `None` is left out.
 fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     let request = facts.request;
@@ -96,6 +110,8 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     settings.extend(request.shortcuts.infotext_tiles());
     settings.extend(second_pass(facts));
     settings.extend(inpainting(request));
+    let encodes = request.from_picture.is_some() || request.hires.is_some();
+    settings.push(("VAE Encoder", unless_full(request.vae.encode).filter(|_| encodes)));
     settings.push(("Lora hashes", facts.lora_hashes.map(str::to_owned)));
     settings.push(("TI hashes", facts.ti_hashes.map(str::to_owned)));
     settings.extend(request.prompt_rules.infotext(request));
@@ -106,6 +122,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     settings.extend(refiner(facts));
     settings.extend(request.shortcuts.infotext_end());
     settings.extend(noise(request));
+    settings.push(("VAE Decoder", unless_full(request.vae.decode)));
     // A key of our own: A1111 has none for it.
     let narrow = request.precision.filter(|&precision| precision != Precision::F32);
     settings.push(("Precision", narrow.map(|precision| precision.name().to_owned())));
@@ -191,6 +208,10 @@ fn image_cfg_scale(facts: &InfotextFacts<'_>) -> Option<f64> {
 /// How much is hidden, of models made for inpainting.
 fn mask_weight(facts: &InfotextFacts<'_>) -> Option<f64> {
     (facts.conditioning == Conditioning::Inpainting).then_some(facts.request.inpainting_mask_weight)
+}
+
+fn unless_full(decoding: Decoding) -> Option<String> {
+    (decoding != Decoding::Full).then(|| decoding.name().to_owned())
 }
 
 fn unless_zero(value: f64) -> Option<String> {
@@ -322,6 +343,17 @@ mod tests {
         assert!(composed(&request, 0).contains("Eta: 0.0") && !composed(&request, 0).contains("ENSD"));
         request.sampler = Sampler::DpmPp2m;
         assert!(composed(&request, 0).contains("Schedule type: Karras"));
+    }
+
+    #[test]
+    fn scripts_add_what_they_did_before_the_version() {
+        let more =
+            [("Script".to_owned(), "X/Y/Z plot".to_owned()), ("X Values".to_owned(), "1, 2".to_owned())];
+        assert_eq!(
+            with_parameters("cat, Version: 1\nSteps: 2, Seed: 1, Version: v1.10.1", &more),
+            "cat, Version: 1\nSteps: 2, Seed: 1, Script: X/Y/Z plot, X Values: \"1, 2\", Version: v1.10.1"
+        );
+        assert_eq!(with_parameters("Steps: 2", &more[..1]), "Steps: 2, Script: X/Y/Z plot");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod novel_ai;
 mod parse;
 mod rules;
 
-pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float};
+pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float, with_parameters};
 pub use novel_ai::novel_ai_infotext;
 pub use parse::{InfotextValue, infotext_settings, old_first_pass, parse_infotext, parse_infotext_by};
 pub use rules::{FoundStyles, InfotextRules};

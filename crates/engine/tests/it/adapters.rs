@@ -19,6 +19,17 @@ fn data_root() -> tempfile::TempDir {
         .unwrap();
     }
     std::fs::write(loras.join("broken.safetensors"), b"no adapter").unwrap();
+    let hypernetworks = folder.path().join("models/hypernetworks");
+    std::fs::create_dir(&hypernetworks).unwrap();
+    for kind in ["deep", "norm"] {
+        let golden = format!("../../goldens/hypernetworks/{kind}.pt");
+        std::fs::copy(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(golden),
+            hypernetworks.join(format!("{kind}.pt")),
+        )
+        .unwrap();
+    }
+    std::fs::copy(loras.join("lora.safetensors"), hypernetworks.join("odd.safetensors")).unwrap();
     folder
 }
 
@@ -35,8 +46,21 @@ fn pictures_change_with_their_adapters_and_with_nothing_else() {
     let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
     let pixels = |prompt: &str| make(&engine, prompt).images[0].picture.clone();
     let plain = pixels("a cat");
-    assert_eq!(pixels("a cat<lora:lora:0>"), plain);
-    let different = ["<lora:lora>", "<lora:lora:0.5>", "<lora:lora:0:1>", "<lora:lora:1:0>", "<lora:loha>"];
+    for nothing in ["<lora:lora:0>", "<hypernet:deep:0>", "<hypernet:odd>"] {
+        assert_eq!(pixels(&format!("a cat{nothing}")), plain, "{nothing}");
+    }
+    let different = [
+        "<lora:lora>",
+        "<lora:lora:0.5>",
+        "<lora:lora:0:1>",
+        "<lora:lora:1:0>",
+        "<lora:loha>",
+        "<hypernet:deep>",
+        "<hypernet:deep:0.5>",
+        "<hypernet:norm>",
+        "<hypernet:norm><hypernet:deep:-1>",
+        "<lora:lora><hypernet:deep>",
+    ];
     let changed = different.map(|tag| pixels(&format!("a cat{tag}")));
     for (at, picture) in changed.iter().enumerate() {
         assert_ne!(*picture, plain, "{}", different[at]);
@@ -51,7 +75,8 @@ fn pictures_change_with_their_adapters_and_with_nothing_else() {
 fn jobs_with_different_adapters_side_by_side_give_what_they_give_alone() {
     let folder = data_root();
     let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
-    let prompts = ["a cat<lora:lora>", "a cat<lora:loha>", "a cat"];
+    let prompts =
+        ["a cat<lora:lora>", "a cat<lora:loha>", "a cat", "a cat<hypernet:deep>", "a cat<hypernet:norm>"];
     let alone = prompts.map(|prompt| make(&engine, prompt).images[0].picture.clone());
     let submit = |prompt: &str| {
         engine.submit(GenerationRequest { prompt: prompt.into(), batch_size: 2, ..request() }, PLAIN).unwrap()
@@ -68,12 +93,12 @@ fn what_is_missing_or_broken_is_told_and_the_picture_is_made() {
     let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
     let status =
         make(&engine, "a cat<lora:x><lora:lora:0.5><lora:broken><lora:y><hypernet:h><lora:lora:bad>");
-    let [problem, broken, hypernetwork, missing] = &status.comments[..] else {
+    let [problem, broken, missing, hypernetwork] = &status.comments[..] else {
         panic!("{:?}", status.comments)
     };
     assert_eq!(problem, "<lora:lora:bad> is left out: the strength \"bad\" is not a number");
     assert!(broken.starts_with("Lora broken is left out: broken.safetensors is"), "{broken}");
-    assert!(hypernetwork.starts_with("hypernetwork h is left out"), "{hypernetwork}");
+    assert_eq!(hypernetwork, "Hypernetwork not found: h");
     assert_eq!(missing, "Lora not found: x, y");
     let infotext = &status.images[0].infotext;
     let hashes = infotext.split("Lora hashes: \"lora: ").nth(1).and_then(|rest| rest.split_once('"'));

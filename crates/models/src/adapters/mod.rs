@@ -3,8 +3,10 @@
 //!
 //! Where low-rank changes and edits meet in a layer, the low-rank ones go beside the edited layer, whatever their order.
 
+mod hypernetwork;
 mod patch;
 
+pub use hypernetwork::Hypernetwork;
 pub(crate) use patch::{Patch, Patched};
 
 use crate::ModelError;
@@ -132,6 +134,8 @@ pub struct Strengths {
 #[derive(Debug)]
 pub struct AdapterSet<B: Backend> {
     layers: HashMap<String, LayerChange<B>>,
+    /// One after the other, each with its strength.
+    hypernetworks: Vec<(Arc<Hypernetwork<B>>, f32)>,
     bytes: usize,
 }
 
@@ -177,7 +181,32 @@ impl<B: Backend> AdapterSet<B> {
             }
             bytes += adapter.bytes;
         }
-        Self { layers, bytes }
+        Self { layers, hypernetworks: Vec::new(), bytes }
+    }
+
+    /// The same with hypernetworks that act one after the other, each with its strength.
+    #[must_use]
+    pub fn with_hypernetworks(mut self, hypernetworks: Vec<(Arc<Hypernetwork<B>>, f32)>) -> Self {
+        self.bytes += hypernetworks.iter().map(|(hypernetwork, _)| hypernetwork.bytes()).sum::<usize>();
+        self.hypernetworks = hypernetworks;
+        self.hypernetworks.retain(|(_, strength)| *strength != 0.0);
+        self
+    }
+
+    /// Whether a hypernetwork changes what has this width.
+    pub(crate) fn attends_otherwise(&self, width: usize) -> bool {
+        self.hypernetworks.iter().any(|(hypernetwork, _)| hypernetwork.changes(width))
+    }
+
+    /// What keys and values are made of in the place of `x` `[.., features]`.
+    pub(crate) fn attended(&self, backend: &B, x: &B::Tensor) -> Result<[B::Tensor; 2], TensorError> {
+        let mut both = [x.clone(), x.clone()];
+        for (hypernetwork, strength) in &self.hypernetworks {
+            for (side, x) in both.iter_mut().enumerate() {
+                *x = hypernetwork.apply(backend, x, side, *strength)?;
+            }
+        }
+        Ok(both)
     }
 
     /// Bytes that it takes in memory at most, with its adapters.

@@ -168,6 +168,41 @@ impl<'a, B: Backend> Run<'a, B> {
         })
     }
 
+    /// What keys and what values are made of where `x` `[.., features]` is attended to, as the hypernetworks of each row change it.
+    pub fn attended(&self, x: &B::Tensor) -> Result<[B::Tensor; 2], TensorError> {
+        let shape = self.backend.shape(x);
+        let (count, width) = (shape.first().copied().unwrap_or(0), shape.last().copied().unwrap_or(0));
+        let changing = |set: &Option<&'a AdapterSet<B>>| set.filter(|set| set.attends_otherwise(width));
+        let sets: Vec<Option<&AdapterSet<B>>> = self.rows.iter().map(changing).collect();
+        match sets[..] {
+            [Some(alone)] => return alone.attended(self.backend, x),
+            _ if sets.iter().all(Option::is_none) => return Ok([x.clone(), x.clone()]),
+            _ if sets.len() != count => {
+                let problem = format!("{count} rows with hypernetworks for {}", sets.len());
+                return Err(TensorError::shape("hypernetworks", problem));
+            }
+            _ => {}
+        }
+        let mut parts = [Vec::new(), Vec::new()];
+        let same = |a: &Option<&AdapterSet<B>>, b: &Option<&AdapterSet<B>>| {
+            a.map(std::ptr::from_ref) == b.map(std::ptr::from_ref)
+        };
+        let mut start = 0;
+        for group in sets.chunk_by(same) {
+            let part = self.backend.rows(x, start, start + group.len())?;
+            start += group.len();
+            let made = match group[0] {
+                Some(set) => set.attended(self.backend, &part)?,
+                None => [part.clone(), part],
+            };
+            for (parts, made) in parts.iter_mut().zip(made) {
+                parts.push(made);
+            }
+        }
+        let join = |parts: &[B::Tensor]| self.backend.concat_rows(&parts.iter().collect::<Vec<_>>());
+        Ok([join(&parts[0])?, join(&parts[1])?])
+    }
+
     /// [`Backend::group_norm`].
     pub fn group_norm(
         &self,

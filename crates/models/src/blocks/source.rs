@@ -67,13 +67,39 @@ impl<'a, B: Backend> Source<'a, B> {
         outputs: usize,
         config: Conv2dConfig,
     ) -> Result<Conv2d<B>, ModelError> {
-        let weight = self.tensor(name, Part::Weight, &[outputs, inputs, 3, 3])?;
+        self.conv(name, inputs, outputs, 3, config)
+    }
+
+    /// A convolution `inputs -> outputs` with a square kernel and a bias.
+    pub fn conv(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        config: Conv2dConfig,
+    ) -> Result<Conv2d<B>, ModelError> {
+        let weight = self.tensor(name, Part::Weight, &[outputs, inputs, kernel, kernel])?;
         let bias = self.tensor(name, Part::Bias, &[outputs])?;
         let weights = self.backend.prepare_conv2d(&weight, Some(&bias), config, self.precision)?;
         Ok(self.layer_with(name, true, weights, config))
     }
 
-    /// The same, whose output is `factor` times as large.
+    /// The same without a bias.
+    pub fn conv_without_bias(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        config: Conv2dConfig,
+    ) -> Result<Conv2d<B>, ModelError> {
+        let weight = self.tensor(name, Part::Weight, &[outputs, inputs, kernel, kernel])?;
+        let weights = self.backend.prepare_conv2d(&weight, None, config, self.precision)?;
+        Ok(self.layer_with(name, false, weights, config))
+    }
+
+    /// A convolution with a 3x3 kernel and a bias, whose output is `factor` times as large.
     pub fn scaled_conv3x3(
         &self,
         name: &str,

@@ -297,8 +297,9 @@ impl<B: Backend> Attention<B> {
 
     /// Keys and values of what is attended to, of its shape but for the features.
     fn keys(&self, backend: &Run<'_, B>, x: &B::Tensor) -> Result<Keys<B::Tensor>, TensorError> {
-        let project = |weights| backend.linear(x, weights, LinearArgs::default());
-        Ok(Keys { key: project(&self.key)?, value: project(&self.value)? })
+        let [for_keys, for_values] = backend.attended(x)?;
+        let project = |x, weights| backend.linear(x, weights, LinearArgs::default());
+        Ok(Keys { key: project(&for_keys, &self.key)?, value: project(&for_values, &self.value)? })
     }
 
     /// `residual + out(attention(x, keys))`.

@@ -24,7 +24,9 @@ macro_rules! on_each_backend {
 mod adapters;
 mod blocks;
 mod esrgan;
+mod hypernetworks;
 mod networks;
+mod small;
 mod tokenizer;
 mod xl;
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod chance;
 mod control;
 mod docs;
 mod extras;
@@ -17,6 +18,7 @@ mod page;
 mod png_info;
 mod progress;
 mod protection;
+mod scripts;
 mod serving;
 mod setup;
 mod tasks;
