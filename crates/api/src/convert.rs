@@ -3,9 +3,9 @@
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
-    Asides, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule, NoiseSource, Precision,
-    PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style, UniPcSkip, UniPcVariant,
-    VaeChoice, merge_styles, old_first_pass, without_comments,
+    Asides, Decoding, DefaultNetworks, Emphasis, GenerationRequest, Hires, InfotextOptions, NoiseSchedule,
+    NoiseSource, Precision, PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style,
+    UniPcSkip, UniPcVariant, VaeChoice, merge_styles, old_first_pass, without_comments,
 };
 use impasto_scripts::{ALWAYS_ON, SCRIPTS};
 use impasto_settings::{Options, SettingsError};
@@ -65,6 +65,21 @@ pub fn prompt_rules(options: &Options) -> PromptRules {
     }
 }
 
+/// The networks that the options want in every prompt.
+fn default_networks(options: &Options) -> DefaultNetworks {
+    let chosen = |name: &String| Some(name.clone()).filter(|name| !name.is_empty() && name != "None");
+    DefaultNetworks {
+        hypernetwork: chosen(&options.sd_hypernetwork),
+        lora: chosen(&options.sd_lora),
+        multiplier: options.extra_networks_default_multiplier,
+    }
+}
+
+/// The way to show latents that an option names.
+pub fn decoding(name: &str) -> Decoding {
+    Decoding::from_exact_name(name).unwrap_or_default()
+}
+
 /// How the options ask for the denoising network to be held.
 pub fn precision(options: &Options) -> Option<Precision> {
     options.precision.as_deref().and_then(Precision::from_exact_name)
@@ -122,6 +137,7 @@ impl Txt2ImgRequest {
             tiling: self.tiling.unwrap_or(options.tiling),
             restore_faces: self.restore_faces.unwrap_or(options.face_restoration),
             inpainting_mask_weight: options.inpainting_mask_weight,
+            disable_extra_networks: self.disable_extra_networks == Some(true),
             asides: asides(options, self.save_images),
             sampler_options: self.sampler_options(options),
             shortcuts: Shortcuts {
@@ -132,12 +148,17 @@ impl Txt2ImgRequest {
             vae: VaeChoice {
                 name: options.sd_vae.clone(),
                 overrides_preferences: options.sd_vae_overrides_per_model_preferences,
+                decode: decoding(&options.sd_vae_decode_method),
+                encode: decoding(&options.sd_vae_encode_method),
             },
+            networks: default_networks(options),
             infotext: InfotextOptions {
                 model_name: options.add_model_name_to_info,
                 model_hash: options.add_model_hash_to_info,
                 vae_name: options.add_vae_name_to_info,
                 vae_hash: options.add_vae_hash_to_info,
+                lora_hashes: options.lora_add_hashes_to_infotext,
+                ti_hashes: options.textual_inversion_add_hashes_to_infotext,
                 version: options.add_version_to_infotext,
             },
         };
@@ -298,6 +319,7 @@ pub fn sampler_options(options: &Options) -> SamplerOptions {
         always_discard_next_to_last_sigma: options.always_discard_next_to_last_sigma,
         sgm_noise_multiplier: options.sgm_noise_multiplier,
         enable_quantization: options.enable_quantization,
+        use_downcasted_alpha_bar: options.use_downcasted_alpha_bar,
         sd_noise_schedule: match options.sd_noise_schedule.as_str() {
             "Zero Terminal SNR" => NoiseSchedule::ZeroTerminalSnr,
             _ => NoiseSchedule::Default,

@@ -21,7 +21,7 @@ mod tokens;
 mod txt2img;
 
 pub use absent::{Info, InterrogateRequest};
-pub use convert::{override_options, precision, prompt_rules, sampler_options, shortcuts};
+pub use convert::{decoding, override_options, precision, prompt_rules, sampler_options, shortcuts};
 pub use error::{ApiError, Fault, ValidationError, ValidationErrors};
 pub use extras::{
     ExtrasBatchRequest, ExtrasBatchResponse, ExtrasFields, ExtrasSingleRequest, ExtrasSingleResponse,
@@ -37,9 +37,9 @@ pub use jobs::{
     ScheduleName, ServerInfo,
 };
 pub use lists::{
-    FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem, NameItem, REALESRGAN, RealesrganItem,
-    SamplerItem, SchedulerItem, ScriptInfo, ScriptsList, SdModelItem, SdVaeItem, StyleItem, UpscalerItem,
-    opened_metadata, samplers, schedulers,
+    EmbeddingItem, EmbeddingItems, FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem,
+    NameItem, REALESRGAN, RealesrganItem, SamplerItem, SchedulerItem, ScriptInfo, ScriptsList, SdModelItem,
+    SdVaeItem, StyleItem, UpscalerItem, opened_metadata, samplers, schedulers,
 };
 pub use progress::{Progress, ProgressState};
 pub use tasks::{PendingTasks, TaskProgress, TaskProgressRequest};

@@ -121,6 +121,30 @@ pub struct StyleItem {
     pub negative_prompt: String,
 }
 
+/// An embedding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EmbeddingItem {
+    /// Steps that it was trained for, if the file says so.
+    pub step: Option<i64>,
+    /// Hash of the checkpoint that it was trained on, likewise.
+    pub sd_checkpoint: Option<String>,
+    /// That checkpoint's name.
+    pub sd_checkpoint_name: Option<String>,
+    /// Features of a vector.
+    pub shape: usize,
+    /// Number of vectors.
+    pub vectors: usize,
+}
+
+/// The embeddings there are, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EmbeddingItems {
+    /// Those that the model in use can use.
+    pub loaded: BTreeMap<String, EmbeddingItem>,
+    /// Those that belong to other models.
+    pub skipped: BTreeMap<String, EmbeddingItem>,
+}
+
 /// A LoRA or one of its kin.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct LoraItem {

@@ -112,7 +112,7 @@ request! {
         refiner_checkpoint: Option<String> = None;
         /// Share of the way after which it takes over, 0 to 1; null means at once.
         refiner_switch_at: Option<f64> = None;
-        /// Has no effect: there are no extra networks yet.
+        /// Whether the networks that the prompt's tags ask for are left out.
         disable_extra_networks: Option<bool> = Some(false);
         /// Has no effect.
         firstpass_image: Option<String> = None;

@@ -1,8 +1,8 @@
 //! A request for pictures, with every default filled in, and the check that it makes sense.
 
 use crate::{
-    Asides, FromPicture, Hires, NoiseSource, Precision, PromptRules, Refiner, Sampler, SamplerOptions,
-    Schedule, Shortcuts, SoftInpainting, VaeChoice,
+    Asides, DefaultNetworks, FromPicture, Hires, InfotextOptions, NoiseSource, Precision, PromptRules,
+    Refiner, Sampler, SamplerOptions, Schedule, Shortcuts, SoftInpainting, VaeChoice,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -74,6 +74,9 @@ pub struct GenerationRequest {
     /// How much of what is painted anew is hidden from models made for inpainting, 0 to 1.
     #[serde(default = "one")]
     pub inpainting_mask_weight: f64,
+    /// Whether the networks that the prompt's tags ask for are left out. The tags never are part of the prompt.
+    #[serde(default)]
+    pub disable_extra_networks: bool,
     /// Pictures that are wanted beside the finished ones.
     #[serde(default)]
     pub asides: Asides,
@@ -92,31 +95,12 @@ pub struct GenerationRequest {
     /// Which autoencoder to use.
     #[serde(default)]
     pub vae: VaeChoice,
+    /// Networks that every prompt has beside those of its tags.
+    #[serde(default)]
+    pub networks: DefaultNetworks,
     /// What infotexts leave out.
     #[serde(default)]
     pub infotext: InfotextOptions,
-}
-
-/// What infotexts have of what they might have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct InfotextOptions {
-    /// The model's name.
-    pub model_name: bool,
-    /// The model's hash.
-    pub model_hash: bool,
-    /// The name of an autoencoder in the place of the model's own.
-    pub vae_name: bool,
-    /// Its hash.
-    pub vae_hash: bool,
-    /// The program's name and version.
-    pub version: bool,
-}
-
-impl Default for InfotextOptions {
-    fn default() -> Self {
-        Self { model_name: true, model_hash: true, vae_name: true, vae_hash: true, version: true }
-    }
 }
 
 fn one() -> f64 {
@@ -151,12 +135,14 @@ impl Default for GenerationRequest {
             tiling: false,
             restore_faces: false,
             inpainting_mask_weight: 1.0,
+            disable_extra_networks: false,
             asides: Asides::default(),
             prompt_rules: PromptRules::default(),
             sampler_options: SamplerOptions::default(),
             shortcuts: Shortcuts::default(),
             precision: None,
             vae: VaeChoice::default(),
+            networks: DefaultNetworks::default(),
             infotext: InfotextOptions::default(),
         }
     }

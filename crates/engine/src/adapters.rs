@@ -4,6 +4,7 @@
 use crate::library::{FileKind, Library, path_of};
 use crate::recent::Recent;
 use impasto_diffusion::{AdapterKind, AdapterUse, ExtraNetwork, ExtraNetworks, ImageSpec};
+use impasto_domain::{GenerationRequest, python_float};
 use impasto_models::{Adapter, AdapterSet, Hypernetwork, ModelError, Strengths};
 use impasto_tensor::Backend;
 use impasto_weights::{
@@ -17,6 +18,33 @@ use std::sync::Arc;
 const ADAPTER_BYTES: usize = 1 << 30;
 /// Bytes of sets of adapters that are kept beside a model, with the copies of layers that they edit; the newest is kept in any case.
 const SET_BYTES: usize = 4 << 30;
+
+/// Puts tags for the networks that every prompt is to have into those of a request that do not name them, as A1111 does; answers which
+/// of them are not there.
+pub(crate) fn add_defaults(library: &Library, request: &mut GenerationRequest) -> Vec<String> {
+    let networks = &request.networks;
+    let mut comments = Vec::new();
+    let wanted = [
+        (FileKind::Hypernetwork, "hypernet", "Hypernetwork", &networks.hypernetwork),
+        (FileKind::Lora, "lora", "Lora", &networks.lora),
+    ];
+    for (kind, tag, what, name) in wanted {
+        let Some(name) = name else { continue };
+        if library.find(kind, name).is_none() {
+            comments.push(format!("{what} not found: {name}"));
+            continue;
+        }
+        let tag = format!("<{tag}:{name}:{}>", python_float(networks.multiplier));
+        let second = request.hires.as_mut().and_then(|hires| hires.prompt.as_mut());
+        for prompt in [Some(&mut request.prompt), second].into_iter().flatten() {
+            let asked = ExtraNetworks::take_from(prompt).1.networks;
+            if !asked.iter().any(|network| network.is_called(name, kind == FileKind::Lora)) {
+                prompt.push_str(&tag);
+            }
+        }
+    }
+    comments
+}
 
 /// What a request's tags ask for, as far as there is such.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,7 @@
 //! What the engine is set up with, and what it tells of itself.
 
 use crate::catalog::BuiltinModel;
-use impasto_domain::{Precision, RequestLimits};
+use impasto_domain::{Decoding, Precision, RequestLimits};
 use std::path::PathBuf;
 
 /// How the engine is set up.
@@ -45,8 +45,8 @@ impl Default for EngineConfig {
 pub struct SubmitOptions {
     /// Cancel the job when its last [`Watcher`] is dropped.
     pub cancel_when_unwatched: bool,
-    /// Make previews while somebody watches.
-    pub previews: bool,
+    /// How previews are made while somebody watches, if they are.
+    pub previews: Option<Decoding>,
 }
 
 /// Figures of the engine.

@@ -2,9 +2,9 @@
 
 use crate::library::{FileKind, Library, LibraryFile};
 use impasto_diffusion::EmbeddingWord;
-use impasto_imaging::{MOST_PIXELS, decode_base64, read_metadata};
+use impasto_imaging::{MOST_PIXELS, decode, decode_base64, hidden_data, read_metadata};
 use impasto_models::Tokenizer;
-use impasto_weights::EmbeddingVectors;
+use impasto_weights::{EmbeddingTraining, EmbeddingVectors};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +25,8 @@ pub struct EmbeddingInfo {
     pub width: usize,
     /// Number of vectors.
     pub vectors: usize,
+    /// How it was trained.
+    pub training: EmbeddingTraining,
 }
 
 /// The embeddings of a data root, as far as their files can be read.
@@ -68,7 +70,12 @@ impl Embeddings {
         let mut list = EmbeddingList::default();
         for (file, vectors) in self.read(library) {
             let &[count, features] = vectors.first.shape() else { continue };
-            let info = EmbeddingInfo { name: file.name.clone(), width: features, vectors: count };
+            let info = EmbeddingInfo {
+                name: file.name.clone(),
+                width: features,
+                vectors: count,
+                training: vectors.training.clone(),
+            };
             if suits(&vectors, width) { list.loaded.push(info) } else { list.skipped.push(info) }
         }
         list
@@ -120,7 +127,12 @@ pub(crate) fn load(path: &Path) -> Result<EmbeddingVectors, String> {
     }
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let metadata = read_metadata(&bytes, MOST_PIXELS).map_err(|error| error.to_string())?;
-    let text = metadata.item(PICTURE_TEXT).ok_or("a picture without an embedding in its texts")?;
-    let json = decode_base64(text).map_err(|error| error.to_string())?;
+    let json = match metadata.item(PICTURE_TEXT) {
+        Some(text) => decode_base64(text).map_err(|error| error.to_string())?,
+        None => {
+            let picture = decode(&bytes, MOST_PIXELS).map_err(|error| error.to_string())?.to_rgb();
+            hidden_data(&picture).ok_or("a picture without an embedding in its texts or pixels")?
+        }
+    };
     EmbeddingVectors::from_json(&json).ok_or_else(|| "a picture whose embedding cannot be read".to_owned())
 }

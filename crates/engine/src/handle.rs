@@ -1,6 +1,6 @@
 //! The handle by which everybody else speaks with the engine's thread.
 
-use crate::adapters::Adapters;
+use crate::adapters::{Adapters, add_defaults};
 use crate::catalog::{Catalog, Inspected};
 use crate::config::{EngineConfig, EngineStats, SubmitOptions};
 use crate::embeddings::{EmbeddingList, Embeddings};
@@ -12,6 +12,7 @@ use crate::memory::{available_bytes, working_bytes};
 use crate::prepared::PreparedWeights;
 use crate::resident::Residents;
 use crate::shared::{CloseOnDrop, Shared};
+use crate::small::{SmallNetworks, TINY_DECODER, TINY_ENCODER, missing};
 use crate::tokenizers::Tokenizers;
 use crate::vae;
 use crate::worker::Worker;
@@ -19,7 +20,9 @@ use crate::{EngineError, JobId, JobStatus, ModelEntry, Stop};
 use impasto_diffusion::{
     EmbeddingWord, ImageSpec, PromptSide, TokenCount, check_prompts, count_tokens, is_latent_upscaler,
 };
-use impasto_domain::{Conditioning, GenerationRequest, Precision, PromptRules, RequestError, RequestLimits};
+use impasto_domain::{
+    Conditioning, Decoding, GenerationRequest, Precision, PromptRules, RequestError, RequestLimits,
+};
 use impasto_tensor::Backend;
 use impasto_weights::StableDiffusionConfig;
 use std::hash::{BuildHasher, RandomState};
@@ -86,11 +89,13 @@ impl Engine {
         let catalog = Arc::new(Catalog::new(config.models_dir, config.cache_dir.as_deref(), config.builtin));
         let library = Arc::new(Library::new(config.data_dir, config.cache_dir.as_deref()));
         let enlarger = Enlarger::new(backend.clone(), library.clone(), UPSCALER_BYTES);
+        let small = SmallNetworks::new(backend.clone(), library.clone());
         let shared = Arc::new(Shared::default());
         let (commands, received) = channel();
         let worker = Worker::new(
             Residents::new(backend, catalog.clone(), prepared, config.model_bytes),
             enlarger.clone(),
+            small,
             shared.clone(),
             received,
         );
@@ -127,6 +132,7 @@ impl Engine {
     ) -> Result<Watcher, EngineError> {
         let (entry, config) = self.model_for(&request)?;
         let native = entry.native_size.unwrap_or((512, 512));
+        let network_comments = add_defaults(&self.inner.library, &mut request);
         request.validate(&self.inner.limits, native)?;
         check_clip_skip(&request, config.text.layers as u32)?;
         if let Some(hires) = &request.hires
@@ -157,7 +163,12 @@ impl Engine {
         let position = waiting + self.inner.shared.running();
         let mut adapters = Adapters::of(&self.inner.library, &first_image);
         adapters.embedding_hashes = Embeddings::hashes(&self.inner.library, &used);
-        let more = vae_comments.into_iter().chain(comments_on(&request));
+        let small_comments = self.check_small(&mut request);
+        let more = network_comments
+            .into_iter()
+            .chain(vae_comments)
+            .chain(small_comments)
+            .chain(comments_on(&request));
         adapters.comments = adapters.comments.iter().cloned().chain(more).collect();
         let comments = adapters.comments.clone();
         let first = JobStatus { comments, ..Job::first_status(id, Arc::new(request), position) };
@@ -212,6 +223,23 @@ impl Engine {
         let is_other = |model: &JobModel| model.key != first.key;
         let models = JobModels { second: second.filter(is_other), refiner: refiner.filter(is_other), first };
         Ok((models, comments))
+    }
+
+    /// Leaves the small networks that are not there to autoencoders; answers what is to be said of that.
+    fn check_small(&self, request: &mut GenerationRequest) -> Vec<String> {
+        let encodes = request.from_picture.is_some() || request.hires.is_some();
+        let vae = &mut request.vae;
+        let uses = [(&mut vae.decode, TINY_DECODER, true), (&mut vae.encode, TINY_ENCODER, encodes)];
+        let mut comments = Vec::new();
+        for (method, place, used) in uses {
+            if *method == Decoding::Taesd
+                && let Some(problem) = missing(&self.inner.library, place).filter(|_| used)
+            {
+                *method = Decoding::Full;
+                comments.push(format!("TAESD is left out: {problem}; the autoencoder is used"));
+            }
+        }
+        comments
     }
 
     fn check_memory(

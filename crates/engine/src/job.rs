@@ -131,7 +131,7 @@ impl Job {
 
     /// Whether somebody wants to see unfinished pictures.
     pub(crate) fn wants_previews(&self) -> bool {
-        self.options.previews && self.status.receiver_count() > 0
+        self.options.previews.is_some() && self.status.receiver_count() > 0
     }
 
     /// Tells watchers how many jobs are before this one.

@@ -149,6 +149,11 @@ impl Library {
         files
     }
 
+    /// The file at a path below the data root, looked at now.
+    pub(crate) fn at(&self, path: &str) -> Option<Arc<LibraryFile>> {
+        look(self.root.as_ref()?.join(path), &HashMap::new())
+    }
+
     /// The file that a client means: by its name with or without ending, or by the name its maker gave it.
     pub fn find(&self, kind: FileKind, name: &str) -> Option<Arc<LibraryFile>> {
         let files = self.files(kind);
@@ -171,6 +176,16 @@ impl Library {
         };
         hash.truncate(12);
         Ok(hash)
+    }
+
+    /// The adapters whose hashes are known without reading them, by the first twelve digits.
+    pub fn adapters_by_hash(&self) -> BTreeMap<String, Arc<LibraryFile>> {
+        let known = |file: &Arc<LibraryFile>| {
+            let told = file.metadata.get("sshs_model_hash").cloned();
+            let hash = told.or_else(|| Some(self.tensor_hashes.known(&file.path)?.sha256))?;
+            Some((hash.get(..12)?.to_owned(), file.clone()))
+        };
+        self.files(FileKind::Lora).iter().filter_map(known).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<FileKind, Arc<[Arc<LibraryFile>]>>> {

@@ -56,6 +56,15 @@ impl LatentToRgb {
     }
 }
 
+/// The picture of decoded values `[3, height, width]` from -1 to 1, enlarged by `factor` with bilinear interpolation.
+pub(crate) fn enlarged(decoded: &Array, factor: usize) -> Option<Picture> {
+    let &[3, height, width] = decoded.shape() else { return None };
+    let plane = height * width;
+    let colour = |at: usize| [0, 1, 2].map(|part| f32::midpoint(decoded.data()[part * plane + at], 1.0));
+    let colours: Vec<[f32; 3]> = (0..plane).map(colour).collect();
+    (plane > 0).then(|| enlarge(&colours, width, height, factor))
+}
+
 fn enlarge(colours: &[[f32; 3]], width: usize, height: usize, factor: usize) -> Picture {
     let (out_width, out_height) = (width * factor, height * factor);
     let mut rgb = Vec::with_capacity(out_width * out_height * 3);

@@ -121,7 +121,7 @@ mod tests {
         files.iter().for_each(|name| put(name, "x"));
         put("models/Stable-diffusion/cat.json", notes);
         let library = Library::new(Some(folder.path().to_owned()), None);
-        let choice = VaeChoice { name: name.to_owned(), overrides_preferences };
+        let choice = VaeChoice { name: name.to_owned(), overrides_preferences, ..VaeChoice::default() };
         match resolve(
             &library,
             &choice,

@@ -8,12 +8,15 @@ use crate::denoise::calls;
 use crate::enlarge::Enlarger;
 use crate::handle::Command;
 use crate::job::{Image, Job, ModelKey};
+use crate::preview::enlarged;
 use crate::resident::{Resident, Residents, edges};
 use crate::shared::Shared;
-use crate::{EngineError, Stop, VaeFile};
+use crate::small::SmallNetworks;
+use crate::{EngineError, Stop};
 use impasto_diffusion::{
-    Answer, DecodeQuery, DenoiseQuery, DenoiseRow, Picture, RowOutput, Step, UpscaleQuery,
+    Answer, DecodeQuery, DenoiseQuery, DenoiseRow, EncodeQuery, Picture, RowOutput, Step, UpscaleQuery,
 };
+use impasto_domain::Decoding;
 use impasto_imaging::Rgb;
 use impasto_tensor::{Array, Backend};
 use std::collections::VecDeque;
@@ -41,6 +44,7 @@ const PREVIEW_PIXELS: usize = 32 * 32;
 pub(crate) struct Worker<B: Backend> {
     residents: Residents<B>,
     enlarger: Enlarger,
+    small: SmallNetworks<B>,
     shared: Arc<Shared>,
     commands: Receiver<Command>,
     queued: VecDeque<Job>,
@@ -56,12 +60,14 @@ impl<B: Backend> Worker<B> {
     pub(crate) fn new(
         residents: Residents<B>,
         enlarger: Enlarger,
+        small: SmallNetworks<B>,
         shared: Arc<Shared>,
         commands: Receiver<Command>,
     ) -> Self {
         Self {
             residents,
             enlarger,
+            small,
             shared,
             commands,
             queued: VecDeque::new(),
@@ -206,7 +212,7 @@ impl<B: Backend> Worker<B> {
         let began = Instant::now();
         let residents = &mut self.residents;
         let decode_seconds = &mut self.decode_seconds;
-        let enlarger = &self.enlarger;
+        let (enlarger, small) = (&self.enlarger, &mut self.small);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             if job.batch.is_empty() && !job.begin_batch().map_err(EngineError::Failed)? {
                 return Ok(Progress::Finished);
@@ -217,7 +223,7 @@ impl<B: Backend> Worker<B> {
             let (key, entry) = (wanted.key.clone(), wanted.entry.clone());
             let Some(model) = residents.get(&key, &entry, &in_use)? else { return Ok(Progress::Waiting) };
             job.loaded();
-            Turn { model, hashed, decode_seconds, enlarger }.take(&mut job)
+            Turn { model, hashed, decode_seconds, enlarger, small }.take(&mut job)
         }));
         let outcome = outcome.unwrap_or_else(|panic| {
             tracing::error!(job = %job.id, "a step panicked");
@@ -269,6 +275,7 @@ struct Turn<'a, B: Backend> {
     hashed: bool,
     decode_seconds: &'a mut Option<f64>,
     enlarger: &'a Enlarger,
+    small: &'a mut SmallNetworks<B>,
 }
 
 impl<B: Backend> Turn<'_, B> {
@@ -282,7 +289,7 @@ impl<B: Backend> Turn<'_, B> {
                 }
                 // First of all, so that the images of a batch go on together.
                 Step::EncodeImage(query) => {
-                    let latent = self.model.encode_image(&query, job.model().vae.as_deref())?;
+                    let latent = self.encode_image(job, &query)?;
                     job.batch[at].trajectory.answer(Answer::Encoded(latent)).map_err(failed)?;
                     return Ok(Progress::Made { steps: 0, images: 0 });
                 }
@@ -345,7 +352,8 @@ impl<B: Backend> Turn<'_, B> {
     }
 
     fn decode(&mut self, job: &mut Job, at: usize, query: &DecodeQuery) -> Result<(), EngineError> {
-        let decoded = self.decode_latent(&query.latent, query.tiling, job.model().vae.as_deref())?;
+        let how = job.request.vae.decode;
+        let decoded = self.decode_latent(job, &query.latent, how)?;
         let image = &mut job.batch[at];
         image.trajectory.answer(Answer::Decoded(decoded)).map_err(failed)?;
         let step = image.trajectory.next().map_err(failed)?;
@@ -360,43 +368,79 @@ impl<B: Backend> Turn<'_, B> {
         Ok(())
     }
 
-    /// `[channels, height, width]` to `[3, 8 height, 8 width]`, timed.
-    fn decode_latent(
-        &mut self,
-        latent: &Array,
-        tiling: bool,
-        vae: Option<&VaeFile>,
-    ) -> Result<Array, EngineError> {
+    /// `[3, 8 height, 8 width]` to `[channels, height, width]`.
+    fn encode_image(&mut self, job: &Job, query: &EncodeQuery) -> Result<Array, EngineError> {
+        if job.request.vae.encode != Decoding::Taesd {
+            return self.model.encode_image(query, job.model().vae.as_deref());
+        }
+        let encoder = self.small.encoder(job.model().facts.latent_channels).map_err(failed)?;
+        let pixels = Array::stack(&[&*query.pixels]).map_err(failed)?;
+        let latent = encoder.encode(&pixels, edges(query.tiling)).map_err(failed)?;
+        latent.unstack().pop().ok_or_else(|| EngineError::Failed("TAESD gave no latent".to_owned()))
+    }
+
+    /// `[channels, height, width]` to `[3, 8 height, 8 width]`; by the autoencoder, timed, unless it is to be TAESD.
+    fn decode_latent(&mut self, job: &Job, latent: &Array, how: Decoding) -> Result<Array, EngineError> {
         let began = Instant::now();
-        let batch = Array::stack(&[latent]).map_err(failed)?;
-        let decoded = self.model.decode(&batch, edges(tiling), vae)?;
-        let pixels = latent.shape().iter().skip(1).product::<usize>().max(1);
-        *self.decode_seconds = Some(began.elapsed().as_secs_f64() / pixels as f64);
+        let (batch, edges) = (Array::stack(&[latent]).map_err(failed)?, edges(job.request.tiling));
+        let decoded = if how == Decoding::Taesd {
+            self.small.decoder().map_err(failed)?.decode(&batch, edges).map_err(failed)?
+        } else {
+            let decoded = self.model.decode(&batch, edges, job.model().vae.as_deref())?;
+            let pixels = latent.shape().iter().skip(1).product::<usize>().max(1);
+            *self.decode_seconds = Some(began.elapsed().as_secs_f64() / pixels as f64);
+            decoded
+        };
         decoded.unstack().pop().ok_or_else(|| EngineError::Failed("the decoder gave no picture".to_owned()))
     }
 
     /// Shows the first image at work, if somebody looks and the last look was a while ago.
     fn preview(&mut self, job: &mut Job) {
         let since = job.previewed.map(|at| at.elapsed());
-        if !job.wants_previews() || since.is_some_and(|since| since < PREVIEW_PAUSE) {
-            return;
-        }
+        let wanted = job.options.previews.filter(|_| job.wants_previews());
+        let due = since.is_none_or(|since| since >= PREVIEW_PAUSE);
+        let Some(how) = wanted.filter(|_| due) else { return };
         let Some(latent) = job.batch.first().and_then(|image| image.trajectory.denoised()).cloned() else {
             return;
         };
+        let picture = self.by_network(job, &latent, how).or_else(|| {
+            let affordable = how != Decoding::ApproxCheap && self.is_affordable(&latent, since);
+            affordable.then(|| self.whole(job, &latent, Decoding::Full)).flatten()
+        });
+        let map = || self.model.latent_to_rgb.picture(&latent, job.model().facts.downscale);
+        if let Some(picture) = picture.or_else(map) {
+            job.show(picture);
+        }
+    }
+
+    /// A preview by the network that is asked for, if it can be had.
+    fn by_network(&mut self, job: &Job, latent: &Array, how: Decoding) -> Option<Picture> {
+        match how {
+            Decoding::Full => self.whole(job, latent, Decoding::Full),
+            Decoding::Taesd => {
+                self.small.preview_tiny()?;
+                self.whole(job, latent, Decoding::Taesd)
+            }
+            Decoding::ApproxNn => {
+                let network = self.small.preview_approximate()?;
+                let small = network.decode(&Array::stack(&[latent]).ok()?).ok()?.unstack().pop()?;
+                let factor = job.model().facts.downscale.checked_div(network.factor())?;
+                enlarged(&small, factor.max(1))
+            }
+            Decoding::ApproxCheap => None,
+        }
+    }
+
+    fn whole(&mut self, job: &Job, latent: &Array, how: Decoding) -> Option<Picture> {
+        Picture::from_decoded(&self.decode_latent(job, latent, how).ok()?).ok()
+    }
+
+    /// Whether there is time for the autoencoder, so long after the last preview.
+    fn is_affordable(&self, latent: &Array, since: Option<Duration>) -> bool {
         let pixels: usize = latent.shape().iter().skip(1).product();
-        let affordable = match (*self.decode_seconds, since) {
+        match (*self.decode_seconds, since) {
             (Some(seconds), Some(since)) => seconds * pixels as f64 <= PREVIEW_SHARE * since.as_secs_f64(),
             _ => pixels <= PREVIEW_PIXELS,
-        };
-        let vae = job.model().vae.clone();
-        let decode = || self.decode_latent(&latent, job.request.tiling, vae.as_deref()).ok();
-        let decoded = affordable.then(decode).flatten();
-        let picture = decoded
-            .and_then(|decoded| Picture::from_decoded(&decoded).ok())
-            .or_else(|| self.model.latent_to_rgb.picture(&latent, job.model().facts.downscale));
-        if let Some(picture) = picture {
-            job.show(picture);
         }
     }
 }

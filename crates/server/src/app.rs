@@ -9,10 +9,11 @@ use crate::sent::DECODING;
 use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
-use impasto_api::{ApiError, Txt2ImgRequest, override_options};
+use impasto_api::{ApiError, Txt2ImgRequest, decoding, override_options};
 use impasto_domain::{FoundStyles, GenerationRequest, InfotextRules, Style};
-use impasto_engine::{Engine, JobId, JobStatus, ModelEntry, Picture, SubmitOptions, Watcher};
+use impasto_engine::{Engine, JobId, JobStatus, LibraryFile, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -131,6 +132,17 @@ impl App {
         override_options(&options, request.override_settings.as_ref(), find)
     }
 
+    /// What tags call LoRA files whose hashes are known, by those: what their makers called them unless several were called so.
+    fn lora_names(&self, by_file: bool) -> BTreeMap<String, String> {
+        let files = self.engine().library().adapters_by_hash();
+        let is_alone = |alias: &str| files.values().filter(|file| file.alias() == alias).count() == 1;
+        let name = |file: &LibraryFile| {
+            let alias = Some(file.alias()).filter(|alias| !by_file && is_alone(alias));
+            alias.unwrap_or(&file.name).to_owned()
+        };
+        files.iter().map(|(hash, file)| (hash.clone(), name(file))).collect()
+    }
+
     /// The model that a client means by a name.
     pub(crate) fn find_model(&self, name: &str) -> Option<Arc<ModelEntry>> {
         find_model(self.engine(), name)
@@ -164,7 +176,11 @@ impl App {
                 Vec::new()
             })
         };
+        let (app, by_file) = (self.clone(), options.lora_preferred_name == "Filename");
+        // The folder may have to be read.
+        let loras = tokio::task::spawn_blocking(move || app.lora_names(by_file)).await?;
         Ok(InfotextRules {
+            loras,
             styles,
             found_styles,
             old_behaviour: options.auto_backcompat,
@@ -193,7 +209,8 @@ impl App {
         options: &Options,
         cancel_when_unwatched: bool,
     ) -> Result<Watcher, Failure> {
-        let submit = SubmitOptions { cancel_when_unwatched, previews: options.live_previews_enable };
+        let previews = options.live_previews_enable.then(|| decoding(&options.show_progress_type));
+        let submit = SubmitOptions { cancel_when_unwatched, previews };
         let engine = self.engine().clone();
         // The engine opens the model's file.
         Ok(tokio::task::spawn_blocking(move || engine.submit(generation, submit)).await??)

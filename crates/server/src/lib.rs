@@ -9,6 +9,7 @@ mod auth;
 mod beginnings;
 mod body;
 mod clock;
+mod compatibility;
 mod compose;
 mod disk;
 mod error;
@@ -26,6 +27,7 @@ mod subpath;
 mod tls;
 
 pub use app::App;
+pub use compatibility::compatibility_page;
 pub use error::ServerError;
 pub use listen::serve;
 pub use routes::openapi;

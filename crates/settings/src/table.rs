@@ -84,6 +84,7 @@ const ANY: Bound = Bound::Any;
 const SHARE: Bound = Bound::Range(0.0, 1.0);
 const COUNT: Bound = Bound::Range(1.0, 1e15);
 const PRECISION: Bound = Bound::OneOf(&["f32", "int8"]);
+const METHOD: Bound = Bound::OneOf(&["Full", "TAESD"]);
 const ISA: Bound = Bound::OneOf(&["auto", "avx512", "avx2", "portable"]);
 
 settings! {
@@ -145,6 +146,18 @@ settings! {
         sd_vae ("sd_vae"): String = "Automatic".to_owned(), ANY;
         /// Whether an autoencoder chosen by name goes before what belongs to the model.
         sd_vae_overrides_per_model_preferences ("sd_vae_overrides_per_model_preferences"): bool = true, ANY;
+        /// What makes pictures of latents: the autoencoder, or the small network of `models/VAE-taesd/taesd_decoder.pth`.
+        sd_vae_decode_method ("sd_vae_decode_method"): String = "Full".to_owned(), METHOD;
+        /// What makes latents of pictures: the autoencoder, or the small network of `models/VAE-taesd/taesd_encoder.pth`.
+        sd_vae_encode_method ("sd_vae_encode_method"): String = "Full".to_owned(), METHOD;
+        /// A hypernetwork that every prompt has which does not name it; `None` for none.
+        sd_hypernetwork ("sd_hypernetwork"): String = "None".to_owned(), ANY;
+        /// A LoRA that every prompt has which does not name it; `None` for none.
+        sd_lora ("sd_lora"): String = "None".to_owned(), ANY;
+        /// Strength of those two, and of networks that the page puts into prompts.
+        extra_networks_default_multiplier ("extra_networks_default_multiplier"): f64 = 1.0, Bound::Range(-100.0, 100.0);
+        /// What tags call LoRA files that are found by their hashes in infotexts: what their makers called them, or their files' names.
+        lora_preferred_name ("lora_preferred_name"): String = "Alias from file".to_owned(), Bound::OneOf(&["Alias from file", "Filename"]);
         /// Text encoder layers to stop before the end; 1 for none skipped.
         clip_stop_at_last_layers ("CLIP_stop_at_last_layers"): u32 = 1, Bound::Range(1.0, 12.0);
         /// Whose random numbers noise repeats: a CUDA device's, the processor's, or a CUDA device's in software.
@@ -247,6 +260,8 @@ settings! {
         use_save_to_dirs_for_ui ("use_save_to_dirs_for_ui"): bool = false, ANY;
         /// Whether each of them gets a line in `log.csv` there.
         save_write_log_csv ("save_write_log_csv"): bool = true, ANY;
+        /// Whether noise levels are rounded to half precision, as versions of A1111 before 1.8 had them.
+        use_downcasted_alpha_bar ("use_downcasted_alpha_bar"): bool = false, ANY;
         /// Whether infotexts of old versions of A1111 bring the settings that repeat what those did.
         auto_backcompat ("auto_backcompat"): bool = true, ANY;
         /// What becomes of styles that the prompts of an infotext show.
@@ -305,6 +320,10 @@ settings! {
         enable_prompt_comments ("enable_prompt_comments"): bool = true, ANY;
         /// Make preview pictures.
         live_previews_enable ("live_previews_enable"): bool = true, ANY;
+        /// How previews are made: by the autoencoder, by the network of `models/VAE-approx/model.pt`, by a map of colours, or by that of `models/VAE-taesd/taesd_decoder.pth`. Without its file, a preview is made by the autoencoder if there is time for it, and else by the map.
+        show_progress_type ("show_progress_type"): String = "Approx NN".to_owned(), Bound::OneOf(&["Full", "Approx NN", "Approx cheap", "TAESD"]);
+        /// File format of previews. WebP files are lossless.
+        live_previews_image_format ("live_previews_image_format"): String = "png".to_owned(), Bound::OneOf(&["png", "jpeg", "webp"]);
         /// Steps between the previews that `/sdapi/v1/progress` shows; -1 for none.
         show_progress_every_n_steps ("show_progress_every_n_steps"): i64 = 10, Bound::Range(-1.0, 1000.0);
         /// Whether requests with `save_images` write to disk.
@@ -371,6 +390,10 @@ settings! {
         add_vae_name_to_info ("add_vae_name_to_info"): bool = true, ANY;
         /// Whether infotexts have its hash.
         add_vae_hash_to_info ("add_vae_hash_to_info"): bool = true, ANY;
+        /// Whether infotexts have hashes of LoRA files.
+        lora_add_hashes_to_infotext ("lora_add_hashes_to_infotext"): bool = true, ANY;
+        /// Whether infotexts have hashes of embeddings.
+        textual_inversion_add_hashes_to_infotext ("textual_inversion_add_hashes_to_infotext"): bool = true, ANY;
         /// Whether infotexts name this program.
         add_version_to_infotext ("add_version_to_infotext"): bool = true, ANY;
     }

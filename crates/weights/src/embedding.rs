@@ -17,6 +17,30 @@ pub struct EmbeddingVectors {
     pub first: Array,
     /// The same for XL's second.
     pub second: Option<Array>,
+    /// What the file says of how they were trained.
+    pub training: EmbeddingTraining,
+}
+
+/// How an embedding was trained.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EmbeddingTraining {
+    /// Steps.
+    pub step: Option<i64>,
+    /// Hash of the checkpoint.
+    pub sd_checkpoint: Option<String>,
+    /// Its name.
+    pub sd_checkpoint_name: Option<String>,
+}
+
+impl EmbeddingTraining {
+    /// From what `said` gives of the keys of A1111's files.
+    fn of(said: impl Fn(&str) -> Option<String>) -> Self {
+        Self {
+            step: said("step").and_then(|step| step.parse().ok()),
+            sd_checkpoint: said("sd_checkpoint"),
+            sd_checkpoint_name: said("sd_checkpoint_name"),
+        }
+    }
 }
 
 impl EmbeddingVectors {
@@ -29,7 +53,11 @@ impl EmbeddingVectors {
         let (Some(first), None) = (others.next(), others.next()) else {
             return Err(problem(&file, format!("{} tensors, where an embedding has one", names.len())));
         };
-        Ok(Self { first: read(&file, first)?, second: second.map(|name| read(&file, name)).transpose()? })
+        Ok(Self {
+            first: read(&file, first)?,
+            second: second.map(|name| read(&file, name)).transpose()?,
+            training: EmbeddingTraining::of(|key| file.metadata().get(key).cloned()),
+        })
     }
 
     /// Reads the JSON that A1111 writes into a picture, decoded from base64: `{"string_to_param": {"*": {"TORCHTENSOR": [[...]]}}}`.
@@ -45,7 +73,16 @@ impl EmbeddingVectors {
         if width == 0 || rows.iter().any(|row| row.len() != width) {
             return None;
         }
-        Some(Self { first: Array::new([rows.len(), width], rows.concat()).ok()?, second: None })
+        let said = |key: &str| match json.get(key)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        Some(Self {
+            first: Array::new([rows.len(), width], rows.concat()).ok()?,
+            second: None,
+            training: EmbeddingTraining::of(said),
+        })
     }
 }
 
@@ -75,8 +112,9 @@ mod tests {
     #[test]
     fn the_text_of_a_picture_is_read_and_nonsense_is_not() {
         let read = |json: &str| EmbeddingVectors::from_json(json.as_bytes());
-        let found = read(r#"{"name":"x","string_to_param":{"*":{"TORCHTENSOR":[[1,2.5],[3,-4]]}}}"#).unwrap();
+        let found = read(r#"{"name":"x","step":9,"sd_checkpoint":null,"string_to_param":{"*":{"TORCHTENSOR":[[1,2.5],[3,-4]]}}}"#).unwrap();
         assert_eq!((found.first.shape(), found.first.data()), (&[2, 2][..], &[1.0, 2.5, 3.0, -4.0][..]));
+        assert_eq!(found.training, EmbeddingTraining { step: Some(9), ..EmbeddingTraining::default() });
         for odd in [
             "",
             "[]",

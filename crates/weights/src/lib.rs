@@ -39,7 +39,7 @@ pub use architecture::{
 };
 pub use checkpoint::Checkpoint;
 pub use container::Container;
-pub use embedding::EmbeddingVectors;
+pub use embedding::{EmbeddingTraining, EmbeddingVectors};
 pub use error::WeightsError;
 pub use hash::{FileHash, hash_bytes, hash_file, hash_tensors, old_hash};
 pub use hash_cache::HashCache;

@@ -29,6 +29,16 @@ pub enum ExtraNetwork {
     },
 }
 
+impl ExtraNetwork {
+    /// Whether it is the LoRA, or the hypernetwork, of a name.
+    pub fn is_called(&self, name: &str, lora: bool) -> bool {
+        match self {
+            Self::Lora { name: own, .. } => lora && own == name,
+            Self::Hypernetwork { name: own, .. } => !lora && own == name,
+        }
+    }
+}
+
 /// What the tags of a prompt ask for.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ExtraNetworks {

@@ -1,6 +1,6 @@
 //! Writing infotexts: order, spelling and quoting as A1111 v1.10 has them for a request through its API.
 
-use crate::{Conditioning, GenerationRequest, NoiseSource, Precision, RefinedPass, Schedule};
+use crate::{Conditioning, Decoding, GenerationRequest, NoiseSource, Precision, RefinedPass, Schedule};
 
 /// What pictures made by this build say in their `Version` field. Its form keeps A1111 from taking it for an old
 /// version of its own, for which it would switch on compatibility settings.
@@ -110,8 +110,10 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     settings.extend(request.shortcuts.infotext_tiles());
     settings.extend(second_pass(facts));
     settings.extend(inpainting(request));
-    settings.push(("Lora hashes", facts.lora_hashes.map(str::to_owned)));
-    settings.push(("TI hashes", facts.ti_hashes.map(str::to_owned)));
+    let encodes = request.from_picture.is_some() || request.hires.is_some();
+    settings.push(("VAE Encoder", unless_full(request.vae.encode).filter(|_| encodes)));
+    settings.push(("Lora hashes", facts.lora_hashes.filter(|_| told.lora_hashes).map(str::to_owned)));
+    settings.push(("TI hashes", facts.ti_hashes.filter(|_| told.ti_hashes).map(str::to_owned)));
     settings.extend(request.prompt_rules.infotext(request));
     let [before, after] = request.sampler_options.infotext();
     settings.extend(before);
@@ -120,6 +122,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     settings.extend(refiner(facts));
     settings.extend(request.shortcuts.infotext_end());
     settings.extend(noise(request));
+    settings.push(("VAE Decoder", unless_full(request.vae.decode)));
     // A key of our own: A1111 has none for it.
     let narrow = request.precision.filter(|&precision| precision != Precision::F32);
     settings.push(("Precision", narrow.map(|precision| precision.name().to_owned())));
@@ -205,6 +208,10 @@ fn image_cfg_scale(facts: &InfotextFacts<'_>) -> Option<f64> {
 /// How much is hidden, of models made for inpainting.
 fn mask_weight(facts: &InfotextFacts<'_>) -> Option<f64> {
     (facts.conditioning == Conditioning::Inpainting).then_some(facts.request.inpainting_mask_weight)
+}
+
+fn unless_full(decoding: Decoding) -> Option<String> {
+    (decoding != Decoding::Full).then(|| decoding.name().to_owned())
 }
 
 fn unless_zero(value: f64) -> Option<String> {

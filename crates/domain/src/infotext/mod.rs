@@ -5,12 +5,15 @@
 //! [`parse_infotext`] reads it. Which of the values a request takes up is not decided here.
 
 mod compose;
+mod loras;
 mod novel_ai;
+mod options;
 mod parse;
 mod rules;
 
 pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float, with_parameters};
 pub use novel_ai::novel_ai_infotext;
+pub use options::InfotextOptions;
 pub use parse::{InfotextValue, infotext_settings, old_first_pass, parse_infotext, parse_infotext_by};
 pub use rules::{FoundStyles, InfotextRules};
 

@@ -1,9 +1,11 @@
 //! Reading infotexts, also those of other programs and of old versions, with A1111's own idea of what absent values
 //! mean. Any text can be read; text that says nothing of settings is a prompt.
 
+use super::loras::renamed;
 use super::rules::{FoundStyles, InfotextRules};
 use regex::Regex;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -106,6 +108,7 @@ pub fn parse_infotext_by(text: &str, rules: &InfotextRules) -> Vec<(String, Info
     {
         parsed.set("Styles array", List(styles));
     }
+    parsed.rename_loras(&rules.loras);
     parsed.restore_hypernetwork();
     parsed.restore_first_pass(rules.size_of_second_pass);
     parsed.fill_defaults();
@@ -182,6 +185,14 @@ impl Parsed {
             self.set(&format!("{key}-2"), Text(height.to_owned()));
         } else {
             self.set(key, Text(value));
+        }
+    }
+
+    /// Calls adapters what they are called here.
+    fn rename_loras(&mut self, here: &BTreeMap<String, String>) {
+        if let Some(hashes) = self.get("Lora hashes").filter(|_| !here.is_empty()).map(ToString::to_string) {
+            let prompt = self.get("Prompt").map(ToString::to_string).unwrap_or_default();
+            self.set("Prompt", Text(renamed(&prompt, &hashes, here)));
         }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::Style;
 use crate::styles::without_style;
+use std::collections::BTreeMap;
 
 /// Most styles that are found in one infotext.
 const MOST_STYLES: usize = 100;
@@ -52,6 +53,8 @@ pub struct InfotextRules {
     pub left_out: Vec<String>,
     /// Whether a request takes the model.
     pub takes_model: bool,
+    /// What tags call the adapters here, by the first twelve digits of their hashes.
+    pub loras: BTreeMap<String, String>,
 }
 
 impl Default for InfotextRules {
@@ -63,6 +66,7 @@ impl Default for InfotextRules {
             size_of_second_pass: false,
             left_out: Vec::new(),
             takes_model: false,
+            loras: BTreeMap::new(),
         }
     }
 }

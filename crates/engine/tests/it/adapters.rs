@@ -1,10 +1,11 @@
 //! Adapters that prompts ask for.
 
 use crate::setup::{PLAIN, engine, finish, folder, request};
-use impasto_domain::{GenerationRequest, PromptRules};
-use impasto_engine::{EmbeddingInfo, Engine, FileKind, JobState, JobStatus, PromptSide};
+use impasto_domain::{DefaultNetworks, GenerationRequest, PromptRules};
+use impasto_engine::{EmbeddingInfo, Engine, FileKind, JobState, JobStatus, Library, PromptSide};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn data_root() -> tempfile::TempDir {
     let folder = folder(&["tiny.safetensors"]);
@@ -125,15 +126,22 @@ fn embeddings_are_words_of_prompts() {
         .unwrap();
     std::fs::write(place.join("other.safetensors"), safetensors("emb_params", &[2, 48], &elements)).unwrap();
     std::fs::write(place.join("broken.pt"), b"nothing").unwrap();
+    let hidden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../goldens/hidden_embedding.png");
+    std::fs::copy(hidden, place.join("hidden.png")).unwrap();
     let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
     let list = engine.embeddings().unwrap();
     let told = |info: &EmbeddingInfo| (info.name.clone(), info.width, info.vectors);
-    assert_eq!(list.loaded.iter().map(told).collect::<Vec<_>>(), [("mystyle".to_owned(), 32, 3)]);
+    assert_eq!(
+        list.loaded.iter().map(told).collect::<Vec<_>>(),
+        [("hidden".to_owned(), 32, 2), ("mystyle".to_owned(), 32, 3)]
+    );
+    assert_eq!((list.loaded[0].training.step, list.loaded[1].training.step), (Some(7), None));
     assert_eq!(list.skipped.iter().map(told).collect::<Vec<_>>(), [("other".to_owned(), 48, 2)]);
 
     let count =
         |prompt| engine.count_tokens(prompt, PromptSide::Positive, 20, PromptRules::default()).unwrap();
     assert_eq!(count("mystyle").count, 3);
+    assert_ne!(make(&engine, "a cat hidden").images[0].picture, make(&engine, "a cat").images[0].picture);
     let styled = make(&engine, "a cat mystyle");
     let infotext = &styled.images[0].infotext;
     let hash = infotext.split("TI hashes: \"mystyle: ").nth(1).and_then(|rest| rest.split_once('"'));
@@ -143,4 +151,54 @@ fn embeddings_are_words_of_prompts() {
     let plain = make(&engine, "a cat mystyle");
     assert_ne!(styled.images[0].picture, plain.images[0].picture);
     assert!(!plain.images[0].infotext.contains("TI hashes"));
+}
+
+#[test]
+fn networks_of_the_options_are_in_every_prompt_that_does_not_name_them() {
+    let folder = data_root();
+    let engine = engine(&folder, |config| config.data_dir = Some(folder.path().to_owned()));
+    let asked = |prompt: &str, lora: &str, hypernetwork: &str| {
+        let networks = DefaultNetworks {
+            lora: Some(lora.to_owned()),
+            hypernetwork: Some(hypernetwork.to_owned()),
+            multiplier: 0.5,
+        };
+        let request = GenerationRequest { prompt: prompt.into(), networks, ..request() };
+        finish(engine.submit(request, PLAIN).unwrap())
+    };
+    let (by_options, by_tags) =
+        (asked("a cat", "lora", "deep"), make(&engine, "a cat<hypernet:deep:0.5><lora:lora:0.5>"));
+    assert_eq!(by_options.images[0].picture, by_tags.images[0].picture);
+    assert_eq!(by_options.images[0].infotext, by_tags.images[0].infotext);
+    let named = asked("a cat<lora:lora:1>", "lora", "gone");
+    assert_eq!(named.images[0].picture, make(&engine, "a cat<lora:lora:1>").images[0].picture);
+    assert_eq!(*named.comments, ["Hypernetwork not found: gone"]);
+}
+
+#[test]
+fn thousands_of_files_are_listed_at_once() {
+    const FILES: usize = 5000;
+    let folder = data_root();
+    let loras = folder.path().join("models/Lora/many");
+    std::fs::create_dir(&loras).unwrap();
+    for number in 0..FILES {
+        let file = safetensors(&format!("lora_{number}"), &[1], &[0.0]);
+        std::fs::write(loras.join(format!("{number:04}.safetensors")), file).unwrap();
+    }
+    let library = Library::new(Some(folder.path().to_owned()), None);
+    let timed = |what: &str, list: &dyn Fn() -> usize| {
+        let begun = Instant::now();
+        assert_eq!(list(), FILES + 3, "{what}");
+        let took = begun.elapsed();
+        eprintln!("{what}: {took:?}");
+        took
+    };
+    timed("first", &|| library.files(FileKind::Lora).len());
+    let again = timed("again", &|| library.files(FileKind::Lora).len());
+    let refreshed = timed("refreshed", &|| library.refresh(FileKind::Lora).len());
+    // Loose bounds: machines are busy. Listing again takes next to nothing, and refreshing reads no file.
+    assert!(
+        again < Duration::from_millis(100) && refreshed < Duration::from_secs(3),
+        "{again:?} {refreshed:?}"
+    );
 }

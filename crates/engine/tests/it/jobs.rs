@@ -1,7 +1,7 @@
 //! The life of jobs: accepted, in turns, stopped, failed, shut down.
 
 use crate::setup::{PLAIN, engine, finish, folder, request, wait};
-use impasto_domain::GenerationRequest;
+use impasto_domain::{Decoding, GenerationRequest};
 use impasto_engine::{EngineError, JobState, Stop, SubmitOptions};
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ fn interrupting_gives_what_there_is_and_skipping_goes_on() {
 fn a_job_that_nobody_watches_is_cancelled() {
     let folder = folder(&["tiny.safetensors"]);
     let engine = engine(&folder, |_| {});
-    let options = SubmitOptions { cancel_when_unwatched: true, previews: false };
+    let options = SubmitOptions { cancel_when_unwatched: true, previews: None };
     let watcher = engine.submit(long(), options).unwrap();
     let id = watcher.id();
     drop(watcher);
@@ -81,7 +81,7 @@ fn a_job_that_nobody_watches_is_cancelled() {
 fn previews_come_only_when_asked_for() {
     let folder = folder(&["tiny.safetensors"]);
     let engine = engine(&folder, |_| {});
-    let options = SubmitOptions { cancel_when_unwatched: false, previews: true };
+    let options = SubmitOptions { cancel_when_unwatched: false, previews: Some(Decoding::ApproxNn) };
     let status = finish(engine.submit(request(), options).unwrap());
     let preview = status.preview.as_ref().unwrap();
     assert_eq!((preview.width, preview.height), (32, 32));

@@ -1,7 +1,7 @@
 //! The same seed gives the same pixels, whatever else the engine is doing.
 
 use crate::setup::{PLAIN, engine, finish, folder, request};
-use impasto_domain::{GenerationRequest, Precision, Shortcuts};
+use impasto_domain::{Decoding, GenerationRequest, Precision, Shortcuts};
 use impasto_engine::{Engine, SubmitOptions};
 
 fn pixels(engine: &Engine, request: GenerationRequest) -> Vec<Vec<u8>> {
@@ -105,7 +105,7 @@ fn a_picture_is_the_same_beside_other_jobs() {
     let alone = pixels(&engine, request());
     let other =
         GenerationRequest { prompt: "a much longer prompt, with a dog".into(), steps: 9, ..request() };
-    let previews = SubmitOptions { previews: true, ..PLAIN };
+    let previews = SubmitOptions { previews: Some(Decoding::ApproxNn), ..PLAIN };
     let first = engine.submit(other.clone(), previews).unwrap();
     let middle = engine.submit(request(), previews).unwrap();
     let last = engine.submit(GenerationRequest { batch_size: 2, ..other }, PLAIN).unwrap();

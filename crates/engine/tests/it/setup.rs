@@ -46,7 +46,7 @@ pub(crate) fn request() -> GenerationRequest {
     }
 }
 
-pub(crate) const PLAIN: SubmitOptions = SubmitOptions { cancel_when_unwatched: false, previews: false };
+pub(crate) const PLAIN: SubmitOptions = SubmitOptions { cancel_when_unwatched: false, previews: None };
 
 /// Runs a future to its end.
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {

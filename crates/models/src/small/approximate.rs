@@ -25,9 +25,6 @@ pub struct ApproximateDecoder<B: Backend> {
 }
 
 impl<B: Backend> ApproximateDecoder<B> {
-    /// How many latent cells' pixels one pixel stands for: a latent cell becomes two by two.
-    pub const FACTOR: usize = FACTOR;
-
     /// Loads the network of a file.
     pub fn load(backend: Arc<B>, file: &Checkpoint) -> Result<Self, ModelError> {
         let source = Source::new(&*backend, file);
@@ -46,6 +43,11 @@ impl<B: Backend> ApproximateDecoder<B> {
             return Err(ModelError::Input(format!("{} makes {before} colours", file.file())));
         }
         Ok(Self { backend, inputs, layers })
+    }
+
+    /// How much larger than a latent its picture is.
+    pub fn factor(&self) -> usize {
+        FACTOR
     }
 
     /// Pictures `[n, 3, 2 height, 2 width]`, about -1 to 1 and not clamped, of latents `[n, channels, height, width]`.

@@ -2,8 +2,8 @@
 //! are numbered as in its files, where the decoder's clamp, its activation and its enlargements have numbers too.
 
 use super::{channels, check};
-use crate::ModelError;
 use crate::blocks::{Conv2d, Run, Source};
+use crate::{Edges, ModelError};
 use impasto_tensor::{Array, Backend, Conv2dArgs, Conv2dConfig, Curve, Resample, TensorError};
 use impasto_weights::Checkpoint;
 use std::sync::Arc;
@@ -75,12 +75,12 @@ impl<B: Backend> TinyDecoder<B> {
     }
 
     /// Pictures `[n, 3, 8 height, 8 width]`, about -1 to 1 and not clamped, of latents `[n, channels, height, width]`.
-    pub fn decode(&self, latents: &Array) -> Result<Array, ModelError> {
+    pub fn decode(&self, latents: &Array, edges: Edges) -> Result<Array, ModelError> {
         check(latents, self.inputs, 1)?;
         let backend = &*self.network.backend;
         let latents = backend.scale(&backend.upload(&latents.to_channels_last()?)?, 1.0 / MOST)?;
         let latents = backend.scale(&backend.curve(&latents, Curve::Tanh)?, MOST)?;
-        let pictures = backend.download(&self.network.run(&latents)?)?.to_channels_first()?;
+        let pictures = backend.download(&self.network.run(&latents, edges)?)?.to_channels_first()?;
         // From 0 to 1.
         let spread = pictures.data().iter().map(|value| 2.0 * value - 1.0).collect();
         Ok(Array::new(pictures.shape(), spread)?)
@@ -107,12 +107,12 @@ impl<B: Backend> TinyEncoder<B> {
     }
 
     /// Latents `[n, channels, height, width]` of pictures `[n, 3, 8 height, 8 width]` from -1 to 1.
-    pub fn encode(&self, pictures: &Array) -> Result<Array, ModelError> {
+    pub fn encode(&self, pictures: &Array, edges: Edges) -> Result<Array, ModelError> {
         check(pictures, 3, UNIT)?;
         let backend = &*self.network.backend;
         let narrow = pictures.data().iter().map(|&value| f32::midpoint(value, 1.0)).collect();
         let pictures = Array::new(pictures.shape(), narrow)?;
-        let latents = self.network.run(&backend.upload(&pictures.to_channels_last()?)?)?;
+        let latents = self.network.run(&backend.upload(&pictures.to_channels_last()?)?, edges)?;
         Ok(backend.download(&latents)?.to_channels_first()?)
     }
 }
@@ -123,8 +123,8 @@ impl<B: Backend> Network<B> {
         Ok(Self { backend, steps, zeros })
     }
 
-    fn run(&self, x: &B::Tensor) -> Result<B::Tensor, TensorError> {
-        let run = Run::plain(&*self.backend);
+    fn run(&self, x: &B::Tensor, edges: Edges) -> Result<B::Tensor, TensorError> {
+        let run = Run::plain(&*self.backend).tiling(edges == Edges::GoOn);
         let relu = || Conv2dArgs { slopes: Some(&self.zeros), ..Conv2dArgs::default() };
         let mut x = x.clone();
         for step in &self.steps {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "tests of a backend are given it")]
 
-use impasto_models::{ApproximateDecoder, TinyDecoder, TinyEncoder};
+use impasto_models::{ApproximateDecoder, Edges, TinyDecoder, TinyEncoder};
 use impasto_tensor::{Array, Backend};
 use impasto_testkit::{assert_close, golden, goldens_folder};
 use impasto_weights::Checkpoint;
@@ -21,9 +21,10 @@ fn they_are_pytorchs<B: Backend>(backend: Arc<B>) {
     let golden = golden("small");
     let latent = golden.array("latent");
     let tiny = TinyDecoder::load(backend.clone(), &open("taesd_decoder.pth")).unwrap();
-    assert_close("decoder", &tiny.decode(&latent).unwrap(), &golden.array("decoded"), TOLERANCE);
+    assert_close("decoder", &tiny.decode(&latent, Edges::Ends).unwrap(), &golden.array("decoded"), TOLERANCE);
+    assert_ne!(tiny.decode(&latent, Edges::GoOn).unwrap(), golden.array("decoded"));
     let encoder = TinyEncoder::load(backend.clone(), &open("taesd_encoder.pth"), 4).unwrap();
-    let encoded = encoder.encode(&golden.array("picture")).unwrap();
+    let encoded = encoder.encode(&golden.array("picture"), Edges::Ends).unwrap();
     assert_close("encoder", &encoded, &golden.array("encoded"), TOLERANCE);
     let approximate = ApproximateDecoder::load(backend, &open("model.pt")).unwrap();
     let approximated = approximate.decode(&latent).unwrap();
@@ -32,9 +33,9 @@ fn they_are_pytorchs<B: Backend>(backend: Arc<B>) {
 
 fn what_does_not_fit_is_refused<B: Backend>(backend: Arc<B>) {
     let decoder = TinyDecoder::load(backend.clone(), &open("taesd_decoder.pth")).unwrap();
-    assert!(decoder.decode(&Array::zeros([1, 3, 4, 4])).is_err());
+    assert!(decoder.decode(&Array::zeros([1, 3, 4, 4]), Edges::Ends).is_err());
     let encoder = TinyEncoder::load(backend.clone(), &open("taesd_encoder.pth"), 4).unwrap();
-    assert!(encoder.encode(&Array::zeros([1, 3, 12, 8])).is_err(), "not a multiple of 8");
+    assert!(encoder.encode(&Array::zeros([1, 3, 12, 8]), Edges::Ends).is_err(), "not a multiple of 8");
     assert!(TinyEncoder::load(backend.clone(), &open("taesd_encoder.pth"), 16).is_err());
     assert!(TinyDecoder::load(backend.clone(), &open("taesd_encoder.pth")).is_err());
     assert!(ApproximateDecoder::load(backend.clone(), &open("taesd_decoder.pth")).is_err());

@@ -6,11 +6,11 @@ use crate::styles::read_styles;
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{
-    FaceRestorerItem, Fault, HypernetworkItem, LoraItem, REALESRGAN, RealesrganItem, SdVaeItem, StyleItem,
-    UpscalerItem, opened_metadata,
+    EmbeddingItem, EmbeddingItems, FaceRestorerItem, Fault, HypernetworkItem, LoraItem, REALESRGAN,
+    RealesrganItem, SdVaeItem, StyleItem, UpscalerItem, opened_metadata,
 };
 use impasto_domain::Style;
-use impasto_engine::{FileKind, LibraryFile, PLAIN_UPSCALERS};
+use impasto_engine::{EmbeddingInfo, EmbeddingTraining, FileKind, LibraryFile, PLAIN_UPSCALERS};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -80,6 +80,25 @@ pub(crate) async fn loras(State(app): State<App>) -> Result<Json<Vec<LoraItem>>,
         metadata: opened_metadata(&file.metadata),
     };
     list(app, FileKind::Lora, item).await
+}
+
+/// Embeddings, for the model used where a request names none.
+#[utoipa::path(
+    get,
+    path = "/sdapi/v1/embeddings",
+    tag = "sdapi",
+    responses((status = 200, body = EmbeddingItems), (status = 500, description = "There is no model", body = Fault))
+)]
+pub(crate) async fn embeddings(State(app): State<App>) -> Result<Json<EmbeddingItems>, Failure> {
+    let list = tokio::task::spawn_blocking(move || app.engine().embeddings()).await??;
+    let items = |infos: Vec<EmbeddingInfo>| infos.into_iter().map(embedding_item).collect();
+    Ok(Json(EmbeddingItems { loaded: items(list.loaded), skipped: items(list.skipped) }))
+}
+
+fn embedding_item(info: EmbeddingInfo) -> (String, EmbeddingItem) {
+    let EmbeddingTraining { step, sd_checkpoint, sd_checkpoint_name } = info.training;
+    let (shape, vectors) = (info.width, info.vectors);
+    (info.name, EmbeddingItem { step, sd_checkpoint, sd_checkpoint_name, shape, vectors })
 }
 
 /// Ways to restore faces, and where their networks belong.

@@ -93,6 +93,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(files::sd_vae))
         .routes(routes!(files::hypernetworks))
         .routes(routes!(files::loras))
+        .routes(routes!(files::embeddings))
         .routes(routes!(files::face_restorers))
         .routes(routes!(files::realesrgan_models))
         .routes(routes!(files::extensions))

@@ -10,6 +10,7 @@ use axum::extract::{Query, State};
 use impasto_api::{ApiError, Progress, ProgressState};
 use impasto_engine::Picture;
 use impasto_imaging::{Format, Pixels, encode, encode_base64};
+use impasto_settings::Options;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -39,10 +40,17 @@ pub(crate) async fn progress(
     let every = options.show_progress_every_n_steps;
     let preview = view.shown().filter(|_| shown).and_then(|status| app.preview_to_show(status, every));
     let image = match preview {
-        Some(picture) => tokio::task::spawn_blocking(move || as_base64(&picture)).await?,
+        Some(picture) => {
+            tokio::task::spawn_blocking(move || as_base64(&picture, preview_format(&options))).await?
+        }
         None => None,
     };
     Ok(Json(Progress::working(state_of(&view), view.elapsed.as_secs_f64(), image)))
+}
+
+/// The file format of previews.
+pub(crate) fn preview_format(options: &Options) -> Format {
+    Format::from_name(&options.live_previews_image_format, options.jpeg_quality).unwrap_or(Format::Png)
 }
 
 fn not_a_flag(value: &str) -> ApiError {
@@ -75,7 +83,7 @@ fn state_of(view: &RunView) -> ProgressState {
     }
 }
 
-fn as_base64(picture: &Arc<Picture>) -> Option<String> {
+fn as_base64(picture: &Arc<Picture>, format: Format) -> Option<String> {
     let pixels = Pixels { width: picture.width, height: picture.height, rgb: &picture.rgb };
-    encode(pixels, Format::Png, None).ok().map(|file| encode_base64(&file))
+    encode(pixels, format, None).ok().map(|file| encode_base64(&file))
 }

@@ -1,6 +1,7 @@
 //! `/internal/progress` and `/internal/pending-tasks`: jobs of A1111's interface by the names that clients gave them
 //! (`force_task_id`).
 
+use super::progress::preview_format;
 use crate::app::App;
 use crate::body::JsonBody;
 use crate::error::Failure;
@@ -9,7 +10,8 @@ use axum::Json;
 use axum::extract::State;
 use impasto_api::{ApiError, PendingTasks, TaskProgress, TaskProgressRequest, ValidationErrors};
 use impasto_engine::JobStatus;
-use impasto_imaging::{Format, Pixels, encode, encode_base64};
+use impasto_imaging::{Pixels, encode, encode_base64};
+use impasto_settings::Options;
 
 /// How far a job is, by its client's name for it.
 #[utoipa::path(
@@ -37,9 +39,10 @@ pub(crate) async fn task_progress(
         let place = waiting.iter().position(|name| *name == request.id_task).map_or(1, |at| at + 1);
         return Ok(Json(TaskProgress::queued(place, waiting.len().max(place))));
     }
+    let options = app.options();
     let preview = match view.shown() {
-        Some(status) if request.live_preview && app.options().live_previews_enable => {
-            preview(status, request.id_live_preview).await?
+        Some(status) if request.live_preview && options.live_previews_enable => {
+            preview(status, request.id_live_preview, &options).await?
         }
         _ => None,
     };
@@ -47,13 +50,18 @@ pub(crate) async fn task_progress(
 }
 
 /// The newest preview and its number, if it is not the one that the client has.
-async fn preview(status: &JobStatus, known: i64) -> Result<Option<(String, i64)>, Failure> {
+async fn preview(
+    status: &JobStatus,
+    known: i64,
+    options: &Options,
+) -> Result<Option<(String, i64)>, Failure> {
     let number = i64::try_from(status.preview_number).unwrap_or(i64::MAX);
     let Some(picture) = status.preview.clone().filter(|_| number != known) else { return Ok(None) };
+    let (format, name) = (preview_format(options), options.live_previews_image_format.clone());
     let encode = move || {
         let pixels = Pixels { width: picture.width, height: picture.height, rgb: &picture.rgb };
-        encode(pixels, Format::Png, None)
-            .map(|file| format!("data:image/png;base64,{}", encode_base64(&file)))
+        encode(pixels, format, None)
+            .map(|file| format!("data:image/{name};base64,{}", encode_base64(&file)))
             .map_err(|error| ApiError::exception("RuntimeError", error.to_string()))
     };
     Ok(Some((tokio::task::spawn_blocking(encode).await??, number)))

@@ -68,6 +68,7 @@ pub(super) fn txt2img(arguments: &Txt2imgArguments, settings: &Settings) -> anyh
         load_seconds: first.load,
         warm_up: false,
         default_runs: 1,
+        compared: None,
         call: Box::new(|| Ok(runtime.block_on(make(&engine, request(*steps), true))?.parts())),
     }
     .conduct(run);
@@ -117,7 +118,7 @@ impl JobTimes {
 /// Has a job made, and notes when its snapshots come: of steps so short that some are missed, the time goes to what is seen
 /// next. `loaded` says that the model is in memory.
 async fn make(engine: &Engine, request: GenerationRequest, mut loaded: bool) -> anyhow::Result<JobTimes> {
-    let options = SubmitOptions { cancel_when_unwatched: true, previews: false };
+    let options = SubmitOptions { cancel_when_unwatched: true, previews: None };
     let mut times = JobTimes::default();
     let mut last = Instant::now();
     let mut watcher = engine.submit(request, options).map_err(advise)?;

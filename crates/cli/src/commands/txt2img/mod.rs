@@ -231,7 +231,7 @@ async fn make(
     request: GenerationRequest,
     keep_partial: bool,
 ) -> anyhow::Result<Arc<JobStatus>> {
-    let options = SubmitOptions { cancel_when_unwatched: true, previews: false };
+    let options = SubmitOptions { cancel_when_unwatched: true, previews: None };
     let mut watcher = engine.submit(request, options).map_err(advise)?;
     let progress = Progress::new();
     let mut signal = setup::StopSignal::new()?;
