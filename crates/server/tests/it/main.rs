@@ -1,5 +1,7 @@
 //! The server from outside: routes on a real engine with a kilobyte-sized model on the reference backend.
 
+// Requests with every field are long.
+#![recursion_limit = "256"]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod chance;
