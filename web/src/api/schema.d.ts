@@ -1891,7 +1891,7 @@ export interface components {
              */
             refiner_switch_at?: number | null;
             /**
-             * @description Has no effect: there are no extra networks yet.
+             * @description Whether the networks that the prompt's tags ask for are left out.
              * @default false
              */
             disable_extra_networks?: boolean | null;
@@ -2225,7 +2225,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description Too many jobs wait */
@@ -2840,6 +2840,15 @@ export interface operations {
                     "application/json": components["schemas"]["Fault"];
                 };
             };
+            /** @description A field cannot be used */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
+                };
+            };
         };
     };
     count_tokens: {
@@ -2914,7 +2923,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description There is no model, or the styles cannot be read */
@@ -3091,7 +3100,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
         };
@@ -3545,7 +3554,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description No such upscaler, or not a picture */
@@ -3631,7 +3640,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description No such upscaler, or not a picture */
@@ -3818,7 +3827,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description Too many jobs wait */
@@ -3917,13 +3926,13 @@ export interface operations {
                     "application/json": components["schemas"]["Fault"];
                 };
             };
-            /** @description The body or a field of it cannot be used */
+            /** @description A field cannot be used */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description The network's files are not there */
@@ -4233,13 +4242,13 @@ export interface operations {
                     "application/json": components["schemas"]["Fault"];
                 };
             };
-            /** @description A value cannot be used */
+            /** @description A field cannot be used */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description An option or the model is not known */
@@ -4325,7 +4334,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description Not a picture */
@@ -4384,6 +4393,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Fault"];
+                };
+            };
+            /** @description A field cannot be used */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
         };
@@ -5366,7 +5384,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationErrors"];
+                    "application/json": components["schemas"]["ValidationErrors"] | components["schemas"]["Fault"];
                 };
             };
             /** @description Too many jobs wait */

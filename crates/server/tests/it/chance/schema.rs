@@ -63,15 +63,7 @@ impl Description {
             Ok(body) => body,
             Err(error) => return Some(format!("not JSON: {error}")),
         };
-        // A refusal has the shape of the field or that of the interface.
-        let others = (400..600).contains(&status).then(|| ["Fault", "ValidationErrors"]);
-        let others = others.iter().flatten().map(|name| &self.0["components"]["schemas"][name]);
-        let faults: Vec<String> = std::iter::once(schema)
-            .chain(others)
-            .map_while(|schema| self.mismatch(schema, &body, ""))
-            .collect();
-        let needed = if (400..600).contains(&status) { 3 } else { 1 };
-        (faults.len() >= needed).then(|| faults.concat())
+        self.mismatch(schema, &body, "")
     }
 
     /// Where a value does not have a schema.
