@@ -35,10 +35,7 @@ async fn a_vae_is_an_option_and_comes_back_from_infotexts() {
     assert_eq!(app.post("/sdapi/v1/options", json!({ "sd_vae": "gone.pt" })).await.told(), "200 null");
     let (info, picture) = made(&app, json!({})).await;
     assert_eq!(picture, own);
-    assert_eq!(
-        info["comments"],
-        json!(["VAE not found: gone.pt; the checkpoint's own autoencoder is used"])
-    );
+    assert_eq!(info["comments"], json!(["VAE not found: gone.pt; the checkpoint's own autoencoder is used"]));
 }
 
 #[tokio::test]
