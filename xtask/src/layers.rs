@@ -21,9 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Models.
     ("models", &["tensor", "weights"]),
     ("diffusion", &["models", "domain", "imaging"]),
+    ("scripts", &["domain", "imaging"]),
     // Service.
     ("engine", &["diffusion", "settings"]),
-    ("api", &["domain", "settings"]),
+    ("api", &["domain", "scripts", "settings"]),
     ("server", &["api", "engine", "settings"]),
     ("cli", &["server", "engine", "cpu", "settings"]),
     // For tests.

@@ -1,6 +1,5 @@
 //! From a request's body to what the engine is asked: nulls, ranges, options, and what cannot be done yet.
 
-use crate::flows::SOFT_INPAINTING;
 use crate::neutral::asks_for_nothing;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{
@@ -8,11 +7,9 @@ use impasto_domain::{
     NoiseSource, Precision, PromptRules, RequestLimits, Sampler, SamplerOptions, Schedule, Shortcuts, Style,
     UniPcSkip, UniPcVariant, VaeChoice, merge_styles, old_first_pass, without_comments,
 };
+use impasto_scripts::{ALWAYS_ON, SCRIPTS};
 use impasto_settings::{Options, SettingsError};
 use serde_json::{Map, Value};
-
-/// Scripts that are always on in A1111.
-const KNOWN_SCRIPTS: &[&str] = &["sampler", "seed", "refiner", "comments", SOFT_INPAINTING];
 
 /// The options that hold for one request. A model that nobody knows is left out, as clients expect, and so is an option
 /// value that asks for what is done anyway; any other option that nobody knows is an error. `find_model` gives the title of the model that answers to a name.
@@ -140,6 +137,7 @@ impl Txt2ImgRequest {
             tiling: self.tiling.unwrap_or(options.tiling),
             restore_faces: self.restore_faces.unwrap_or(options.face_restoration),
             inpainting_mask_weight: options.inpainting_mask_weight,
+            disable_extra_networks: self.disable_extra_networks == Some(true),
             asides: asides(options, self.save_images),
             sampler_options: self.sampler_options(options),
             shortcuts: Shortcuts {
@@ -265,11 +263,22 @@ impl Txt2ImgRequest {
     /// Errors for what would change the picture and cannot be done.
     fn refuse_unsupported(&self) -> Result<(), ApiError> {
         if let Some(name) = self.script_name.as_deref().filter(|name| !name.is_empty()) {
-            return Err(ApiError::http(422, format!("Script '{name}' not found")));
+            let detail = format!(
+                "script {name:?} is a request of its own kind: send it to /sdapi/v1/txt2img or /sdapi/v1/img2img"
+            );
+            return Err(ApiError::http(422, detail));
         }
-        let unknown = |name: &&String| !KNOWN_SCRIPTS.contains(&name.to_lowercase().as_str());
-        if let Some(name) = self.alwayson_scripts.keys().find(unknown) {
-            return Err(ApiError::http(422, format!("always on script {name} not found")));
+        let is_it = |title: &str, name: &str| title.to_lowercase() == name.to_lowercase();
+        for name in self.alwayson_scripts.keys() {
+            if ALWAYS_ON.iter().any(|script| is_it(script.title, name)) {
+                continue;
+            }
+            let detail = if SCRIPTS.iter().any(|script| is_it(script.title, name)) {
+                "Cannot have a selectable script in the always on scripts params".to_owned()
+            } else {
+                format!("always on script {name} not found")
+            };
+            return Err(ApiError::http(422, detail));
         }
         Ok(())
     }
@@ -310,6 +319,7 @@ pub fn sampler_options(options: &Options) -> SamplerOptions {
         always_discard_next_to_last_sigma: options.always_discard_next_to_last_sigma,
         sgm_noise_multiplier: options.sgm_noise_multiplier,
         enable_quantization: options.enable_quantization,
+        use_downcasted_alpha_bar: options.use_downcasted_alpha_bar,
         sd_noise_schedule: match options.sd_noise_schedule.as_str() {
             "Zero Terminal SNR" => NoiseSchedule::ZeroTerminalSnr,
             _ => NoiseSchedule::Default,
@@ -544,7 +554,8 @@ mod tests {
         insta::assert_snapshot!(refusal(json!({ "n_iter": 5_000_000_000_u64 })), @r#"{"detail":[{"loc":["body","n_iter"],"msg":"n_iter 5000000000 is out of range: allowed are 1 to 256","type":"value_error","input":5000000000}]}"#);
         insta::assert_snapshot!(refusal(json!({ "seed": -2 })), @r#"{"detail":[{"loc":["body","seed"],"msg":"seed -2 is out of range: allowed are 0 to 9223372036854775807, and -1 to draw one","type":"value_error","input":-2}]}"#);
         insta::assert_snapshot!(refusal(json!({ "enable_hr": true, "hr_sampler_name": "x" })), @r#"{"error":"AssertionError","detail":"","body":"","errors":"bad sampler name: x"}"#);
-        insta::assert_snapshot!(refusal(json!({ "script_name": "x/y/z plot" })), @r#"{"error":"HTTPException","detail":"Script 'x/y/z plot' not found","body":"","errors":""}"#);
+        insta::assert_snapshot!(refusal(json!({ "script_name": "x/y/z plot" })), @r#"{"error":"HTTPException","detail":"script \"x/y/z plot\" is a request of its own kind: send it to /sdapi/v1/txt2img or /sdapi/v1/img2img","body":"","errors":""}"#);
+        insta::assert_snapshot!(refusal(json!({ "alwayson_scripts": { "Prompt Matrix": {} } })), @r#"{"error":"HTTPException","detail":"Cannot have a selectable script in the always on scripts params","body":"","errors":""}"#);
         insta::assert_snapshot!(refusal(json!({ "alwayson_scripts": { "controlnet": {} } })), @r#"{"error":"HTTPException","detail":"always on script controlnet not found","body":"","errors":""}"#);
         insta::assert_snapshot!(refusal(json!({ "override_settings": { "nonsense": 1 } })), @r#"{"error":"KeyError","detail":"","body":"","errors":"'nonsense'"}"#);
         insta::assert_snapshot!(refusal(json!({ "override_settings": { "CLIP_stop_at_last_layers": 13 } })), @r#"{"detail":[{"loc":["body","override_settings","CLIP_stop_at_last_layers"],"msg":"setting CLIP_stop_at_last_layers is 13, which is not an integer from 1 to 12","type":"value_error","input":13}]}"#);

@@ -41,7 +41,7 @@ pub enum ApiError {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ValidationError {
     /// Where it is: `["body", "steps"]`.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Value>)]
     pub loc: Vec<Value>,
     /// What is wrong with it.
     pub msg: String,

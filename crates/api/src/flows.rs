@@ -3,11 +3,9 @@
 use crate::error::shortened;
 use crate::{ApiError, Txt2ImgRequest};
 use impasto_domain::{RefinedPass, Refiner, RequestError, RequestLimits, SoftInpainting};
+use impasto_scripts::SOFT_INPAINTING;
 use impasto_settings::Options;
 use serde_json::{Map, Value};
-
-/// The script that is always on and softens seams.
-pub(crate) const SOFT_INPAINTING: &str = "soft inpainting";
 
 impl Txt2ImgRequest {
     /// The model that makes the last steps, if there is to be one.
@@ -37,7 +35,7 @@ impl Txt2ImgRequest {
 
     /// How seams are to be softened, if they are: by the arguments of A1111's script, `[enabled, six numbers]`, or by their names.
     pub(crate) fn soft_inpainting(&self) -> Result<Option<SoftInpainting>, ApiError> {
-        let is_it = |name: &&String| name.to_lowercase() == SOFT_INPAINTING;
+        let is_it = |name: &&String| name.eq_ignore_ascii_case(SOFT_INPAINTING);
         let Some(name) = self.alwayson_scripts.keys().find(is_it) else { return Ok(None) };
         let arguments = self.alwayson_scripts[name].get("args").unwrap_or(&Value::Null);
         let bad = |what: &str, value: &Value| {

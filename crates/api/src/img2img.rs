@@ -167,6 +167,7 @@ impl Img2ImgRequest {
         let blur = |own: Option<i64>| fields.mask_blur.or(own).unwrap_or(USUAL_BLUR);
         Ok(Inpainting {
             mask,
+            latent_mask: None,
             round: fields.mask_round.unwrap_or(true),
             invert: fields.inpainting_mask_invert.unwrap_or(0) != 0,
             blur: [

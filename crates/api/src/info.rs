@@ -66,6 +66,7 @@ pub struct Txt2ImgInfo {
     pub is_using_inpainting_conditioning: bool,
     pub version: &'static str,
     /// What was left out of what was asked, and why. A1111 tells that on its page only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub comments: Vec<String>,
 }
 

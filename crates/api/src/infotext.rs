@@ -1,7 +1,7 @@
 //! The infotext in a request: what it gives to fields, options and scripts of which the request itself does not speak.
 
-use crate::flows::SOFT_INPAINTING;
 use impasto_domain::{InfotextRules, InfotextValue, SoftInpainting, parse_infotext_by};
+use impasto_scripts::SOFT_INPAINTING;
 use serde_json::{Map, Value, json};
 
 /// Keys of an infotext and the fields they stand for.
@@ -63,6 +63,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("DeepCache depth", "deepcache_depth"),
     ("Precision", "precision"),
     ("Emphasis", "emphasis"),
+    ("Downcast alphas_cumprod", "use_downcasted_alpha_bar"),
     ("Noise Schedule", "sd_noise_schedule"),
     ("SGM noise multiplier", "sgm_noise_multiplier"),
     ("Discard penultimate sigma", "always_discard_next_to_last_sigma"),
@@ -124,6 +125,7 @@ pub(crate) fn take_infotext(body: &mut Map<String, Value>, rules: &InfotextRules
     let unusable = given.as_deref().is_some_and(|given| !given.is_object() && !given.is_null());
     let mut overrides = given.and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
     soften(body, &parsed);
+    plot(body, &parsed);
     for (key, value) in parsed {
         let text = || Value::from(value.to_string());
         match &value {
@@ -186,9 +188,33 @@ fn soften(body: &mut Map<String, Value>, parsed: &Parsed) {
     let arguments: Vec<Value> = [Value::Bool(true)].into_iter().chain(numbers).collect();
     let scripts = body.entry("alwayson_scripts").or_insert_with(|| json!({}));
     if let Some(scripts) = scripts.as_object_mut()
-        && !scripts.keys().any(|name| name.to_lowercase() == SOFT_INPAINTING)
+        && !scripts.keys().any(|name| name.eq_ignore_ascii_case(SOFT_INPAINTING))
     {
         scripts.insert(SOFT_INPAINTING.to_owned(), json!({ "args": arguments }));
+    }
+}
+
+/// Gives X/Y/Z plot the axes of the infotext of a grid, if the request has that script and no arguments for it.
+fn plot(body: &mut Map<String, Value>, parsed: &Parsed) {
+    let chosen = body.get("script_name").and_then(Value::as_str).unwrap_or_default();
+    let has_arguments =
+        body.get("script_args").and_then(Value::as_array).is_some_and(|given| !given.is_empty());
+    if !chosen.eq_ignore_ascii_case("X/Y/Z plot") || has_arguments {
+        return;
+    }
+    let find = |key: String| parsed.iter().find(|(name, _)| *name == key).map(|(_, value)| value.to_string());
+    let axis = |name: &str| {
+        let kind = find(format!("{name} Type")).unwrap_or_else(|| "Nothing".to_owned());
+        // Seeds that were drawn are taken as they were.
+        let values = find(format!("Fixed {name} Values")).or_else(|| find(format!("{name} Values")));
+        [Value::from(kind), Value::from(values.unwrap_or_default()), Value::Null]
+    };
+    if find("X Type".to_owned())
+        .or_else(|| find("Y Type".to_owned()))
+        .or_else(|| find("Z Type".to_owned()))
+        .is_some()
+    {
+        body.insert("script_args".to_owned(), ["X", "Y", "Z"].into_iter().flat_map(axis).collect());
     }
 }
 
@@ -228,6 +254,22 @@ mod tests {
         let own = json!({ "Soft Inpainting": { "args": [false] } });
         let read = Txt2ImgRequest::from_json(json!({ "infotext": text, "alwayson_scripts": own })).unwrap();
         assert_eq!(read.soft_inpainting(), Ok(None));
+    }
+
+    #[test]
+    fn axes_of_a_grid_are_taken_over_by_its_script() {
+        let text = "cat\nSteps: 20, Seed: 1, Script: X/Y/Z plot, X Type: Seed, X Values: \"-1, 5\", \
+                    Fixed X Values: \"77, 5\", Y Type: Sampler, Y Values: \"Euler,DDIM\"";
+        let read = |body: Value| Txt2ImgRequest::from_json(body).unwrap().script_args;
+        assert_eq!(
+            Value::from(read(json!({ "infotext": text, "script_name": "x/y/z plot" }))),
+            json!(["Seed", "77, 5", null, "Sampler", "Euler,DDIM", null, "Nothing", "", null])
+        );
+        assert_eq!(
+            read(json!({ "infotext": text, "script_name": "x/y/z plot", "script_args": [4] })),
+            [json!(4)]
+        );
+        assert!(read(json!({ "infotext": text })).is_empty());
     }
 
     #[test]

@@ -38,8 +38,8 @@ pub use jobs::{
 };
 pub use lists::{
     EmbeddingItem, EmbeddingItems, FaceRestorerItem, HypernetworkItem, LATENT_UPSCALE_MODES, LoraItem,
-    NameItem, REALESRGAN, RealesrganItem, SamplerItem, SchedulerItem, SdModelItem, SdVaeItem, StyleItem,
-    UpscalerItem, opened_metadata, samplers, schedulers,
+    NameItem, REALESRGAN, RealesrganItem, SamplerItem, SchedulerItem, ScriptInfo, ScriptsList, SdModelItem,
+    SdVaeItem, StyleItem, UpscalerItem, opened_metadata, samplers, schedulers,
 };
 pub use progress::{Progress, ProgressState};
 pub use tasks::{PendingTasks, TaskProgress, TaskProgressRequest};

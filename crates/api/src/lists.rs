@@ -1,6 +1,7 @@
 //! Items of the lists of `/sdapi/v1`.
 
 use impasto_domain::{Sampler, Schedule};
+use impasto_scripts::{ScriptFacts, Tab, titles};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -156,6 +157,47 @@ pub struct LoraItem {
     /// What the file says of itself. Values that are JSON are given as such.
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+}
+
+/// Titles of scripts in small letters.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ScriptsList {
+    /// For pictures from text.
+    pub txt2img: Vec<String>,
+    /// For pictures from pictures.
+    pub img2img: Vec<String>,
+}
+
+/// What a script takes.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ScriptInfo {
+    /// Its title in small letters.
+    pub name: String,
+    /// Whether it is always on, and has its arguments in `alwayson_scripts`.
+    pub is_alwayson: bool,
+    /// Whether this is told of it for pictures from pictures.
+    pub is_img2img: bool,
+    /// Its arguments, in order: `label`, `value` if nothing is said, `minimum`, `maximum` and `step` of A1111's slider, `choices`.
+    #[schema(value_type = Vec<Object>)]
+    pub args: Vec<Map<String, Value>>,
+}
+
+impl ScriptsList {
+    /// All scripts.
+    pub fn all() -> Self {
+        Self { txt2img: titles(Tab::Text), img2img: titles(Tab::Picture) }
+    }
+}
+
+impl From<ScriptFacts> for ScriptInfo {
+    fn from(facts: ScriptFacts) -> Self {
+        Self {
+            name: facts.name,
+            is_alwayson: facts.is_always_on,
+            is_img2img: facts.tab == Tab::Picture,
+            args: facts.arguments,
+        }
+    }
 }
 
 /// Ways to enlarge a latent.

@@ -112,7 +112,7 @@ request! {
         refiner_checkpoint: Option<String> = None;
         /// Share of the way after which it takes over, 0 to 1; null means at once.
         refiner_switch_at: Option<f64> = None;
-        /// Has no effect: there are no extra networks yet.
+        /// Whether the networks that the prompt's tags ask for are left out.
         disable_extra_networks: Option<bool> = Some(false);
         /// Has no effect.
         firstpass_image: Option<String> = None;
@@ -149,9 +149,9 @@ request! {
         force_task_id: Option<String> = None;
         /// Older name of `sampler_name`.
         sampler_index: String = "Euler".to_owned();
-        /// Must be empty or null: there are no scripts.
+        /// Script that makes many requests of this one, by its title; `/sdapi/v1/scripts` lists them.
         script_name: Option<String> = None;
-        /// Has no effect without `script_name`.
+        /// Its arguments in order; `/sdapi/v1/script-info` tells of them. Those missing at the end are as usual.
         script_args: Vec<Value> = Vec::new();
         /// Whether the answer has the pictures.
         send_images: bool = true;

@@ -44,7 +44,11 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Print the description of the HTTP interface (OpenAPI, JSON).
-    Openapi,
+    Openapi {
+        /// Print what there is of A1111's interface instead, as the page docs/compatibility.md.
+        #[arg(long, hide = true)]
+        compatibility: bool,
+    },
     /// Measure how fast the networks are here, and compare what they compute.
     ///
     /// Networks have random weights of true sizes unless --model names a checkpoint. --threads and --isa, which are

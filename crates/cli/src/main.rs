@@ -37,9 +37,9 @@ fn main() -> ExitCode {
 fn run(arguments: LowArguments, started: Instant) -> anyhow::Result<()> {
     let command = arguments.command.unwrap_or(Command::Serve);
     logging::start(matches!(command, Command::Serve))?;
-    if let Command::Openapi = command {
+    if let Command::Openapi { compatibility } = command {
         // Asked for by builds, on machines without any settings.
-        return openapi::run();
+        return openapi::run(compatibility);
     }
     let settings = Settings::resolve(&arguments.settings)?;
     match command {
@@ -55,7 +55,7 @@ fn run(arguments: LowArguments, started: Instant) -> anyhow::Result<()> {
             import::run(&settings, &source, to.as_deref())
         }
         Command::Doctor { json } => doctor::run(&settings, json),
-        Command::Openapi => openapi::run(),
+        Command::Openapi { compatibility } => openapi::run(compatibility),
         Command::Bench { command } => bench::run(&command, &settings, started),
     }
 }

@@ -298,12 +298,15 @@ impl HeadTask<'_> {
         let product =
             |left: &[f32], rows: usize, right: &[f32], inner: usize, out: &mut [f32], accumulate| {
                 let tile = Tile {
+                    vectors: PANEL_VECTORS,
                     left: left.as_ptr(),
                     left_stride: rows * lanes,
                     left_next: left.as_ptr_range().end,
                     right: right.as_ptr(),
                     ahead: right.as_ptr(),
                     inner,
+                    more: &[],
+                    more_left: std::ptr::null(),
                     out: out.as_mut_ptr(),
                     row_stride: panel,
                     vector_stride: lanes,

@@ -2,14 +2,15 @@
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::elementwise::{self, Pointwise};
-use crate::gemm::{Epilogue, Machine, MatrixRows, MatrixSizes, Order, PackedMatrix, multiply};
+use crate::gemm::{Epilogue, Machine, MatrixSizes, Order, PackedMatrix};
 use crate::isa::{Isa, IsaName};
 use crate::norm::{self, Affine};
 use crate::pool::ThreadPool;
 use crate::tensor::{
-    Conv2dMatrix, ConvolutionMethod, CpuConv2d, CpuEmbedding, CpuLinear, CpuNorm, CpuTensor, LinearMatrix,
+    Conv2dMatrix, ConvolutionMethod, CpuConv2d, CpuEmbedding, CpuLinear, CpuLowRank, CpuNorm, CpuTensor,
+    LinearMatrix,
 };
-use crate::{attention, conv, int8, peak, winograd};
+use crate::{attention, conv, int8, linear, peak, winograd};
 use impasto_tensor::meter::ByteMeter;
 use impasto_tensor::{
     Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, Curve, LinearArgs, Precision,
@@ -102,7 +103,7 @@ impl CpuBackend {
 }
 
 /// Counts the ways in which weights have been packed: to be raised with every change of what is kept.
-const PREPARED_FORM: u32 = 1;
+const PREPARED_FORM: u32 = 2;
 
 /// The shapes of some tensors.
 fn shapes_of<'a>(parts: &[&'a CpuTensor]) -> Vec<&'a [usize]> {
@@ -116,6 +117,7 @@ fn shape_of(tensor: Option<&CpuTensor>) -> Option<&[usize]> {
 impl Backend for CpuBackend {
     type Tensor = CpuTensor;
     type Linear = CpuLinear;
+    type LowRank = CpuLowRank;
     type Conv2d = CpuConv2d;
     type Norm = CpuNorm;
     type Embedding = CpuEmbedding;
@@ -146,6 +148,19 @@ impl Backend for CpuBackend {
             LinearMatrix::Wide(PackedMatrix::new(self.tools(), sizes, weight, bias, Order::AsStored)?)
         };
         Ok(CpuLinear { matrix, sizes })
+    }
+
+    fn prepare_low_rank(
+        &self,
+        down: &WeightView<'_>,
+        up: &WeightView<'_>,
+    ) -> Result<CpuLowRank, TensorError> {
+        let [out, rank, inputs] = shapes::low_rank_weight(down, up)?;
+        let pack = |weight: &WeightView<'_>, inner, columns| {
+            let sizes = MatrixSizes { inner, taps: 1, columns };
+            PackedMatrix::new(self.tools(), sizes, weight, None, Order::AsStored)
+        };
+        Ok(CpuLowRank { down: pack(down, inputs, rank)?, up: pack(up, rank, out)? })
     }
 
     fn prepare_conv2d(
@@ -214,24 +229,12 @@ impl Backend for CpuBackend {
         &self,
         x: &CpuTensor,
         weights: &CpuLinear,
-        args: LinearArgs<'_, CpuTensor>,
+        args: LinearArgs<'_, Self>,
     ) -> Result<CpuTensor, TensorError> {
-        let [_, inner] = weights.sizes;
         let shape = shapes::linear(&x.shape, weights.sizes, shape_of(args.residual))?;
-        let epilogue = Epilogue {
-            bias: weights.matrix.bias(),
-            row_bias: None,
-            activation: args.activation,
-            slopes: None,
-            residual: args.residual.map(CpuTensor::elements),
-        };
-        let (machine, x) = (self.machine(), x.elements());
-        self.tensor(shape, |out| match &weights.matrix {
-            LinearMatrix::Wide(matrix) => {
-                multiply(machine, &MatrixRows { elements: x, inner }, x.len() / inner, matrix, epilogue, out)
-            }
-            LinearMatrix::Int8(matrix) => int8::linear(machine, x, matrix, epilogue, out),
-        })
+        let changes = args.adapters.iter().map(|adapter| (&adapter.rows, adapter.weights.sizes()));
+        shapes::row_adapters(&x.shape, weights.sizes, changes)?;
+        self.tensor(shape, |out| linear::linear(self.machine(), x, weights, &args, out))
     }
 
     fn conv2d(

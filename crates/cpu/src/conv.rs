@@ -51,14 +51,14 @@ pub(crate) fn conv2d(
     let rows = sizes.batch * sizes.out_height * sizes.out_width;
     if sizes.kernel == [1, 1] && config == Conv2dConfig::padded(0) {
         let left = MatrixRows { elements: x, inner: sizes.inputs };
-        return multiply(machine, &left, rows, weights, epilogue, out);
+        return multiply(machine, &left, rows, (weights, &[]), epilogue, out);
     }
     let zeros = machine.buffers.take(sizes.inputs).map(|mut zeros| {
         zeros.fill(0.0);
         zeros
     })?;
     let left = Windows { x, sizes, config, mode, zeros: &zeros };
-    multiply(machine, &left, rows, weights, epilogue, out)
+    multiply(machine, &left, rows, (weights, &[]), epilogue, out)
 }
 
 /// The windows of all output pixels.

@@ -19,6 +19,7 @@ mod elementwise;
 mod gemm;
 mod int8;
 mod isa;
+mod linear;
 mod math;
 mod norm;
 mod peak;
@@ -30,4 +31,4 @@ mod winograd;
 
 pub use backend::{CpuBackend, CpuOptions};
 pub use isa::IsaName;
-pub use tensor::{ConvolutionMethod, CpuConv2d, CpuEmbedding, CpuLinear, CpuNorm, CpuTensor};
+pub use tensor::{ConvolutionMethod, CpuConv2d, CpuEmbedding, CpuLinear, CpuLowRank, CpuNorm, CpuTensor};

@@ -70,6 +70,22 @@ impl LinearMatrix {
     }
 }
 
+/// Prepared weights of a low-rank change of a linear layer.
+#[derive(Debug)]
+pub struct CpuLowRank {
+    /// `[in, rank]`.
+    pub(crate) down: PackedMatrix,
+    /// `[rank, out]`.
+    pub(crate) up: PackedMatrix,
+}
+
+impl CpuLowRank {
+    /// `[out, rank, in]`.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        [self.up.sizes.columns, self.up.sizes.inner, self.down.sizes.inner]
+    }
+}
+
 /// Prepared weights of a convolution.
 #[derive(Debug)]
 pub struct CpuConv2d {

@@ -165,9 +165,11 @@ impl Masked {
             overlaid: inpainting.overlay || inpainting.soft.is_some(),
         };
         if !inpainting.only_masked {
-            let mask = fit(&mask, in_pixels(source.resize_mode), size.0, size.1)?;
+            let fitted = |mask: &Mask| fit(mask, in_pixels(source.resize_mode), size.0, size.1);
+            let mask = fitted(&mask)?;
             let overlay = overlay_mask(&mask);
-            return Ok(Some(finished(mask, overlay, None)));
+            let latent = inpainting.latent_mask.as_ref().map(|own| fitted(&rgba(own)?.luminance()));
+            return Ok(Some(finished(latent.transpose()?.unwrap_or(mask), overlay, None)));
         }
         if mask.size() != image.size() {
             mask = mask.resize(image.width(), image.height(), Filter::Lanczos)?;
@@ -340,6 +342,7 @@ mod tests {
     fn inpainting(mask: Bitmap) -> Inpainting {
         Inpainting {
             mask,
+            latent_mask: None,
             round: true,
             invert: false,
             blur: [0, 0],
@@ -349,6 +352,18 @@ mod tests {
             overlay: true,
             soft: None,
         }
+    }
+
+    #[test]
+    fn the_latent_may_have_a_mask_of_its_own() {
+        let white = |from: u32| bitmap(32, 32, move |x, _| if x < from { [0, 0, 0, 255] } else { [255; 4] });
+        let own = Inpainting { latent_mask: Some(white(8)), ..inpainting(white(16)) };
+        let begun =
+            Beginning::new(&source(vec![white(0)], Some(own)), 0, [4, 4], 8, Asides::default()).unwrap();
+        assert_eq!(begun.mask.as_deref().map(|mask| mask[..4].to_vec()), Some(vec![0.0, 1.0, 1.0, 1.0]));
+        // What is put back is still what the other mask keeps.
+        let overlay = begun.ending.overlay.unwrap();
+        assert_eq!([overlay.rgba[4 * 12 + 3], overlay.rgba[4 * 16 + 3]], [255, 0]);
     }
 
     #[test]

@@ -126,7 +126,11 @@ const MAX_LATENT: usize = 1 << 26;
 impl ImageSpec {
     /// Image `index` of a request. `native` is the model's own width and height.
     pub fn of(request: &GenerationRequest, index: u32, native: (u32, u32)) -> Self {
-        let (prompt, networks) = ExtraNetworks::take_from(&request.prompt);
+        let asked = |prompt: &str| {
+            let (text, networks) = ExtraNetworks::take_from(prompt);
+            (text, if request.disable_extra_networks { ExtraNetworks::default() } else { networks })
+        };
+        let (prompt, networks) = asked(&request.prompt);
         let second_prompt = request.hires.as_ref().and_then(|hires| hires.prompt.as_deref());
         Self {
             prompt,
@@ -135,7 +139,7 @@ impl ImageSpec {
             networks,
             adapters: Vec::new(),
             text_adapters: None,
-            second_networks: second_prompt.map(|prompt| ExtraNetworks::take_from(prompt).1),
+            second_networks: second_prompt.map(|prompt| asked(prompt).1),
             second_adapters: Vec::new(),
             width: request.width.unwrap_or(native.0),
             height: request.height.unwrap_or(native.1),

@@ -77,6 +77,9 @@ impl MaskedContent {
 pub struct Inpainting {
     /// White, or opaque where it has alpha, where the picture is painted anew.
     pub mask: Bitmap,
+    /// The same for the latent alone, as it is: neither inverted nor blurred. The mask itself if absent.
+    #[serde(default)]
+    pub latent_mask: Option<Bitmap>,
     /// Whether alpha and the latent's mask are nothing or all.
     pub round: bool,
     /// Whether the rest is painted anew instead.

@@ -20,7 +20,7 @@ pub use flow::{AsideKind, Asides, Conditioning, RefinedPass, Refiner, SoftInpain
 pub use infotext::{
     FoundStyles, InfotextFacts, InfotextOptions, InfotextRules, InfotextValue, PROGRAM_VERSION,
     compose_infotext, infotext_settings, novel_ai_infotext, old_first_pass, parse_infotext,
-    parse_infotext_by, python_float,
+    parse_infotext_by, python_float, with_parameters,
 };
 pub use names::{NoiseSource, Precision, Sampler, Schedule};
 pub use networks::DefaultNetworks;

@@ -74,6 +74,9 @@ pub struct GenerationRequest {
     /// How much of what is painted anew is hidden from models made for inpainting, 0 to 1.
     #[serde(default = "one")]
     pub inpainting_mask_weight: f64,
+    /// Whether the networks that the prompt's tags ask for are left out. The tags never are part of the prompt.
+    #[serde(default)]
+    pub disable_extra_networks: bool,
     /// Pictures that are wanted beside the finished ones.
     #[serde(default)]
     pub asides: Asides,
@@ -132,6 +135,7 @@ impl Default for GenerationRequest {
             tiling: false,
             restore_faces: false,
             inpainting_mask_weight: 1.0,
+            disable_extra_networks: false,
             asides: Asides::default(),
             prompt_rules: PromptRules::default(),
             sampler_options: SamplerOptions::default(),

@@ -33,6 +33,8 @@ pub struct SamplerOptions {
     pub sgm_noise_multiplier: bool,
     /// The UNet is told whole training times only.
     pub enable_quantization: bool,
+    /// Levels are rounded to half precision, as versions of A1111 before 1.8 had them.
+    pub use_downcasted_alpha_bar: bool,
     /// The levels that the model counts with.
     pub sd_noise_schedule: NoiseSchedule,
     /// Which step width `UniPC` corrects with.
@@ -100,6 +102,7 @@ impl Default for SamplerOptions {
             always_discard_next_to_last_sigma: false,
             sgm_noise_multiplier: false,
             enable_quantization: false,
+            use_downcasted_alpha_bar: false,
             sd_noise_schedule: NoiseSchedule::Default,
             uni_pc_variant: UniPcVariant::Bh1,
             uni_pc_skip_type: UniPcSkip::TimeUniform,
@@ -131,6 +134,7 @@ impl SamplerOptions {
         let order = (self.uni_pc_order != usual.uni_pc_order).then(|| self.uni_pc_order.to_string());
         let final_order = flag(self.uni_pc_lower_order_final, usual.uni_pc_lower_order_final);
         let before = vec![
+            ("Downcast alphas_cumprod", flag(self.use_downcasted_alpha_bar, usual.use_downcasted_alpha_bar)),
             ("Noise Schedule", named(schedule)),
             ("SGM noise multiplier", flag(self.sgm_noise_multiplier, usual.sgm_noise_multiplier)),
             (

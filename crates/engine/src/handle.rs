@@ -332,6 +332,11 @@ impl Engine {
         self.inner.catalog.find(name)
     }
 
+    /// The model whose title has a text in it, if none has it as a name.
+    pub fn find_closest_model(&self, name: &str) -> Option<Arc<ModelEntry>> {
+        self.inner.catalog.find_closest(name)
+    }
+
     /// The model used where a request names none.
     pub fn default_model(&self) -> Option<Arc<ModelEntry>> {
         self.inner.catalog.default_model().ok()

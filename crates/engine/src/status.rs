@@ -110,7 +110,8 @@ impl JobStatus {
         let sent = self.request.from_picture.iter().flat_map(|source| {
             source.images.iter().chain(source.inpainting.as_ref().map(|inpainting| &inpainting.mask))
         });
-        let sent: usize = sent.map(|bitmap| bitmap.rgba.len()).sum();
+        let first = self.request.hires.iter().filter_map(|hires| hires.first_picture.as_deref());
+        let sent: usize = sent.chain(first).map(|bitmap| bitmap.rgba.len()).sum();
         sent + self.images.iter().map(FinishedImage::bytes).sum::<usize>()
     }
 }

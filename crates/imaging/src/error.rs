@@ -58,6 +58,9 @@ pub enum ImagingError {
     /// The text names no color.
     #[error("not a color: {0:?}; write it as #rrggbb")]
     Color(String),
+    /// The bytes are no font that we read.
+    #[error("not a readable TrueType or OpenType font")]
+    Font,
     /// A number is out of its range.
     #[error("{name} is {value}; it has to lie in {least} to {most}")]
     OutOfRange {

@@ -3,7 +3,7 @@
 //! * files: [`decode`], [`read_metadata`], [`encode`], [`encode_picture`], base64;
 //! * pixels: [`Picture`] and its scaling, cropping, pasting, blending;
 //! * inpainting: masks, their blur, regions, filling, overlays;
-//! * A1111's ways to fit, tile, arrange and correct pictures.
+//! * A1111's ways to fit, tile, arrange and correct pictures, and the legends of grids.
 //!
 //! What is read here comes from outside: sizes are checked before memory is taken, and text is only unpacked up to a bound.
 //! It does not know what an infotext means, and runs no model. Formulas are those of Pillow 9.5, OpenCV 4 and PyTorch, bit for
@@ -25,11 +25,13 @@ mod grid;
 mod hidden;
 mod kernel;
 mod lab;
+mod legend;
 mod mask;
 mod metadata;
 mod picture;
 mod planes;
 mod resize;
+mod text;
 mod tiles;
 mod upscale;
 
@@ -46,9 +48,11 @@ pub use fit::{Fit, ResizeMode, fit, fit_upscaled};
 pub use grid::{GridRows, grid};
 pub use hidden::hidden_data;
 pub use kernel::Filter;
+pub use legend::{Label, Legend};
 pub use mask::{binary_mask, crop_region, cut_out, expand_region, latent_mask, overlay_mask};
 pub use metadata::{Metadata, NovelAi, read_metadata};
 pub use picture::{MOST_PIXELS, Mask, Picture, Region, Rgb, Rgba};
 pub use planes::{PlaneFilter, resize_planes};
+pub use text::Lettering;
 pub use tiles::Tiles;
 pub use upscale::{upscale, upscaled_size};

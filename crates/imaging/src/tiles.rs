@@ -39,7 +39,7 @@ impl Tiles {
     }
 
     /// The corners of the tiles, row by row.
-    fn places(&self) -> impl Iterator<Item = (u32, u32)> {
+    pub fn places(&self) -> impl Iterator<Item = (u32, u32)> {
         self.tops.iter().flat_map(move |&top| self.lefts.iter().map(move |&left| (left, top)))
     }
 

@@ -2,23 +2,18 @@
 
 use crate::app::App;
 use crate::clock;
-use crate::file_names::Facts;
-use crate::save::{Kind, save_beside, save_picture};
+use crate::disk::{
+    Disk, Shot, file_beside, file_of, format_of, not_made, not_saved, pixels_of, remember_parameters,
+    strength_of,
+};
+use crate::save::{GRID, Kind, save_beside};
 use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest, extra_generation_params};
-use impasto_domain::{
-    AsideKind, Bitmap, Conditioning, GenerationRequest, PROGRAM_VERSION, Schedule, python_float,
-};
-use impasto_engine::{FinishedImage, JobState, JobStatus, Watcher};
-use impasto_imaging::{
-    Filter, Format, GridRows, ImagingError, Pixels, Rgb, Rgba, encode, encode_base64, encode_picture, grid,
-    parse_color,
-};
+use impasto_domain::{AsideKind, Bitmap, Conditioning, GenerationRequest, PROGRAM_VERSION};
+use impasto_engine::{JobState, JobStatus, Watcher};
+use impasto_imaging::{GridRows, Pixels, Rgb, encode_base64, grid, parse_color};
+use impasto_scripts::PieceKind;
 use impasto_settings::Options;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Keyword of the infotext in files.
-const PARAMETERS: &str = "parameters";
 
 /// Waits for a job that came in through A1111's interface, under the name that its client gave it. The job ends when the client
 /// hangs up.
@@ -27,19 +22,22 @@ pub(crate) async fn wait_for(
     watcher: Watcher,
     name: Option<&str>,
 ) -> Result<Arc<JobStatus>, ApiError> {
-    let waited_for = app.wait_for(watcher.id());
-    if let Some(name) = name.filter(|name| !name.is_empty()) {
-        app.name_task(name, watcher.id());
-    }
+    let run = app.begin_run(name);
+    run.work_on(vec![watcher.id()]);
     let status = watcher.finished().await;
-    drop(waited_for);
+    drop(run);
+    match failure_of(&status) {
+        None => Ok(status),
+        Some(reason) => Err(ApiError::exception("RuntimeError", reason)),
+    }
+}
+
+/// Why a job that has ended has no pictures, if it did not end well.
+pub(crate) fn failure_of(status: &JobStatus) -> Option<String> {
     match status.state {
-        JobState::Done => Ok(status),
-        JobState::Cancelled => Err(ApiError::exception("RuntimeError", "the job was cancelled")),
-        _ => {
-            let reason = status.error.clone().unwrap_or_else(|| "the engine has stopped".to_owned());
-            Err(ApiError::exception("RuntimeError", reason))
-        }
+        JobState::Done => None,
+        JobState::Cancelled => Some("the job was cancelled".to_owned()),
+        _ => Some(status.error.clone().unwrap_or_else(|| "the engine has stopped".to_owned())),
     }
 }
 
@@ -64,59 +62,144 @@ impl Asked {
     }
 }
 
-/// The pictures of a job that has ended well, as files in base64, and what is said of them, a JSON object in a text. Encodes,
+/// A picture of an answer.
+pub(crate) struct Output {
+    pub(crate) picture: Arc<Rgb>,
+    pub(crate) infotext: String,
+    /// Of which job, and of which of its pictures, it has the settings.
+    pub(crate) origin: (usize, u32),
+    pub(crate) kind: PieceKind,
+    /// Whether it is saved, where saving is asked for.
+    pub(crate) saved: bool,
+    /// Whether the answer has it.
+    pub(crate) shown: bool,
+    /// Whether it was ended before its time.
+    pub(crate) is_early: bool,
+    /// Pictures beside it.
+    pub(crate) asides: Arc<[(AsideKind, Bitmap)]>,
+}
+
+/// What a request came to.
+pub(crate) struct Results {
+    /// What was asked.
+    pub(crate) request: Arc<GenerationRequest>,
+    /// The jobs that it came to.
+    pub(crate) jobs: Vec<Arc<JobStatus>>,
+    /// Pictures of the answer, in its order.
+    pub(crate) outputs: Vec<Output>,
+    /// Every picture that was painted to be one of the answer's: job and number.
+    pub(crate) pictures: Vec<(usize, u32)>,
+    /// Place in the answer of the first picture that is no grid.
+    pub(crate) index_of_first_image: u32,
+    /// What is to be said of it.
+    pub(crate) comments: Vec<String>,
+}
+
+impl Results {
+    /// The request of the first job, with what the engine filled in.
+    pub(crate) fn first_request(&self) -> &GenerationRequest {
+        self.jobs.first().map_or(&self.request, |status| &status.request)
+    }
+
+    /// Of a job that has ended well.
+    pub(crate) fn of_job(
+        status: &Arc<JobStatus>,
+        asked: &Asked,
+        options: &Options,
+    ) -> Result<Self, ApiError> {
+        let grid = grid_of(asked, status, options)?;
+        let index_of_first_image = grid.iter().filter(|grid| grid.shown).count() as u32;
+        let mut outputs: Vec<Output> = grid.into_iter().collect();
+        for image in &status.images {
+            let pixels = pixels_of(image);
+            let picture = Rgb::new(pixels.width, pixels.height, pixels.rgb.to_vec()).map_err(not_made)?;
+            outputs.push(Output {
+                picture: Arc::new(picture),
+                infotext: image.infotext.clone(),
+                origin: (0, image.index),
+                kind: PieceKind::Painted,
+                saved: true,
+                shown: true,
+                is_early: image.is_early,
+                asides: image.asides.clone(),
+            });
+        }
+        Ok(Self {
+            request: status.request.clone(),
+            jobs: vec![status.clone()],
+            outputs,
+            pictures: (0..status.request.image_count()).map(|index| (0, index)).collect(),
+            index_of_first_image,
+            comments: status.comments.to_vec(),
+        })
+    }
+}
+
+/// The pictures of a request that has ended well, as files in base64, and what is said of them, a JSON object in a text. Encodes,
 /// and saves if asked to: takes a while for large pictures.
 pub(crate) fn answer(
     app: &App,
     asked: &Asked,
     options: &Options,
-    status: &Arc<JobStatus>,
+    results: &Results,
 ) -> Result<(Vec<String>, String), ApiError> {
-    let save = asked.save_images && options.samples_save;
-    let begun = status.request.from_picture.is_some();
-    let (samples, grids) = if begun {
+    let begun = results.request.from_picture.is_some();
+    let (samples, grids): (&str, &str) = if begun {
         (&options.outdir_img2img_samples, &options.outdir_img2img_grids)
     } else {
         (&options.outdir_txt2img_samples, &options.outdir_txt2img_grids)
     };
-    let disk = Disk { root: &app.settings().data_dir, options, status, styles: &asked.styles };
-    let format = format_of(&options.samples_format, options);
-    let mut files = Vec::with_capacity(status.images.len());
-    for image in &status.images {
-        let file = file_of(pixels_of(image), &image.infotext, format, options)?;
-        let save = save && (!image.is_early || options.save_incomplete_images);
-        let saved = save.then(|| disk.save((Kind::Picture, samples), image, (&file, format.suffix())));
-        let saved = saved.transpose()?;
-        if let Some(path) = &saved {
-            disk.save_smaller(image, file.len(), path)?;
+    let root = &app.settings().data_dir;
+    let (mut images, mut infotexts) = (Vec::new(), Vec::new());
+    let mut send = |file: &[u8]| {
+        if asked.send_images {
+            images.push(encode_base64(file));
         }
-        files.push(file);
-        for (kind, bitmap) in &*image.asides {
+    };
+    for output in &results.outputs {
+        let (place, format, kept) = match output.kind {
+            PieceKind::Grid(name) => ((Kind::Grid(name), grids), &options.grid_format, options.grid_save),
+            PieceKind::Painted | PieceKind::Joined => {
+                let whole = !output.is_early || options.save_incomplete_images;
+                ((Kind::Picture, samples), &options.samples_format, options.samples_save && whole)
+            }
+        };
+        let kept = kept && asked.save_images && output.saved;
+        if !kept && !output.shown {
+            continue;
+        }
+        let format = format_of(format, options);
+        let pixels = Pixels::from(&*output.picture);
+        let file = file_of(pixels, &output.infotext, format, options)?;
+        let mut saved = None;
+        if let Some(status) = results.jobs.get(output.origin.0).filter(|_| kept) {
+            let disk = Disk { root, options, status, styles: &asked.styles };
+            let shot = Shot { index: output.origin.1, pixels, infotext: &output.infotext };
+            let path = disk.save(place, shot, (&file, format.suffix()))?;
+            if place.0 == Kind::Picture {
+                disk.save_smaller(shot, file.len(), &path)?;
+            }
+            saved = Some(path);
+        }
+        if output.shown {
+            send(&file);
+            infotexts.push(output.infotext.clone());
+        }
+        for (kind, bitmap) in &*output.asides {
             let (keep, show) = asked_for(*kind, options);
-            let file = file_beside(bitmap, &image.infotext, format, options)?;
+            let file = file_beside(bitmap, &output.infotext, format, options)?;
             if let Some(path) = saved.as_ref().filter(|_| keep) {
                 save_beside(path, kind.suffix(), &file, format.suffix()).map_err(not_saved)?;
             }
-            if show {
-                files.push(file);
+            if show && output.shown {
+                send(&file);
             }
         }
     }
-    disk.remember_parameters();
-    let mut info = info(asked, status, options);
-    if let Some((file, infotext)) = grid_of(asked, status, options)? {
-        if let Some(first) = status.images.first().filter(|_| options.grid_save) {
-            let suffix = format_of(&options.grid_format, options).suffix();
-            disk.save((Kind::Grid, grids), first, (&file, suffix))?;
-        }
-        if options.return_grid {
-            files.insert(0, file);
-            info.infotexts.insert(0, infotext);
-            info.index_of_first_image = 1;
-        }
+    if let Some(first) = results.outputs.first() {
+        remember_parameters(root, &first.infotext);
     }
-    let images =
-        if asked.send_images { files.iter().map(|file| encode_base64(file)).collect() } else { Vec::new() };
+    let info = info(asked, results, options, infotexts);
     Ok((images, serde_json::to_string(&info).unwrap_or_default()))
 }
 
@@ -130,39 +213,8 @@ fn asked_for(kind: AsideKind, options: &Options) -> (bool, bool) {
     }
 }
 
-fn file_beside(
-    bitmap: &Bitmap,
-    infotext: &str,
-    format: Format,
-    options: &Options,
-) -> Result<Vec<u8>, ApiError> {
-    let picture = Rgba::new(bitmap.width, bitmap.height, bitmap.rgba.clone()).map_err(not_made)?;
-    let texts = options.enable_pnginfo.then_some((PARAMETERS, infotext));
-    let opaque = picture.pixels().iter().all(|pixel| pixel[3] == 255);
-    let file = if opaque {
-        encode_picture(&picture.to_rgb(), format, texts)
-    } else {
-        encode_picture(&picture, format, texts)
-    };
-    file.map_err(not_made)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
-fn not_made(error: ImagingError) -> ApiError {
-    ApiError::exception("RuntimeError", error.to_string())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
-fn not_saved(error: std::io::Error) -> ApiError {
-    ApiError::exception("OSError", format!("cannot save beside a picture: {error}"))
-}
-
-/// All pictures in one and its infotext, the first one's, where there are several and they are to be saved.
-fn grid_of(
-    asked: &Asked,
-    status: &JobStatus,
-    options: &Options,
-) -> Result<Option<(Vec<u8>, String)>, ApiError> {
+/// All pictures in one, with the first one's settings, where there are several and they are to be saved.
+fn grid_of(asked: &Asked, status: &JobStatus, options: &Options) -> Result<Option<Output>, ApiError> {
     let wanted = asked.save_images && (options.return_grid || options.grid_save);
     let [first, rest @ ..] = status.images.as_slice() else { return Ok(None) };
     if rest.is_empty() && options.grid_only_if_multiple {
@@ -180,142 +232,41 @@ fn grid_of(
     let background = parse_color(&options.grid_background_color).unwrap_or([255; 3]);
     let make = || grid(&pictures, rows, background);
     let Some(grid) = wanted.then(make).flatten() else { return Ok(None) };
-    let format = format_of(&options.grid_format, options);
-    let file = file_of(Pixels::from(&grid), &first.infotext, format, options)?;
-    Ok(Some((file, first.infotext.clone())))
-}
-
-/// Where the pictures of one answer go.
-pub(crate) struct Disk<'a> {
-    pub(crate) root: &'a Path,
-    pub(crate) options: &'a Options,
-    pub(crate) status: &'a JobStatus,
-    pub(crate) styles: &'a [String],
-}
-
-impl Disk<'_> {
-    pub(crate) fn save(
-        &self,
-        place: (Kind, &str),
-        image: &FinishedImage,
-        file: (&[u8], &str),
-    ) -> Result<PathBuf, ApiError> {
-        let facts = self.facts(image);
-        let path =
-            save_picture(self.root, place, self.options, &facts, file, &image.infotext).map_err(|error| {
-                ApiError::exception("OSError", format!("cannot save to {}: {error}", place.1))
-            })?;
-        tracing::info!(path = %path.display(), "saved");
-        Ok(path)
-    }
-
-    /// Saves a JPEG file beside a picture that is large, of no more pixels along an edge than the option says.
-    fn save_smaller(&self, image: &FinishedImage, bytes: usize, path: &Path) -> Result<(), ApiError> {
-        let options = self.options;
-        let (width, height) = (image.picture.width, image.picture.height);
-        let most = options.target_side_length;
-        let wide = width > most || height > most;
-        let heavy = bytes as f64 > options.img_downscale_threshold * f64::from(1 << 20);
-        let is_jpeg = path.extension().is_some_and(|suffix| suffix == "jpg" || suffix == "jpeg");
-        if !options.export_for_4chan || is_jpeg || !(wide || heavy) {
-            return Ok(());
-        }
-        let mut picture = Rgb::new(width, height, image.picture.rgb.clone()).map_err(not_made)?;
-        if wide {
-            let share =
-                |side: u32, of: u32| (f64::from(side) * f64::from(most) / f64::from(of)).round() as u32;
-            let (width, height) =
-                if width > height { (most, share(height, width)) } else { (share(width, height), most) };
-            picture = picture.resize(width.max(1), height.max(1), Filter::Lanczos).map_err(not_made)?;
-        }
-        let format = Format::Jpeg { quality: options.jpeg_quality };
-        let texts = options.enable_pnginfo.then_some((PARAMETERS, image.infotext.as_str()));
-        let file = encode_picture(&picture, format, texts).map_err(not_made)?;
-        save_beside(path, "", &file, "jpg").map_err(not_saved)
-    }
-
-    /// What the name of a picture's file may have.
-    fn facts(&self, image: &FinishedImage) -> Facts<'_> {
-        let request = &self.status.request;
-        let model = self.status.model.as_deref();
-        let now = clock::now();
-        let (batch, images) = (request.batch_size.max(1), request.image_count());
-        let first = image.index / batch * batch;
-        let seed = |index: u32| request.seeds(index.min(images.saturating_sub(1))).seed;
-        let schedule = match request.schedule {
-            Schedule::Automatic => request.sampler.default_schedule().unwrap_or(Schedule::Automatic),
-            chosen => chosen,
-        };
-        Facts {
-            seeds: [image.seed, seed(first), seed(first + batch - 1)],
-            steps: request.steps,
-            cfg_scale: python_float(request.cfg_scale),
-            size: (image.picture.width, image.picture.height),
-            styles: self.styles,
-            sampler: request.sampler.name(),
-            scheduler: schedule.label(),
-            model_hash: model.and_then(|model| model.short_hash()).unwrap_or_default(),
-            model_name: model.map(|model| model.name.as_str()).unwrap_or_default(),
-            vae: vae_part(self.status),
-            prompt: &request.prompt,
-            negative_prompt: &request.negative_prompt,
-            clip_skip: request.clip_skip,
-            denoising_strength: strength_of(request),
-            place: (image.index % batch, batch),
-            number: (image.index, images),
-            began: now - self.status.elapsed,
-            now,
-            most_words: self.options.directories_max_prompt_words as usize,
-        }
-    }
-
-    /// Writes the infotext of the first picture to `params.txt`, from where A1111's page and scripts take it.
-    fn remember_parameters(&self) {
-        let Some(first) = self.status.images.first() else { return };
-        let path = self.root.join("params.txt");
-        if let Err(error) = std::fs::write(&path, &first.infotext) {
-            tracing::warn!(path = %path.display(), %error, "cannot write the last parameters");
-        }
-    }
-}
-
-/// What the name of a picture's file has of an autoencoder's: what is before its first dot.
-fn vae_part(status: &JobStatus) -> &str {
-    let Some(vae) = &status.vae else { return "NoneType" };
-    vae.name.split('.').find(|part| !part.is_empty()).unwrap_or_default()
-}
-
-pub(crate) fn format_of(name: &str, options: &Options) -> Format {
-    Format::from_name(name, options.jpeg_quality).unwrap_or(Format::Png)
-}
-
-pub(crate) fn pixels_of(image: &FinishedImage) -> Pixels<'_> {
-    Pixels { width: image.picture.width, height: image.picture.height, rgb: &image.picture.rgb }
-}
-
-pub(crate) fn file_of(
-    pixels: Pixels<'_>,
-    infotext: &str,
-    format: Format,
-    options: &Options,
-) -> Result<Vec<u8>, ApiError> {
-    encode(pixels, format, options.enable_pnginfo.then_some(infotext)).map_err(not_made)
+    Ok(Some(Output {
+        picture: Arc::new(grid),
+        infotext: first.infotext.clone(),
+        origin: (0, first.index),
+        kind: PieceKind::Grid(GRID),
+        saved: true,
+        shown: options.return_grid,
+        is_early: false,
+        asides: Arc::default(),
+    }))
 }
 
 /// What was made, in A1111's words.
-fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
-    let request = &status.request;
-    let count = request.image_count();
-    let seeds: Vec<_> = (0..count).map(|index| request.seeds(index)).collect();
-    let first = request.seeds(0);
+fn info(asked: &Asked, results: &Results, options: &Options, infotexts: Vec<String>) -> Txt2ImgInfo {
+    let first_job = results.jobs.first();
+    let request = results.first_request();
+    let model = first_job.and_then(|status| status.model.as_ref());
+    let vae = first_job.and_then(|status| status.vae.as_ref());
+    let of: Vec<(&GenerationRequest, u32)> = results
+        .pictures
+        .iter()
+        .map(|&(job, index)| (results.jobs.get(job).map_or(request, |status| &*status.request), index))
+        .collect();
+    let seeds: Vec<_> = of.iter().map(|(request, index)| request.seeds(*index)).collect();
+    let first = seeds.first().copied().unwrap_or(request.seeds(0));
     let strength = strength_of(request);
     let resized = request.seed_resize_from;
-    let infotext = status.images.first().map(|image| image.infotext.as_str()).unwrap_or_default();
+    let infotext =
+        infotexts.get(results.index_of_first_image as usize).map(String::as_str).unwrap_or_default();
+    let elapsed = first_job.map(|status| status.elapsed).unwrap_or_default();
     Txt2ImgInfo {
         prompt: request.prompt.clone(),
-        all_prompts: vec![request.prompt.clone(); count as usize],
+        all_prompts: of.iter().map(|(request, _)| request.prompt.clone()).collect(),
         negative_prompt: request.negative_prompt.clone(),
-        all_negative_prompts: vec![request.negative_prompt.clone(); count as usize],
+        all_negative_prompts: of.iter().map(|(request, _)| request.negative_prompt.clone()).collect(),
         seed: first.seed,
         all_seeds: seeds.iter().map(|seeds| seeds.seed).collect(),
         subseed: first.subseed,
@@ -329,27 +280,22 @@ fn info(asked: &Asked, status: &JobStatus, options: &Options) -> Txt2ImgInfo {
         batch_size: request.batch_size,
         restore_faces: request.restore_faces,
         face_restoration_model: None,
-        sd_model_name: status.model.as_ref().map(|model| model.name.clone()).unwrap_or_default(),
-        sd_model_hash: status.model.as_ref().and_then(|model| model.short_hash().map(str::to_owned)),
-        sd_vae_name: status.vae.as_ref().map(|vae| vae.name.clone()),
-        sd_vae_hash: status.vae.as_ref().and_then(|vae| vae.hash.clone()),
+        sd_model_name: model.map(|model| model.name.clone()).unwrap_or_default(),
+        sd_model_hash: model.and_then(|model| model.short_hash().map(str::to_owned)),
+        sd_vae_name: vae.map(|vae| vae.name.clone()),
+        sd_vae_hash: vae.and_then(|vae| vae.hash.clone()),
         seed_resize_from_w: resized.map_or(-1, |(width, _)| width.into()),
         seed_resize_from_h: resized.map_or(-1, |(_, height)| height.into()),
         denoising_strength: strength,
         extra_generation_params: extra_generation_params(infotext),
-        index_of_first_image: 0,
-        infotexts: status.images.iter().map(|image| image.infotext.clone()).collect(),
+        index_of_first_image: results.index_of_first_image,
+        infotexts,
         styles: asked.styles.clone(),
-        job_timestamp: clock::timestamp(clock::now() - status.elapsed),
+        job_timestamp: clock::timestamp(clock::now() - elapsed),
         clip_skip: options.clip_stop_at_last_layers,
-        is_using_inpainting_conditioning: status.conditioning == Conditioning::Inpainting,
+        is_using_inpainting_conditioning: first_job
+            .is_some_and(|status| status.conditioning == Conditioning::Inpainting),
         version: PROGRAM_VERSION,
-        comments: status.comments.to_vec(),
+        comments: results.comments.clone(),
     }
-}
-
-/// How much of a picture is made anew, in the pass that begins from one.
-fn strength_of(request: &GenerationRequest) -> Option<f64> {
-    let second = request.hires.as_ref().map(|hires| hires.denoising_strength);
-    second.or(request.from_picture.as_ref().map(|source| source.denoising_strength))
 }

@@ -4,22 +4,19 @@ use crate::auth::Users;
 use crate::error::Failure;
 use crate::guard::Guard;
 use crate::metrics::RequestCounts;
+use crate::runs::{Run, Runs};
 use crate::sent::DECODING;
 use crate::styles::read_styles;
 use crate::{ServerError, routes, subpath};
 use axum::Router;
 use impasto_api::{ApiError, Txt2ImgRequest, decoding, override_options};
 use impasto_domain::{FoundStyles, GenerationRequest, InfotextRules, Style};
-use impasto_engine::{
-    Engine, JobId, JobState, JobStatus, LibraryFile, ModelEntry, Picture, SubmitOptions, Watcher,
-};
+use impasto_engine::{Engine, JobId, JobStatus, LibraryFile, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Names of jobs that are remembered.
-const NAMED_TASKS: usize = 512;
 /// Requests that enlarge pictures at a time; more wait.
 const ENLARGING: usize = 2;
 
@@ -36,10 +33,8 @@ struct Inner {
     users: Option<Users>,
     guard: Guard,
     options: Mutex<OptionsFile>,
-    /// Jobs that somebody waits for at `/sdapi/v1/txt2img`.
-    waited_for: Mutex<Vec<JobId>>,
-    /// Names that clients of `/sdapi/v1` gave their jobs, oldest first.
-    tasks: Mutex<VecDeque<(String, JobId)>>,
+    /// Requests of A1111's interface that somebody waits for.
+    runs: Runs,
     shown: Mutex<Option<Shown>>,
     /// Told when a client asks the program to stop.
     stop: Notify,
@@ -80,8 +75,7 @@ impl App {
             users,
             guard,
             options: Mutex::new(options),
-            waited_for: Mutex::default(),
-            tasks: Mutex::default(),
+            runs: Runs::default(),
             shown: Mutex::default(),
             stop: Notify::new(),
             requests: RequestCounts::default(),
@@ -154,9 +148,10 @@ impl App {
         find_model(self.engine(), name)
     }
 
-    /// The styles there are, if a request names any.
+    /// The styles there are, if a request names any, or has a script that may.
     pub(crate) async fn styles_of(&self, request: &Txt2ImgRequest) -> Result<Vec<Style>, Failure> {
-        if request.styles.as_ref().is_none_or(Vec::is_empty) {
+        let scripted = request.script_name.as_ref().is_some_and(|name| !name.is_empty());
+        if request.styles.as_ref().is_none_or(Vec::is_empty) && !scripted {
             return Ok(Vec::new());
         }
         let data_dir = self.settings().data_dir.clone();
@@ -221,14 +216,14 @@ impl App {
         Ok(tokio::task::spawn_blocking(move || engine.submit(generation, submit)).await??)
     }
 
-    /// Marks a job as one that somebody waits for, until the answer is dropped.
-    pub(crate) fn wait_for(&self, job: JobId) -> WaitedFor {
-        self.waited_for().push(job);
-        WaitedFor { app: self.clone(), job }
+    /// Requests of A1111's interface that somebody waits for.
+    pub(crate) fn runs(&self) -> &Runs {
+        &self.inner.runs
     }
 
-    fn waited_for(&self) -> MutexGuard<'_, Vec<JobId>> {
-        self.inner.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Begins such a request, under the name that its client gave it. It ends when what is given back goes.
+    pub(crate) fn begin_run(&self, name: Option<&str>) -> BegunRun {
+        BegunRun { app: self.clone(), run: self.runs().begin(name) }
     }
 
     /// Waits until a request may decode pictures. The semaphores are never closed, so there is always a permit.
@@ -249,49 +244,6 @@ impl App {
     /// Waits until a client has asked the program to end.
     pub(crate) async fn stopped(&self) {
         self.inner.stop.notified().await;
-    }
-
-    /// Gives a job the name that its client asked for.
-    pub(crate) fn name_task(&self, name: &str, job: JobId) {
-        let mut tasks = self.tasks();
-        if tasks.len() == NAMED_TASKS {
-            tasks.pop_front();
-        }
-        tasks.push_back((name.to_owned(), job));
-    }
-
-    fn tasks(&self) -> MutexGuard<'_, VecDeque<(String, JobId)>> {
-        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The newest job of a client's name.
-    pub(crate) fn task(&self, name: &str) -> Option<Arc<JobStatus>> {
-        let job = self.tasks().iter().rev().find(|(known, _)| known == name).map(|(_, job)| *job)?;
-        self.engine().watch(job).map(|mut watcher| watcher.status())
-    }
-
-    /// Names of the jobs that wait, the next first.
-    pub(crate) fn waiting_tasks(&self) -> Vec<String> {
-        let tasks = self.tasks().clone();
-        let mut waiting: Vec<_> =
-            self.engine().jobs().into_iter().filter(|job| job.state == JobState::Queued).collect();
-        waiting.sort_by_key(|job| job.position);
-        let name = |job: Arc<JobStatus>| {
-            tasks.iter().find(|(_, known)| *known == job.id).map(|(name, _)| name.clone())
-        };
-        waiting.into_iter().filter_map(name).collect()
-    }
-
-    /// What A1111's clients see and stop, newest last: the jobs at work that came in through that interface, or, if none
-    /// is, those that wait.
-    pub(crate) fn jobs_of_sdapi(&self) -> Vec<Arc<JobStatus>> {
-        let waited_for = self.waited_for().clone();
-        let mut jobs = self.engine().jobs();
-        jobs.retain(|job| waited_for.contains(&job.id) && !job.state.is_final());
-        if jobs.iter().any(|job| job.state == JobState::Running) {
-            jobs.retain(|job| job.state == JobState::Running);
-        }
-        jobs
     }
 
     /// The preview to show of a job: a new one after `every` steps, the one shown before until then.
@@ -322,15 +274,30 @@ fn find_model(engine: &Engine, name: &str) -> Option<Arc<ModelEntry>> {
     })
 }
 
-/// Marks a job as waited for as long as it lives.
+/// A request of A1111's interface, as long as somebody waits for it.
 #[derive(Debug)]
-pub(crate) struct WaitedFor {
+pub(crate) struct BegunRun {
     app: App,
-    job: JobId,
+    run: Arc<Run>,
 }
 
-impl Drop for WaitedFor {
+impl BegunRun {
+    /// The request, for work that goes on elsewhere.
+    pub(crate) fn shared(&self) -> Arc<Run> {
+        self.run.clone()
+    }
+}
+
+impl std::ops::Deref for BegunRun {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        &self.run
+    }
+}
+
+impl Drop for BegunRun {
     fn drop(&mut self) {
-        self.app.waited_for().retain(|&job| job != self.job);
+        self.app.runs().end(&self.run);
     }
 }

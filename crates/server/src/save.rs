@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 /// Tries with the next number when another writer was faster.
 const TRIES: u32 = 100;
 
-/// What names of grids start with.
-const GRID: &str = "grid";
+/// What names of grids begin with that no script has made.
+pub(crate) const GRID: &str = "grid";
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Picture,
-    Grid,
+    /// Several pictures in one; the name begins so.
+    Grid(&'static str),
 }
 
 /// Writes a picture's file under the next free number of its folder, and gives its path. `folder` is the option for pictures of
@@ -32,7 +33,7 @@ pub(crate) fn save_picture(
 ) -> Result<PathBuf, Error> {
     let (common, sorted) = match kind {
         Kind::Picture => (&options.outdir_samples, options.save_to_dirs),
-        Kind::Grid => (&options.outdir_grids, options.grid_save_to_dirs),
+        Kind::Grid(_) => (&options.outdir_grids, options.grid_save_to_dirs),
     };
     let mut path = root.join(if common.is_empty() { folder } else { common });
     if sorted {
@@ -45,7 +46,7 @@ pub(crate) fn save_picture(
         pattern => pattern,
     };
     let decoration = match kind {
-        Kind::Grid if !options.grid_extended_filename => String::new(),
+        Kind::Grid(GRID) if !options.grid_extended_filename => String::new(),
         _ => file_name(pattern, facts),
     };
     let numbered = options.save_images_add_number || decoration.is_empty();
@@ -90,10 +91,10 @@ pub(crate) fn save_once(file: &Path, bytes: &[u8]) -> Result<(), Error> {
 fn stem(kind: Kind, number: u32, numbered: bool, decoration: &str) -> String {
     let number = match (kind, numbered) {
         (Kind::Picture, true) => format!("{number:05}"),
-        (Kind::Grid, true) => format!("{GRID}-{number:04}"),
+        (Kind::Grid(name), true) => format!("{name}-{number:04}"),
         (_, false) if number > 0 => return format!("{decoration}-{number}"),
         (Kind::Picture, false) => String::new(),
-        (Kind::Grid, false) => GRID.to_owned(),
+        (Kind::Grid(name), false) => name.to_owned(),
     };
     match (number.is_empty(), decoration.is_empty()) {
         (true, _) => decoration.to_owned(),
@@ -116,7 +117,7 @@ fn next_number(folder: &Path, kind: Kind) -> Result<u32, Error> {
         let name = entry?.file_name();
         let name = name.to_str().and_then(|name| match kind {
             Kind::Picture => Some(name),
-            Kind::Grid => name.strip_prefix(GRID)?.strip_prefix('-'),
+            Kind::Grid(grid) => name.strip_prefix(grid)?.strip_prefix('-'),
         });
         let number = name.and_then(|name| name.split(['-', '.']).next()?.parse::<u32>().ok());
         next = next.max(number.map_or(0, |number| number.saturating_add(1)));
@@ -163,8 +164,10 @@ mod tests {
             place.save(Kind::Picture, u64::MAX),
             "outputs/x/2026-01-31/00042-18446744073709551615.png"
         );
-        assert_eq!(place.save(Kind::Grid, 7), "outputs/x/2026-01-31/grid-0000.png");
-        assert_eq!(place.save(Kind::Grid, 7), "outputs/x/2026-01-31/grid-0001.png");
+        assert_eq!(place.save(Kind::Grid(GRID), 7), "outputs/x/2026-01-31/grid-0000.png");
+        assert_eq!(place.save(Kind::Grid(GRID), 7), "outputs/x/2026-01-31/grid-0001.png");
+        assert_eq!(place.save(Kind::Grid("xyz_grid"), 7), "outputs/x/2026-01-31/xyz_grid-0000-7.png");
+        assert_eq!(place.save(Kind::Grid("xyz_grid"), 8), "outputs/x/2026-01-31/xyz_grid-0001-8.png");
     }
 
     #[test]
@@ -179,7 +182,7 @@ mod tests {
         });
         assert_eq!(named.save(Kind::Picture, 7), "all/7/DPM++ 2M/a cat it's.png");
         assert_eq!(named.save(Kind::Picture, 7), "all/7/DPM++ 2M/a cat it's-1.png");
-        assert_eq!(named.save(Kind::Grid, 7), "outputs/x/7/DPM++ 2M/grid-a cat it's.png");
+        assert_eq!(named.save(Kind::Grid(GRID), 7), "outputs/x/7/DPM++ 2M/grid-a cat it's.png");
         let text =
             std::fs::read_to_string(named.root.path().join("all/7/DPM++ 2M/a cat it's-1.txt")).unwrap();
         assert_eq!(text, "info\n");

@@ -16,6 +16,6 @@ pub use error::SettingsError;
 pub use load::{flag_name, from_toml, variable_name};
 pub use markdown::render_markdown;
 pub use options_file::OptionsFile;
-pub use stored::StoredOptions;
+pub use stored::{StoredOptions, option_without_effect};
 pub use table::{Options, ServeSettings};
 pub use value::{Bound, Row};

@@ -260,6 +260,8 @@ settings! {
         use_save_to_dirs_for_ui ("use_save_to_dirs_for_ui"): bool = false, ANY;
         /// Whether each of them gets a line in `log.csv` there.
         save_write_log_csv ("save_write_log_csv"): bool = true, ANY;
+        /// Whether noise levels are rounded to half precision, as versions of A1111 before 1.8 had them.
+        use_downcasted_alpha_bar ("use_downcasted_alpha_bar"): bool = false, ANY;
         /// Whether infotexts of old versions of A1111 bring the settings that repeat what those did.
         auto_backcompat ("auto_backcompat"): bool = true, ANY;
         /// What becomes of styles that the prompts of an infotext show.
@@ -340,6 +342,12 @@ settings! {
         grid_prevent_empty_spots ("grid_prevent_empty_spots"): bool = false, ANY;
         /// Colour of places without a picture, as `#rrggbb`.
         grid_background_color ("grid_background_color"): String = "#ffffff".to_owned(), Bound::Colour;
+        /// Colour of words beside a grid, as `#rrggbb`.
+        grid_text_active_color ("grid_text_active_color"): String = "#000000".to_owned(), Bound::Colour;
+        /// Colour of those that do not hold there, which are crossed out.
+        grid_text_inactive_color ("grid_text_inactive_color"): String = "#999999".to_owned(), Bound::Colour;
+        /// File of the font that they are written in, TrueType or OpenType, below the data root; empty for Roboto.
+        font ("font"): String = String::new(), Bound::EmptyOrInside;
         /// Whether that picture is written to disk too.
         grid_save ("grid_save"): bool = true, ANY;
         /// Folder below the data root for it.

@@ -11,6 +11,7 @@
 
 use crate::{Array, Curve, TensorError, WeightView};
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// A function applied to each element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -91,19 +92,32 @@ impl Conv2dConfig {
     }
 }
 
-/// What may be fused with [`Backend::linear`]: `activation(x W^T + bias) + residual`.
+/// What may be fused with [`Backend::linear`]: `activation(x W^T + bias + adapters) + residual`.
 #[derive(Debug)]
-pub struct LinearArgs<'a, T> {
-    /// Applied after the bias.
+pub struct LinearArgs<'a, B: Backend> {
+    /// Applied after the bias and the adapters.
     pub activation: Activation,
     /// Added at the end; of the output's shape.
-    pub residual: Option<&'a T>,
+    pub residual: Option<&'a B::Tensor>,
+    /// Low-rank changes, each for some of the rows; a row may have several.
+    pub adapters: &'a [RowAdapter<'a, B>],
 }
 
-impl<T> Default for LinearArgs<'_, T> {
+impl<B: Backend> Default for LinearArgs<'_, B> {
     fn default() -> Self {
-        Self { activation: Activation::Identity, residual: None }
+        Self { activation: Activation::Identity, residual: None, adapters: &[] }
     }
+}
+
+/// What some rows of a call have added to a linear layer: `scale * up(down(x))` (Hu et al. 2021).
+#[derive(Debug)]
+pub struct RowAdapter<'a, B: Backend> {
+    /// Which rows of the first dimension, at least one.
+    pub rows: Range<usize>,
+    /// `down` and `up`, of the layer's inputs and outputs.
+    pub weights: &'a B::LowRank,
+    /// What the change is multiplied by.
+    pub scale: f32,
 }
 
 /// What may be fused with [`Backend::conv2d`]: `prelu(activation(conv(x) + bias + row_bias)) + residual`.
@@ -169,11 +183,13 @@ pub enum Resample {
 }
 
 /// A device that runs the networks.
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: Send + Sync + Sized + 'static {
     /// An `f32` tensor of the device. Cloning is cheap and shares the elements.
     type Tensor: Clone + Debug + Send + Sync;
     /// Prepared weights of a linear layer.
     type Linear: Debug + Send + Sync;
+    /// Prepared weights of a low-rank change of a linear layer.
+    type LowRank: Debug + Send + Sync;
     /// Prepared weights of a convolution.
     type Conv2d: Debug + Send + Sync;
     /// Prepared scale and shift of a normalisation.
@@ -197,6 +213,13 @@ pub trait Backend: Send + Sync + 'static {
         bias: Option<&WeightView<'_>>,
         precision: Precision,
     ) -> Result<Self::Linear, TensorError>;
+
+    /// Prepares `down` `[rank, in]` and `up` `[out, rank]`, in single precision.
+    fn prepare_low_rank(
+        &self,
+        down: &WeightView<'_>,
+        up: &WeightView<'_>,
+    ) -> Result<Self::LowRank, TensorError>;
 
     /// Prepares `weight` `[out, in, kernel height, kernel width]` and `bias` `[out]`.
     fn prepare_conv2d(
@@ -229,12 +252,13 @@ pub trait Backend: Send + Sync + 'static {
     /// The same elements under another shape of equal size. Costs nothing.
     fn reshape(&self, tensor: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor, TensorError>;
 
-    /// `activation(x W^T + bias) + residual`, over the last dimension of `x` `[.., in]`; gives `[.., out]`.
+    /// `activation(x W^T + bias + adapters) + residual`, over the last dimension of `x` `[.., in]`; gives `[.., out]`. With adapters
+    /// `x` is `[rows, .., in]`.
     fn linear(
         &self,
         x: &Self::Tensor,
         weights: &Self::Linear,
-        args: LinearArgs<'_, Self::Tensor>,
+        args: LinearArgs<'_, Self>,
     ) -> Result<Self::Tensor, TensorError>;
 
     /// Cross-correlation of `x` `[batch, height, width, in]`; gives `[batch, height', width', out]`.

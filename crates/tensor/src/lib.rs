@@ -22,7 +22,7 @@ mod weight;
 pub use array::Array;
 pub use backend::{
     Activation, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Precision,
-    Resample,
+    Resample, RowAdapter,
 };
 pub use curve::Curve;
 pub use dtype::DType;

@@ -6,7 +6,7 @@
 use crate::shapes;
 use crate::{
     Activation, Array, AttentionArgs, Backend, Conv2dArgs, Conv2dConfig, Curve, LinearArgs, Precision,
-    Resample, TensorError, WeightView,
+    Resample, RowAdapter, TensorError, WeightView,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,10 +128,6 @@ fn none(_: f64) -> f64 {
     0.0
 }
 
-fn arguments<'a, T>(args: &LinearArgs<'a, T>) -> LinearArgs<'a, T> {
-    LinearArgs { activation: args.activation, residual: args.residual }
-}
-
 /// A prepared weight, and how many products an element of its result is the sum of.
 #[derive(Debug)]
 pub struct ProfiledWeight<T> {
@@ -144,6 +140,7 @@ pub struct ProfiledWeight<T> {
 impl<B: Backend> Backend for Profiled<B> {
     type Tensor = B::Tensor;
     type Linear = ProfiledWeight<B::Linear>;
+    type LowRank = ProfiledWeight<B::LowRank>;
     type Conv2d = ProfiledWeight<B::Conv2d>;
     type Norm = B::Norm;
     type Embedding = B::Embedding;
@@ -165,6 +162,18 @@ impl<B: Backend> Backend for Profiled<B> {
         let [_, products] = shapes::linear_weight(weight, bias)?;
         let inner = self.inner.prepare_linear(weight, bias, precision)?;
         Ok(ProfiledWeight { inner, products: products as f64, about: String::new() })
+    }
+
+    fn prepare_low_rank(
+        &self,
+        down: &WeightView<'_>,
+        up: &WeightView<'_>,
+    ) -> Result<Self::LowRank, TensorError> {
+        let [out, rank, inputs] = shapes::low_rank_weight(down, up)?;
+        let inner = self.inner.prepare_low_rank(down, up)?;
+        // For each element of the result of the layer.
+        let products = (rank * (out + inputs)) as f64 / out as f64;
+        Ok(ProfiledWeight { inner, products, about: String::new() })
     }
 
     fn prepare_conv2d(
@@ -219,11 +228,23 @@ impl<B: Backend> Backend for Profiled<B> {
         &self,
         x: &Self::Tensor,
         weights: &Self::Linear,
-        args: LinearArgs<'_, Self::Tensor>,
+        args: LinearArgs<'_, Self>,
     ) -> Result<Self::Tensor, TensorError> {
-        let args = arguments(&args);
-        let flops = |elements| 2.0 * elements * weights.products;
-        self.timed(|| "linear".into(), x, flops, |inner| inner.linear(x, &weights.inner, args))
+        let count = self.inner.shape(x).first().copied().unwrap_or(1).max(1) as f64;
+        let share = |adapter: &RowAdapter<'_, Self>| adapter.rows.len() as f64 / count;
+        let added: f64 = args.adapters.iter().map(|adapter| share(adapter) * adapter.weights.products).sum();
+        let adapters: Vec<RowAdapter<'_, B>> = (args.adapters.iter())
+            .map(|RowAdapter { rows, weights, scale }| RowAdapter {
+                rows: rows.clone(),
+                weights: &weights.inner,
+                scale: *scale,
+            })
+            .collect();
+        let LinearArgs { activation, residual, .. } = args;
+        let name = || if adapters.is_empty() { "linear".into() } else { "linear adapted".into() };
+        let args = LinearArgs { activation, residual, adapters: &adapters };
+        let flops = |elements| 2.0 * elements * (weights.products + added);
+        self.timed(name, x, flops, |inner| inner.linear(x, &weights.inner, args))
     }
 
     fn conv2d(

@@ -4,6 +4,7 @@
 //! Nothing here touches elements.
 
 use crate::{AttentionArgs, Conv2dConfig, Resample, TensorError, WeightView};
+use std::ops::Range;
 
 /// Number of elements of `shape`; an error if it does not fit a `usize`.
 pub fn elements(operation: &'static str, shape: &[usize]) -> Result<usize, TensorError> {
@@ -59,6 +60,19 @@ pub fn linear_weight(
     nonempty(OPERATION, weight.shape())?;
     bias.map_or(Ok(()), |bias| equal(OPERATION, bias.shape(), &[out]))?;
     Ok([out, inputs])
+}
+
+/// Sizes `[out, rank, in]` of a low-rank change of a linear layer.
+pub fn low_rank_weight(down: &WeightView<'_>, up: &WeightView<'_>) -> Result<[usize; 3], TensorError> {
+    const OPERATION: &str = "prepare_low_rank";
+    let (&[rank, inputs], &[out, from]) = (down.shape(), up.shape()) else {
+        let problem = format!("{:?} and {:?} are not [rank, in] and [out, rank]", down.shape(), up.shape());
+        return Err(TensorError::shape(OPERATION, problem));
+    };
+    nonempty(OPERATION, down.shape())?;
+    nonempty(OPERATION, up.shape())?;
+    equal(OPERATION, &[rank], &[from])?;
+    Ok([out, rank, inputs])
 }
 
 /// Sizes `[out, in, kernel height, kernel width]` of a convolution's weight, with its bias and stride checked.
@@ -146,6 +160,21 @@ pub fn linear(
     elements(OPERATION, &shape)?;
     residual.map_or(Ok(()), |residual| equal(OPERATION, residual, &shape))?;
     Ok(shape)
+}
+
+/// Refuses changes of `[out, rank, in]` for rows of `x` that do not fit a linear layer of `[out, in]`.
+pub fn row_adapters<'a>(
+    x: &[usize],
+    layer: [usize; 2],
+    mut adapters: impl Iterator<Item = (&'a Range<usize>, [usize; 3])>,
+) -> Result<(), TensorError> {
+    let count = if x.len() < 2 { 0 } else { x[0] };
+    adapters.try_for_each(|(rows, [out, _, inputs])| {
+        if rows.is_empty() || rows.end > count {
+            return Err(TensorError::shape("linear", format!("an adapter for rows {rows:?} of {x:?}")));
+        }
+        equal("linear", &[out, inputs], &layer)
+    })
 }
 
 /// The sizes a convolution loops over.

@@ -155,6 +155,20 @@ fn a_profile_tells_operations_and_what_is_outside_them() {
 }
 
 #[test]
+fn calls_with_adapters_stand_beside_plain_ones() {
+    let line = ["unet", "--model=tiny", "--runs=2", "--adapter-rank=3", "--threads=1"];
+    let found = figures(&line);
+    let time = |key: &str| found[key].as_f64().unwrap();
+    assert!(time("plain_s") > 0.0 && time("adapted_s") > 0.0 && time("ratio") > 0.0, "{found}");
+    assert_eq!(found["clock"], "thread");
+    // Both calls, and what the adapter adds to the second.
+    let plain = figures(&["unet", "--model=tiny", "--runs=1"])["flops"].as_f64().unwrap();
+    assert!(time("flops") > 2.0 * plain, "{found}");
+    let table = bench(&line).ok();
+    assert!(table.contains("parts   plain ") && table.contains("ratio   adapted to plain "), "{table}");
+}
+
+#[test]
 fn turns_are_taken_when_asked() {
     let place = Place::new();
     for network in ["unet", "txt2img"] {
@@ -196,6 +210,7 @@ fn what_makes_no_sense_is_told_with_what_to_do() {
         (&["unet", "--runs=0"], 2, "runs from 1 to 1000"),
         (&["kernels", "--runs=many"], 2, "runs from 1 to 1000"),
         (&["unet", "--batch=0"], 2, "1 to 64 rows"),
+        (&["unet", "--adapter-rank=0"], 2, "a rank is a number from 1 to 1024"),
         (&["unet", "--arch=sd9"], 2, "[possible values: sd15, sdxl]"),
         (&["unet", "--precision=f8"], 2, "[possible values: f32, int8]"),
         (&["unet", "--arch=sd15", "--model=tiny"], 2, "cannot be used with"),

@@ -4,6 +4,7 @@
 
 mod bench;
 mod doctor;
+mod examples;
 mod import;
 mod models;
 mod parity;

@@ -5,15 +5,16 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
-struct Server {
+/// A server that runs as long as it is held.
+pub(crate) struct Server {
     child: Child,
     /// Host and port.
-    address: String,
+    pub(crate) address: String,
     line: String,
 }
 
 impl Server {
-    fn start(place: &Place, arguments: &[&str]) -> Self {
+    pub(crate) fn start(place: &Place, arguments: &[&str]) -> Self {
         Self::of(place.command(&[&["serve", "--port=0"], arguments].concat()))
     }
 

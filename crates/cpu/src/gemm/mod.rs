@@ -4,15 +4,17 @@
 //! dimension, which then stay in the second-level cache while the weights stream past them once. The cut changes
 //! nothing in any sum: each is made of blocks of products whose borders depend on the inner dimension alone.
 
+mod added;
 mod epilogue;
 mod pack;
 mod tile;
 
+pub(crate) use added::{Added, AddedBlocks};
 pub(crate) use epilogue::Epilogue;
 pub(crate) use pack::{
     Brain, Half, LeftRows, MatrixRows, MatrixSizes, Order, PackedMatrix, Panel, Single, Spread, Stored,
 };
-pub(crate) use tile::{PANEL_VECTORS, Tile, tile_rows};
+pub(crate) use tile::{MoreProducts, PANEL_VECTORS, Tile, tile_rows};
 
 use crate::buffer::BufferPool;
 use crate::isa::Isa;
@@ -39,12 +41,12 @@ pub(crate) struct Machine<'a> {
     pub(crate) buffers: &'a BufferPool,
 }
 
-/// `out = epilogue(left * weights)`, `[rows, columns]`.
+/// `out = epilogue(left * weights + added)`, `[rows, columns]`. What is added has panels as wide as the weights'.
 pub(crate) fn multiply(
     machine: Machine<'_>,
     left: &impl LeftRows,
     rows: usize,
-    weights: &PackedMatrix,
+    (weights, added): (&PackedMatrix, &[Added<'_>]),
     epilogue: Epilogue<'_>,
     out: &mut [f32],
 ) -> Result<(), TensorError> {
@@ -60,9 +62,15 @@ pub(crate) fn multiply(
         machine.threads.threads(),
     );
     let inner_block = weights.sizes.block();
-    let (left_size, right_size) =
-        (cut.most_tiles() * tile * inner_block, inner_block * weights.panel_width());
-    let scratch_size = left_size + right_size;
+    let added = AddedBlocks::new(added);
+    let most_rows = cut.most_tiles() * tile;
+    let room = [
+        most_rows * inner_block,
+        inner_block * weights.panel_width(),
+        added.left_size(most_rows),
+        added.right_size(),
+    ];
+    let scratch_size = room.iter().sum::<usize>();
     let mut scratch = machine.buffers.take(machine.threads.threads() * scratch_size)?;
     let (scratch, out) = (Disjoint::new(&mut scratch), Disjoint::new(out));
     machine.threads.run(cut.tasks(), &|worker, task| {
@@ -70,10 +78,10 @@ pub(crate) fn multiply(
         let rows = tiles.start * tile..rows.min(tiles.end * tile);
         // SAFETY: the scratch is this worker's.
         let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
-        let (packed, widened) = scratch.split_at_mut(left_size);
-        let block = Block { isa: machine.isa, left, weights, epilogue, rows, panels, tile };
+        let scratch = Scratch::new(scratch, room);
+        let block = Block { isa: machine.isa, left, weights, added: &added, epilogue, rows, panels, tile };
         // SAFETY: no other task has these rows and panels.
-        unsafe { block.multiply(packed, widened, &out) };
+        unsafe { block.multiply(scratch, &out) };
     })
 }
 
@@ -133,11 +141,38 @@ impl Cut {
     }
 }
 
+/// A worker's room for packed left sides and widened panels, of the product and of what is added to it.
+struct Scratch<'a> {
+    left: &'a mut [f32],
+    right: &'a mut [f32],
+    added_left: &'a mut [f32],
+    added_right: &'a mut [f32],
+}
+
+impl<'a> Scratch<'a> {
+    fn new(scratch: &'a mut [f32], [left, right, added_left, _]: [usize; 4]) -> Self {
+        let (left, rest) = scratch.split_at_mut(left);
+        let (right, rest) = rest.split_at_mut(right);
+        let (added_left, added_right) = rest.split_at_mut(added_left);
+        Self { left, right, added_left, added_right }
+    }
+}
+
+/// What a tile multiplies.
+struct Operands<'a> {
+    left: &'a [f32],
+    right: &'a [f32],
+    ahead: *const f32,
+    more: &'a [MoreProducts],
+    more_left: *const f32,
+}
+
 /// One task of a product.
 struct Block<'a, L> {
     isa: Isa,
     left: &'a L,
     weights: &'a PackedMatrix,
+    added: &'a AddedBlocks<'a>,
     epilogue: Epilogue<'a>,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -150,20 +185,35 @@ impl<L: LeftRows> Block<'_, L> {
     ///
     /// # Safety
     /// Nobody else may use the block's part of `out`.
-    unsafe fn multiply(&self, packed: &mut [f32], widened: &mut [f32], out: &Disjoint<'_>) {
+    unsafe fn multiply(&self, scratch: Scratch<'_>, out: &Disjoint<'_>) {
+        let Scratch { left: packed, right: widened, added_left, added_right } = scratch;
         let tiles = self.tiles().count();
+        let added_size = self.added.left_size(self.tile);
+        for (i, rows) in self.tiles().enumerate().filter(|_| !self.added.is_empty()) {
+            self.added.pack(self.isa, &rows, &mut added_left[i * added_size..]);
+        }
+        // Where there is a single panel, a packed tile is used at once, while it is in the nearest cache.
+        let together = if self.panels.len() == 1 && self.weights.is_wide() { 1 } else { tiles.max(1) };
         for inner in self.weights.sizes.blocks() {
             let tile_size = self.tile * inner.len().next_multiple_of(MAX_LANES);
-            for (rows, packed) in self.tiles().zip(packed.chunks_exact_mut(tile_size)) {
-                self.left.pack(self.isa, rows, inner.clone(), packed);
-            }
-            for panel in self.panels.clone() {
-                let stored = self.weights.panel(&inner, panel);
-                let right = stored.widened(self.isa, widened);
-                for (i, (rows, packed)) in self.tiles().zip(packed.chunks_exact(tile_size)).enumerate() {
-                    let operands = (packed, right, stored.ahead(i, tiles));
-                    // SAFETY: the tile is part of the block.
-                    unsafe { self.tile(rows, &inner, panel, operands, out) };
+            let last = inner.end == self.weights.sizes.inner;
+            for first in (0..tiles).step_by(together) {
+                let together = || self.tiles().enumerate().skip(first).take(together);
+                for ((_, rows), packed) in together().zip(packed.chunks_exact_mut(tile_size)) {
+                    self.left.pack(self.isa, rows, inner.clone(), packed);
+                }
+                for panel in self.panels.clone() {
+                    let stored = self.weights.panel(&inner, panel);
+                    let right = stored.widened(self.isa, widened);
+                    let more =
+                        if last { self.added.products(self.isa, panel, added_right) } else { Vec::new() };
+                    for ((i, rows), left) in together().zip(packed.chunks_exact(tile_size)) {
+                        let (ahead, more_left) =
+                            (stored.ahead(i, tiles), added_left[i * added_size..].as_ptr());
+                        let operands = Operands { left, right, ahead, more: &more, more_left };
+                        // SAFETY: the tile is part of the block.
+                        unsafe { self.tile(rows, &inner, panel, operands, out) };
+                    }
                 }
             }
         }
@@ -183,9 +233,10 @@ impl<L: LeftRows> Block<'_, L> {
         rows: Range<usize>,
         inner: &Range<usize>,
         panel: usize,
-        (left, right, ahead): (&[f32], &[f32], *const f32),
+        Operands { left, right, ahead, more, more_left }: Operands<'_>,
         out: &Disjoint<'_>,
     ) {
+        let lanes = self.isa.lanes();
         let (columns, width) = (self.weights.sizes.columns, self.weights.panel_width());
         let first = panel * width;
         let here = width.min(columns - first);
@@ -199,23 +250,26 @@ impl<L: LeftRows> Block<'_, L> {
         // SAFETY: each row's piece belongs to the tile, and the pieces of two rows do not overlap.
         let piece = |row: usize| unsafe { out.part(row * columns + first..row * columns + first + here) };
         let tile = |out, row_stride| Tile {
+            vectors: width / lanes,
             left: left.as_ptr(),
-            left_stride: rows.len() * width / PANEL_VECTORS,
+            left_stride: rows.len() * lanes,
             // The tiles lie behind each other.
             left_next: left.as_ptr_range().end,
             right: right.as_ptr(),
             ahead,
             inner: inner.len(),
+            more,
+            more_left,
             out,
             row_stride,
-            vector_stride: width / PANEL_VECTORS,
+            vector_stride: lanes,
             accumulate: inner.start > 0,
             bias: fuse(self.epilogue.bias, first..first + here),
             residual: fuse(self.epilogue.residual, whole.clone()),
         };
         if here == width {
-            // SAFETY: `left` has been packed for these rows, the panel has `inner` times `width` elements, and every
-            // row's piece of `out` is whole.
+            // SAFETY: `left` and `more_left` have been packed for these rows, the panels have `inner` times `width` elements, and
+            // every row's piece of `out` is whole.
             unsafe {
                 tile(out.pointer(whole.clone()), columns).compute(self.isa, rows.len());
             }

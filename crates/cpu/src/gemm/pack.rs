@@ -150,6 +150,16 @@ impl<'a, E: Stored> Kernel for Widen<'a, E> {
     }
 }
 
+/// Vectors of a panel: as many as a tile takes, unless the columns are few and half of the last panel would be empty.
+fn panel_vectors(isa: Isa, sizes: MatrixSizes) -> usize {
+    let vectors = sizes.columns.div_ceil(isa.lanes());
+    if sizes.taps == 1 && vectors < 2 * PANEL_VECTORS && !vectors.is_multiple_of(PANEL_VECTORS) {
+        1
+    } else {
+        PANEL_VECTORS
+    }
+}
+
 /// A matrix `[inner, columns]` cut into panels, with the bias of the columns.
 ///
 /// For each block of `inner`, for each panel, for each `k` of the block: the panel's columns, padded with zeros. Where there
@@ -173,7 +183,7 @@ impl PackedMatrix {
         bias: Option<&WeightView<'_>>,
         order: Order,
     ) -> Result<Self, TensorError> {
-        let width = isa.lanes() * PANEL_VECTORS;
+        let width = isa.lanes() * panel_vectors(isa, sizes);
         let layout = Layout { sizes, width };
         let too_large = || TensorError::OutOfMemory { bytes: usize::MAX };
         let row = sizes.taps.checked_mul(sizes.inner).ok_or_else(too_large)?;
@@ -206,6 +216,11 @@ impl PackedMatrix {
     /// Columns of a panel.
     pub(crate) fn panel_width(&self) -> usize {
         self.width
+    }
+
+    /// Whether panels can be used as they are.
+    pub(crate) fn is_wide(&self) -> bool {
+        matches!(self.elements, Elements::F32(_))
     }
 
     /// Number of panels.

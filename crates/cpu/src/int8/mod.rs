@@ -13,13 +13,14 @@
 //! An activation that is not finite makes its row's (for a convolution: its neighbourhood's) results NaN.
 
 mod attention;
+mod beside;
 mod dot;
 mod multiply;
 mod records;
 mod weights;
 
 use crate::conv::{Windows, tap_by_tap};
-use crate::gemm::{Epilogue, Machine, MatrixSizes};
+use crate::gemm::{Added, Epilogue, Machine, MatrixSizes};
 use crate::isa::Isa;
 use crate::pool::ThreadPool;
 pub(crate) use attention::{attention, suits as suits_attention};
@@ -66,18 +67,18 @@ pub(crate) fn prepare_conv2d(
     QuantisedMatrix::new((pool, meter), sizes, weight, bias, &tap_by_tap(sizes.taps, inner))
 }
 
-/// `out = epilogue(x * weights)`.
+/// `out = epilogue(x * weights + added)`.
 pub(crate) fn linear(
     machine: Machine<'_>,
     x: &[f32],
-    weights: &QuantisedMatrix,
+    (weights, added): (&QuantisedMatrix, &[Added<'_>]),
     epilogue: Epilogue<'_>,
     out: &mut [f32],
 ) -> Result<(), TensorError> {
     let records = Records { groups: weights.groups };
     let buffer = quantise(machine, x, records)?;
     let left = MatrixRecords { records: &buffer, length: records.length() };
-    multiply(machine, &left, x.len() / weights.sizes.inner, weights, epilogue, out)
+    multiply(machine, &left, x.len() / weights.sizes.inner, (weights, added), epilogue, out)
 }
 
 /// `out = epilogue(conv(x))`.
@@ -98,7 +99,7 @@ pub(crate) fn conv2d(
     // A picture whose pixels are records.
     let sizes = Conv2dSizes { inputs: records.length(), ..*sizes };
     let left = WindowRecords(Windows { x: &buffer, sizes: &sizes, config, mode, zeros: &zeros });
-    multiply(machine, &left, sizes.batch * sizes.out_height * sizes.out_width, weights, epilogue, out)
+    multiply(machine, &left, sizes.batch * sizes.out_height * sizes.out_width, (weights, &[]), epilogue, out)
 }
 
 /// How the inputs of a layer are grouped and the groups are walked through: a matter of the layer's shape alone.

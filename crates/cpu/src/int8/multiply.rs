@@ -4,12 +4,13 @@
 //! chunk of inputs at a time, and the weights stream past them once.
 
 use super::LINE;
+use super::beside::Beside;
 use super::dot::{Dot, PANEL, STEP, Sums, TILE_ROWS, Tile};
 use super::records::Records;
 use super::weights::QuantisedMatrix;
 use crate::bytes;
 use crate::conv::Windows;
-use crate::gemm::{Cut, Epilogue, Machine};
+use crate::gemm::{Added, Cut, Epilogue, Machine};
 use crate::isa::Isa;
 use crate::pool::Disjoint;
 use crate::simd::{Kernel, Simd};
@@ -50,12 +51,12 @@ impl LeftRecords for WindowRecords<'_> {
     }
 }
 
-/// `out = epilogue(left * weights)`, `[rows, columns]`.
+/// `out = epilogue(left * weights + added)`, `[rows, columns]`.
 pub(crate) fn multiply(
     machine: Machine<'_>,
     left: &impl LeftRecords,
     rows: usize,
-    weights: &QuantisedMatrix,
+    (weights, added): (&QuantisedMatrix, &[Added<'_>]),
     epilogue: Epilogue<'_>,
     out: &mut [f32],
 ) -> Result<(), TensorError> {
@@ -70,7 +71,10 @@ pub(crate) fn multiply(
         .first()
         .map_or((0, 0), |chunk| (weights.groups.elements(chunk).len().div_ceil(LINE), chunk.len()));
     let packing = Packing { lines, groups };
-    let scratch_size = cut.most_tiles() * packing.size();
+    let added = &Beside::new(machine.isa, added);
+    let tiles = cut.most_tiles();
+    let room = [tiles * packing.size(), tiles * added.left_size(), added.right_size()];
+    let scratch_size = room.iter().sum::<usize>();
     let mut scratch = machine.buffers.take(threads * scratch_size)?;
     let (scratch, out) = (Disjoint::new(&mut scratch), Disjoint::new(out));
     let dot = Dot::new(machine.isa);
@@ -78,13 +82,16 @@ pub(crate) fn multiply(
         let (tiles, panels) = cut.task(task);
         let rows = tiles.start * TILE_ROWS..rows.min(tiles.end * TILE_ROWS);
         // SAFETY: the scratch is this worker's.
-        let packed = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
-        let block = Block { isa: machine.isa, dot, left, weights, epilogue, rows, panels, packing };
+        let scratch = unsafe { scratch.part(worker * scratch_size..(worker + 1) * scratch_size) };
+        let (packed, rest) = scratch.split_at_mut(room[0]);
+        let (beside, widened) = rest.split_at_mut(room[1]);
+        let block = Block { isa: machine.isa, dot, left, weights, added, epilogue, rows, panels, packing };
+        block.pack_added(beside);
         for part in 0..weights.sizes.taps {
             for chunk in &chunks {
                 block.pack(part, chunk, packed);
                 // SAFETY: no other task has these rows and panels.
-                unsafe { block.multiply(part, chunk, packed, &out) };
+                unsafe { block.multiply(part, chunk, packed, (beside, widened), &out) };
             }
         }
     })
@@ -117,6 +124,7 @@ struct Block<'a, L> {
     dot: Dot,
     left: &'a L,
     weights: &'a QuantisedMatrix,
+    added: &'a Beside<'a>,
     epilogue: Epilogue<'a>,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -127,6 +135,13 @@ impl<L: LeftRecords> Block<'_, L> {
     fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
         let end = self.rows.end;
         self.rows.clone().step_by(TILE_ROWS).map(move |first| first..end.min(first + TILE_ROWS))
+    }
+
+    /// Packs the left sides of what is added.
+    fn pack_added(&self, packed: &mut [f32]) {
+        for (index, rows) in self.tiles().enumerate().filter(|_| !self.added.is_empty()) {
+            self.added.pack(rows, &mut packed[index * self.added.left_size()..]);
+        }
     }
 
     /// Gathers the block's rows for one chunk of a part.
@@ -157,8 +172,16 @@ impl<L: LeftRecords> Block<'_, L> {
     ///
     /// # Safety
     /// Nobody else may use the block's part of `out`.
-    unsafe fn multiply(&self, part: usize, chunk: &Range<usize>, packed: &[f32], out: &Disjoint<'_>) {
-        let weights = self.weights;
+    unsafe fn multiply(
+        &self,
+        part: usize,
+        chunk: &Range<usize>,
+        packed: &[f32],
+        (beside, widened): (&[f32], &mut [f32]),
+        out: &Disjoint<'_>,
+    ) {
+        let (weights, added) = (self.weights, self.added);
+        let ends = part + 1 == weights.sizes.taps && chunk.end == weights.groups.count();
         let size = weights.groups.size;
         let mut sums: Sums = [[0; PANEL]; TILE_ROWS];
         // What the chunk's groups add up to, before it goes to `out`, whose rows may lie badly for the cache.
@@ -166,6 +189,7 @@ impl<L: LeftRecords> Block<'_, L> {
         for panel in self.panels.clone() {
             let right = weights.panel(part, chunk, panel);
             let columns = panel * PANEL..weights.sizes.columns.min((panel + 1) * PANEL);
+            let pieces = if ends { added.pieces(panel, widened) } else { Vec::new() };
             let tiles = self.tiles().zip(packed.chunks_exact(self.packing.size()));
             for (index, (rows, packed)) in tiles.enumerate() {
                 let (lines, ranges) = packed.split_at(self.packing.bytes());
@@ -195,14 +219,18 @@ impl<L: LeftRecords> Block<'_, L> {
                         });
                         continue;
                     }
-                    let last = part + 1 == weights.sizes.taps && group + 1 == weights.groups.count();
+                    let is_adding = ends && !added.is_empty();
+                    if is_adding {
+                        let beside = &beside[index * added.left_size()..];
+                        added.add(rows.clone(), &pieces, beside, &mut carried, chunk.len() > 1);
+                    }
                     self.isa.run(Finish {
                         sums: &sums,
                         ranges,
                         scales,
-                        carried: (chunk.len() > 1).then_some(&carried),
+                        carried: (is_adding || chunk.len() > 1).then_some(&carried),
                         accumulate: part > 0 || chunk.start > 0,
-                        epilogue: Some(self.epilogue).filter(|_| last),
+                        epilogue: Some(self.epilogue).filter(|_| ends),
                         rows: rows.clone(),
                         tile: columns.clone(),
                         columns: weights.sizes.columns,
@@ -221,7 +249,7 @@ fn ahead(right: &[u8], i: usize) -> *const u8 {
 }
 
 /// Numbers of a tile.
-type Numbers = [[f32; PANEL]; TILE_ROWS];
+pub(super) type Numbers = [[f32; PANEL]; TILE_ROWS];
 
 /// Turns a group's sums into numbers, and keeps or adds them.
 struct Carry<'a> {

@@ -203,12 +203,15 @@ impl Group<'_> {
                 let here = left(point, tile);
                 let next = turns.peek().map_or(here, |&(_, (point, tile))| left(point, tile));
                 let tile = Tile {
+                    vectors: PANEL_VECTORS,
                     left: here.as_ptr(),
                     left_stride: count * lanes,
                     left_next: next.as_ptr(),
                     right: right[..block.len() * width].as_ptr(),
                     ahead: stored.ahead(turn, POINTS * tiles.len()),
                     inner: block.len(),
+                    more: &[],
+                    more_left: std::ptr::null(),
                     out: products[to..to + count * width].as_mut_ptr(),
                     row_stride: width,
                     vector_stride: lanes,

@@ -63,7 +63,10 @@ impl Sampling {
 
     /// The noise levels that this sampler takes a model of these betas to have.
     pub fn levels(&self, betas: (f64, f64)) -> NoiseLevels {
-        let levels = NoiseLevels::scaled_linear(betas);
+        let mut levels = NoiseLevels::scaled_linear(betas);
+        if self.options.use_downcasted_alpha_bar {
+            levels = levels.in_half_precision();
+        }
         let levels = match self.options.sd_noise_schedule {
             NoiseSchedule::Default => levels,
             NoiseSchedule::ZeroTerminalSnr => levels.zero_terminal_snr(),

@@ -4,6 +4,7 @@
 //! counts the levels, 0 to 999. Between two levels, the logarithm of sigma is linear in t. Values are computed as
 //! k-diffusion does, in `f32`, with logarithms and powers from `libm` so that every machine has the same.
 
+use half::f16;
 use serde::{Deserialize, Serialize};
 
 /// Levels a model is trained on.
@@ -32,6 +33,9 @@ pub struct NoiseLevels {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Origin {
     betas: (f64, f64),
+    /// Whether levels and what follows from them are rounded to half precision.
+    #[serde(default)]
+    halved: bool,
     zero_terminal_snr: bool,
     stride: usize,
 }
@@ -53,13 +57,15 @@ impl From<Origin> for NoiseLevels {
                 product as f32
             })
             .collect();
+        let rounded = |value: f32| if origin.halved { f16::from_f32(value).to_f32() } else { value };
+        alphas_cumprod.iter_mut().for_each(|alpha| *alpha = rounded(*alpha));
         if origin.zero_terminal_snr {
             rescale(&mut alphas_cumprod);
         }
         let stride = origin.stride.clamp(1, LEVELS / 2);
-        let sigma = |&alpha: &f32| ((1.0 - alpha) / alpha).sqrt();
+        let sigma = |&alpha: &f32| rounded(rounded(rounded(1.0 - alpha) / alpha).sqrt());
         let sigmas: Vec<f32> = alphas_cumprod.iter().skip(stride - 1).step_by(stride).map(sigma).collect();
-        let log_sigmas = sigmas.iter().map(|&sigma| ln(sigma)).collect();
+        let log_sigmas = sigmas.iter().map(|&sigma| rounded(ln(sigma))).collect();
         Self { origin: Origin { stride, ..origin }, alphas_cumprod, sigmas, log_sigmas }
     }
 }
@@ -84,7 +90,13 @@ fn rescale(alphas_cumprod: &mut [f32]) {
 impl NoiseLevels {
     /// A thousand levels whose betas grow linearly in their square roots (Rombach et al. 2022) between the two given.
     pub fn scaled_linear(betas: (f64, f64)) -> Self {
-        Origin { betas, zero_terminal_snr: false, stride: 1 }.into()
+        Origin { betas, halved: false, zero_terminal_snr: false, stride: 1 }.into()
+    }
+
+    /// The same as they are in half precision, in which versions of A1111 before 1.8 had them.
+    #[must_use]
+    pub fn in_half_precision(self) -> Self {
+        Origin { halved: true, ..self.origin }.into()
     }
 
     /// The same, rescaled so that the last leaves nothing of the picture (Lin et al. 2023).
@@ -266,6 +278,16 @@ mod tests {
         assert!((1..1000).all(|time| after.alpha_cumprod(time as f32) < before.alpha_cumprod(time as f32)));
         let stored = serde_json::to_string(&after).unwrap();
         assert_eq!(serde_json::from_str::<NoiseLevels>(&stored).unwrap(), after);
-        assert!(stored.len() < 100, "{stored}");
+        assert!(stored.len() < 120, "{stored}");
+    }
+
+    #[test]
+    fn levels_of_half_precision_are_rounded_at_every_step() {
+        // By numpy's float16: alphas, sigmas and their logarithms.
+        let levels = levels().in_half_precision();
+        assert_eq!(
+            [0, 500, 999].map(|level| (levels.sigmas()[level], levels.log_sigmas[level])),
+            [(0.03125, -3.464_843_75), (1.618_164_1, 0.481_201_17), (14.609_375, 2.681_640_6)]
+        );
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn source() -> FromPicture {
 pub(crate) fn inpainting() -> Inpainting {
     Inpainting {
         mask: bitmap(48, 32, |x| if x < 24 { 0 } else { 255 }),
+        latent_mask: None,
         round: true,
         invert: false,
         blur: [0, 0],

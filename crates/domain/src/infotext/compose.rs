@@ -55,6 +55,20 @@ pub fn compose_infotext(facts: &InfotextFacts<'_>) -> String {
     format!("{}{negative}\n{}", request.prompt, settings.join(", ")).trim().to_owned()
 }
 
+/// An infotext with more settings before its version, in order: what scripts add.
+pub fn with_parameters(infotext: &str, parameters: &[(String, String)]) -> String {
+    const VERSION: &str = ", Version: ";
+    let more: String = parameters.iter().map(|(key, value)| format!(", {key}: {}", quote(value))).collect();
+    let line = infotext.rfind('\n').map_or(0, |end| end + 1);
+    match infotext[line..].rfind(VERSION) {
+        Some(place) => {
+            let (before, after) = infotext.split_at(line + place);
+            format!("{before}{more}{after}")
+        }
+        None => format!("{infotext}{more}"),
+    }
+}
+
 /// The values of the last line, in order; `None` is left out.
 fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     let request = facts.request;
@@ -329,6 +343,17 @@ mod tests {
         assert!(composed(&request, 0).contains("Eta: 0.0") && !composed(&request, 0).contains("ENSD"));
         request.sampler = Sampler::DpmPp2m;
         assert!(composed(&request, 0).contains("Schedule type: Karras"));
+    }
+
+    #[test]
+    fn scripts_add_what_they_did_before_the_version() {
+        let more =
+            [("Script".to_owned(), "X/Y/Z plot".to_owned()), ("X Values".to_owned(), "1, 2".to_owned())];
+        assert_eq!(
+            with_parameters("cat, Version: 1\nSteps: 2, Seed: 1, Version: v1.10.1", &more),
+            "cat, Version: 1\nSteps: 2, Seed: 1, Script: X/Y/Z plot, X Values: \"1, 2\", Version: v1.10.1"
+        );
+        assert_eq!(with_parameters("Steps: 2", &more[..1]), "Steps: 2, Script: X/Y/Z plot");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod options;
 mod parse;
 mod rules;
 
-pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float};
+pub use compose::{InfotextFacts, PROGRAM_VERSION, compose_infotext, python_float, with_parameters};
 pub use novel_ai::novel_ai_infotext;
 pub use options::InfotextOptions;
 pub use parse::{InfotextValue, infotext_settings, old_first_pass, parse_infotext, parse_infotext_by};

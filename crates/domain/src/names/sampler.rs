@@ -200,6 +200,14 @@ impl Sampler {
         matches!(self, Self::Ddim | Self::DdimCfgPp | Self::Plms | Self::UniPc)
     }
 
+    /// The sampler of a name or an alias, in capitals or not.
+    pub fn from_any_name(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        let is_it = |known: &str| known.to_lowercase() == name;
+        Self::all()
+            .find(|sampler| is_it(sampler.name()) || sampler.aliases().iter().any(|alias| is_it(alias)))
+    }
+
     /// The sampler of exactly this name.
     pub fn from_exact_name(name: &str) -> Option<Self> {
         SAMPLERS.iter().find(|row| row.name == name).map(|row| row.sampler)

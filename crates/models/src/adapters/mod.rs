@@ -34,16 +34,15 @@ enum Part<B: Backend> {
 /// `up(down(x))`.
 #[derive(Debug)]
 pub(crate) struct LowRank<B: Backend> {
-    pub(crate) down: Down<B>,
-    pub(crate) up: B::Linear,
+    pub(crate) weights: LowRankWeights<B>,
     scale: f32,
 }
 
-/// To the rank.
+/// Of which kind of layer.
 #[derive(Debug)]
-pub(crate) enum Down<B: Backend> {
-    Linear(B::Linear),
-    Conv2d(B::Conv2d),
+pub(crate) enum LowRankWeights<B: Backend> {
+    Linear(B::LowRank),
+    Conv2d { down: B::Conv2d, up: B::Linear },
 }
 
 impl<B: Backend> Adapter<B> {
@@ -98,25 +97,22 @@ fn low_rank<B: Backend>(
     let row = down.data().len() / full;
     let up: Vec<f32> = up.data().chunks_exact(full).flat_map(|row| &row[..used]).copied().collect();
     let down_data = &down.data()[..used * row];
-    let prepared = match *shape {
+    let up = view(&up, vec![outputs, used])?;
+    let weights = match *shape {
         [_, inputs, height, width] if height * width > 1 => {
-            let view = view(down_data, vec![used, inputs, height, width])?;
+            let down = view(down_data, vec![used, inputs, height, width])?;
             let halves = name.rsplit('.').next() == Some("op");
             let stride = if halves { 2 } else { 1 };
             let padding = [height / 2, height / 2, width / 2, width / 2];
-            Down::Conv2d(backend.prepare_conv2d(
-                &view,
-                None,
-                Conv2dConfig { stride, padding },
-                Precision::F32,
-            )?)
+            let config = Conv2dConfig { stride, padding };
+            LowRankWeights::Conv2d {
+                down: backend.prepare_conv2d(&down, None, config, Precision::F32)?,
+                up: backend.prepare_linear(&up, None, Precision::F32)?,
+            }
         }
-        _ => {
-            Down::Linear(backend.prepare_linear(&view(down_data, vec![used, row])?, None, Precision::F32)?)
-        }
+        _ => LowRankWeights::Linear(backend.prepare_low_rank(&view(down_data, vec![used, row])?, &up)?),
     };
-    let up = backend.prepare_linear(&view(&up, vec![outputs, used])?, None, Precision::F32)?;
-    Ok(LowRank { down: prepared, up, scale })
+    Ok(LowRank { weights, scale })
 }
 
 /// Elements as a weight.

@@ -1,11 +1,13 @@
 //! A call of a network: the backend, and which adapters change the layers for which rows of the batch.
 //!
 //! A row gets `layer(x) + sum_i s_i up_i(down_i(x))`, before the activation, or the layer with edited weights; so rows with different
-//! adapters share a call. Rows of equal adapters are one product, and what a row gives does not depend on the others.
+//! adapters share a call. Linear layers of the backend take low-rank changes row by row; where weights are edited, and for
+//! convolutions, rows of equal adapters are one product. What a row gives does not depend on the others.
 
-use crate::adapters::{AdapterSet, Down, LayerChange, Patch, Patched};
+use crate::adapters::{AdapterSet, LayerChange, LowRankWeights, Patch, Patched};
 use impasto_tensor::{
-    Activation, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Precision, TensorError,
+    Activation, Backend, Conv2dArgs, Conv2dConfig, LinearArgs, PaddingMode, Precision, RowAdapter,
+    TensorError,
 };
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -112,20 +114,35 @@ impl<'a, B: Backend> Run<'a, B> {
         Ok(groups)
     }
 
-    /// [`Backend::linear`].
-    #[expect(clippy::needless_pass_by_value, reason = "called as the backend is")]
-    pub fn linear(&self, x: &B::Tensor, layer: &Linear<B>, args: LinearArgs<'_, B::Tensor>) -> Outcome<B> {
-        let LinearArgs { activation, residual } = args;
-        self.changed(x, &layer.about.name, [residual, None], |x, [residual, _], change| {
+    /// [`Backend::linear`], whose adapters are those of the call's rows.
+    pub fn linear(&self, x: &B::Tensor, layer: &Linear<B>, args: LinearArgs<'_, B>) -> Outcome<B> {
+        let LinearArgs { activation, residual, adapters } = args;
+        if !adapters.is_empty() {
+            return Err(TensorError::shape("adapters", "a call's rows have theirs already"));
+        }
+        if self.rows.iter().all(Option::is_none) {
+            return self.backend.linear(x, &layer.weights, args);
+        }
+        let name = &layer.about.name;
+        let groups = self.groups(name, self.count(x))?;
+        if groups.iter().all(|(_, change)| change.is_none_or(|change| change.patch().is_none())) {
+            let adapters = row_adapters(&groups)?;
+            let args = LinearArgs { activation, residual, adapters: &adapters };
+            return self.backend.linear(x, &layer.weights, args);
+        }
+        self.changed(x, name, [residual, None], |x, [residual, _], change| {
             let weights = match patched(change, |patch| patch.linear(self.backend, layer))? {
                 Some(Patched::Linear(weights)) => weights,
                 _ => &layer.weights,
             };
-            let run = |activation, residual: Option<&B::Tensor>| {
-                self.backend.linear(x, weights, LinearArgs { activation, residual })
-            };
-            self.add(x, change, residual, activation, PaddingMode::Zeros, run)
+            let adapters = row_adapters(&[(0..self.count(x), change)])?;
+            self.backend.linear(x, weights, LinearArgs { activation, residual, adapters: &adapters })
         })
+    }
+
+    /// Rows of a batch.
+    fn count(&self, x: &B::Tensor) -> usize {
+        self.backend.shape(x).first().copied().unwrap_or(0)
     }
 
     /// [`Backend::conv2d`].
@@ -227,8 +244,7 @@ impl<'a, B: Backend> Run<'a, B> {
         if self.rows.iter().all(Option::is_none) {
             return run(x, beside, None);
         }
-        let count = self.backend.shape(x).first().copied().unwrap_or(0);
-        let groups = self.groups(name, count)?;
+        let groups = self.groups(name, self.count(x))?;
         if let [(_, change)] = groups[..] {
             return run(x, beside, change);
         }
@@ -260,15 +276,13 @@ impl<'a, B: Backend> Run<'a, B> {
         let is_plain = activation == Activation::Identity;
         let mut sum = run(Activation::Identity, residual.filter(|_| is_plain))?;
         for (low_rank, strength) in &change.added {
-            let narrow = match &low_rank.down {
-                Down::Linear(down) => backend.linear(x, down, LinearArgs::default())?,
-                Down::Conv2d(down) => {
-                    backend.conv2d(x, down, Conv2dArgs { padding_mode, ..Conv2dArgs::default() })?
-                }
+            let LowRankWeights::Conv2d { down, up } = &low_rank.weights else {
+                return Err(TensorError::shape("adapters", "a change of a linear layer for a convolution"));
             };
+            let narrow = backend.conv2d(x, down, Conv2dArgs { padding_mode, ..Conv2dArgs::default() })?;
             let narrow = backend.scale(&narrow, *strength)?;
             let args = LinearArgs { residual: Some(&sum), ..LinearArgs::default() };
-            sum = backend.linear(&narrow, &low_rank.up, args)?;
+            sum = backend.linear(&narrow, up, args)?;
         }
         if is_plain {
             return Ok(sum);
@@ -276,6 +290,23 @@ impl<'a, B: Backend> Run<'a, B> {
         sum = backend.activate(&sum, activation)?;
         residual.map_or(Ok(sum.clone()), |residual| backend.add(&sum, residual))
     }
+}
+
+/// Low-rank changes of a linear layer, as the backend takes them.
+fn row_adapters<'c, B: Backend>(
+    groups: &[(Range<usize>, Option<&'c LayerChange<B>>)],
+) -> Result<Vec<RowAdapter<'c, B>>, TensorError> {
+    let added = groups.iter().flat_map(|(rows, change)| {
+        change.iter().flat_map(|change| &change.added).map(move |added| (rows, added))
+    });
+    added
+        .map(|(rows, (low_rank, scale))| match &low_rank.weights {
+            LowRankWeights::Linear(weights) => Ok(RowAdapter { rows: rows.clone(), weights, scale: *scale }),
+            LowRankWeights::Conv2d { .. } => {
+                Err(TensorError::shape("adapters", "a change of a convolution for a linear layer"))
+            }
+        })
+        .collect()
 }
 
 /// The layer that stands in a changed one's place, if there is one.

@@ -65,6 +65,6 @@ impl<B: Backend> LabelEmbedding<B> {
     }
 }
 
-fn silu<T>() -> LinearArgs<'static, T> {
+fn silu<B: Backend>() -> LinearArgs<'static, B> {
     LinearArgs { activation: Activation::Silu, ..LinearArgs::default() }
 }

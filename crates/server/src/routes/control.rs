@@ -104,7 +104,13 @@ fn allowed(app: &App) -> Result<(), ApiError> {
 }
 
 fn stop(app: &App, how: Stop) {
-    for job in app.jobs_of_sdapi() {
-        app.engine().stop(job.id, how);
+    for (run, view) in app.runs().seen(app.engine()) {
+        // A script ends too, or goes on with its next picture.
+        if how == Stop::Interrupt {
+            run.interrupt();
+        }
+        for job in view.jobs {
+            app.engine().stop(job.id, how);
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! `POST /sdapi/v1/img2img`: pictures from pictures.
 
-use crate::answer::{Asked, answer, wait_for};
+use crate::answer::{Asked, answer};
 use crate::app::App;
 use crate::beginnings::{enlarge, keep};
 use crate::body::{JsonBody, WITH_PICTURES};
+use crate::compose::{begin, paint, script_of, unworded};
 use crate::error::Failure;
 use crate::sent::Allowance;
 use axum::Json;
@@ -11,6 +12,8 @@ use axum::extract::State;
 use impasto_api::{
     ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors, has_infotext,
 };
+use impasto_scripts::Tab;
+use std::sync::Arc;
 
 /// Makes pictures from pictures and answers with them. The job ends when the client hangs up.
 #[utoipa::path(
@@ -35,25 +38,34 @@ pub(crate) async fn img2img(
     let options = app.options_for(&request.text)?;
     let styles = app.styles_of(&request.text).await?;
     let permit = app.decoding().await;
+    let script = script_of(&request.text, Tab::Picture)?;
     let prepare = {
         let (app, options) = (app.clone(), options.clone());
         move || {
             let _permit = permit;
             let pictures = decoded(&request)?;
             let hash = keep(&app, &pictures, &options)?;
-            let mut generation =
-                request.to_generation(&options, app.engine().limits(), &styles, pictures, hash)?;
-            enlarge(&app, &mut generation, &options)?;
-            Ok::<_, Failure>((request, generation))
+            let limits = app.engine().limits();
+            let Some(script) = script else {
+                let mut generation = request.to_generation(&options, limits, &styles, pictures, hash)?;
+                enlarge(&app, &mut generation, &options)?;
+                return Ok::<_, Failure>((request, Arc::new(generation), None));
+            };
+            let (text, raw) = unworded(&request.text, &options);
+            let unworded = Img2ImgRequest { text, picture: request.picture.clone() };
+            let generation = unworded.to_generation(&raw, limits, &[], pictures, hash)?;
+            let chosen = (script, Tab::Picture);
+            let composition = begin(&app, chosen, &request.text, &options, styles, generation.clone())?;
+            Ok((request, Arc::new(generation), Some(composition)))
         }
     };
-    let (mut request, generation) = tokio::task::spawn_blocking(prepare).await??;
-    let watcher = app.submit_generation(generation, &options, true).await?;
-    let status = wait_for(&app, watcher, request.text.force_task_id.as_deref()).await?;
-    request.text.width = status.request.width.map(i64::from);
-    request.text.height = status.request.height.map(i64::from);
+    let (mut request, generation, composition) = tokio::task::spawn_blocking(prepare).await??;
     let asked = Asked::of(&request.text);
-    let made = tokio::task::spawn_blocking(move || answer(&app, &asked, &options, &status));
+    let name = request.text.force_task_id.as_deref();
+    let results = paint(&app, generation, composition, &asked, &options, name).await?;
+    request.text.width = results.first_request().width.map(i64::from);
+    request.text.height = results.first_request().height.map(i64::from);
+    let made = tokio::task::spawn_blocking(move || answer(&app, &asked, &options, &results));
     let (images, info) = made.await??;
     Ok(Json(Img2ImgResponse { images, parameters: request.echo(), info }))
 }

@@ -1,10 +1,13 @@
 //! The lists of `/sdapi/v1`.
 
 use crate::app::App;
+use crate::compose::World;
 use crate::error::Failure;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{LATENT_UPSCALE_MODES, NameItem, SamplerItem, SchedulerItem, SdModelItem};
+use impasto_api::{
+    LATENT_UPSCALE_MODES, NameItem, SamplerItem, SchedulerItem, ScriptInfo, ScriptsList, SdModelItem,
+};
 use serde_json::Value;
 
 /// All samplers.
@@ -23,6 +26,20 @@ pub(crate) async fn schedulers() -> Json<Vec<SchedulerItem>> {
 #[utoipa::path(get, path = "/sdapi/v1/latent-upscale-modes", tag = "sdapi", responses((status = 200, body = Vec<NameItem>)))]
 pub(crate) async fn latent_upscale_modes() -> Json<Vec<NameItem>> {
     Json(LATENT_UPSCALE_MODES.map(|name| NameItem { name }).into())
+}
+
+/// All scripts by their titles: those that are always on, then those to choose.
+#[utoipa::path(get, path = "/sdapi/v1/scripts", tag = "sdapi", responses((status = 200, body = ScriptsList)))]
+pub(crate) async fn scripts() -> Json<ScriptsList> {
+    Json(ScriptsList::all())
+}
+
+/// What scripts take.
+#[utoipa::path(get, path = "/sdapi/v1/script-info", tag = "sdapi", responses((status = 200, body = Vec<ScriptInfo>)))]
+pub(crate) async fn script_info(State(app): State<App>) -> Result<Json<Vec<ScriptInfo>>, Failure> {
+    // The folders of models and upscalers are looked through.
+    let facts = tokio::task::spawn_blocking(move || impasto_scripts::facts(&World(&app))).await?;
+    Ok(Json(facts.into_iter().map(ScriptInfo::from).collect()))
 }
 
 /// All models.

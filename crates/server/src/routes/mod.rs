@@ -2,6 +2,7 @@
 
 mod absent;
 mod control;
+mod describe;
 mod docs;
 mod events;
 mod extras;
@@ -56,7 +57,7 @@ struct Description;
 
 /// The description of all interfaces, in OpenAPI 3.1.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().into_openapi()
+    describe::add_common(documented().into_openapi())
 }
 
 fn documented() -> OpenApiRouter<App> {
@@ -82,6 +83,8 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(control::skip))
         .routes(routes!(lists::samplers))
         .routes(routes!(lists::schedulers))
+        .routes(routes!(lists::scripts))
+        .routes(routes!(lists::script_info))
         .routes(routes!(lists::sd_models))
         .routes(routes!(lists::refresh_checkpoints))
         .routes(routes!(lists::latent_upscale_modes))
@@ -125,7 +128,7 @@ pub(crate) fn router(app: &App) -> Router {
     let (routes, document) = documented().split_for_parts();
     let routes =
         routes
-            .merge(docs::router(document, app.settings().subpath.as_deref()))
+            .merge(docs::router(describe::add_common(document), app.settings().subpath.as_deref()))
             .fallback(page::file)
             .method_not_allowed_fallback(|| async { Failure(plain(405, "Method Not Allowed")) })
             .layer(CompressionLayer::new().compress_when(

@@ -1,8 +1,8 @@
 //! Pictures and previews of jobs, as files.
 
 use super::jobs::find;
-use crate::answer::{Disk, file_of, format_of, pixels_of};
 use crate::app::App;
+use crate::disk::{Disk, file_of, format_of, pixels_of};
 use crate::error::Failure;
 use crate::log::append;
 use crate::save::Kind;
@@ -79,7 +79,8 @@ pub(crate) async fn keep(
         let file = file_of(pixels_of(image), &image.infotext, format, &options)?;
         let root = &app.settings().data_dir;
         let disk = Disk { root, options: &options, status: &status, styles: &[] };
-        let path = disk.save((Kind::Picture, &options.outdir_save), image, (&file, format.suffix()))?;
+        let path =
+            disk.save((Kind::Picture, &options.outdir_save), image.into(), (&file, format.suffix()))?;
         if options.save_write_log_csv {
             log(&root.join(&options.outdir_save), &status, image, &path)?;
         }

@@ -4,10 +4,11 @@
 use crate::app::App;
 use crate::clock;
 use crate::error::Failure;
+use crate::runs::RunView;
 use axum::Json;
 use axum::extract::{Query, State};
 use impasto_api::{ApiError, Progress, ProgressState};
-use impasto_engine::{JobStatus, Picture};
+use impasto_engine::Picture;
 use impasto_imaging::{Format, Pixels, encode, encode_base64};
 use impasto_settings::Options;
 use std::collections::HashMap;
@@ -33,18 +34,18 @@ pub(crate) async fn progress(
             _ => return Err(not_a_flag(&value).into()),
         },
     };
-    let Some(status) = app.jobs_of_sdapi().pop() else { return Ok(Json(Progress::idle())) };
+    let Some((_, view)) = app.runs().seen(app.engine()).pop() else { return Ok(Json(Progress::idle())) };
     let options = app.options();
     let shown = options.live_previews_enable && !skip;
-    let preview =
-        if shown { app.preview_to_show(&status, options.show_progress_every_n_steps) } else { None };
+    let every = options.show_progress_every_n_steps;
+    let preview = view.shown().filter(|_| shown).and_then(|status| app.preview_to_show(status, every));
     let image = match preview {
         Some(picture) => {
             tokio::task::spawn_blocking(move || as_base64(&picture, preview_format(&options))).await?
         }
         None => None,
     };
-    Ok(Json(Progress::working(state_of(&status), status.elapsed.as_secs_f64(), image)))
+    Ok(Json(Progress::working(state_of(&view), view.elapsed.as_secs_f64(), image)))
 }
 
 /// The file format of previews.
@@ -67,15 +68,17 @@ fn not_a_flag(value: &str) -> ApiError {
     error
 }
 
-fn state_of(status: &JobStatus) -> ProgressState {
+fn state_of(view: &RunView) -> ProgressState {
+    let shown = view.shown();
+    let from_picture = shown.is_some_and(|status| status.request.from_picture.is_some());
     ProgressState {
-        interrupted: status.interrupted,
-        job: "scripts_txt2img".to_owned(),
-        job_count: status.request.batch_count,
-        job_timestamp: clock::timestamp(clock::now() - status.elapsed),
-        job_no: status.batches_done,
-        sampling_step: status.step,
-        sampling_steps: status.steps,
+        interrupted: view.interrupted,
+        job: if from_picture { "scripts_img2img" } else { "scripts_txt2img" }.to_owned(),
+        job_count: view.batches,
+        job_timestamp: clock::timestamp(clock::now() - view.elapsed),
+        job_no: view.done,
+        sampling_step: shown.map_or(0, |status| status.step),
+        sampling_steps: shown.map_or(0, |status| status.steps),
         ..ProgressState::default()
     }
 }

@@ -5,10 +5,11 @@ use super::progress::preview_format;
 use crate::app::App;
 use crate::body::JsonBody;
 use crate::error::Failure;
+use crate::runs::RunView;
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{ApiError, PendingTasks, TaskProgress, TaskProgressRequest, ValidationErrors};
-use impasto_engine::{JobState, JobStatus};
+use impasto_engine::JobStatus;
 use impasto_imaging::{Pixels, encode, encode_base64};
 use impasto_settings::Options;
 
@@ -28,29 +29,24 @@ pub(crate) async fn task_progress(
     JsonBody(body): JsonBody,
 ) -> Result<Json<TaskProgress>, Failure> {
     let request = TaskProgressRequest::from_json(body)?;
-    let Some(status) = app.task(&request.id_task) else { return Ok(Json(TaskProgress::waiting())) };
-    match status.state {
-        JobState::Queued => {
-            let waiting = app.waiting_tasks();
-            let place = waiting.iter().position(|name| *name == request.id_task).map_or(1, |at| at + 1);
-            Ok(Json(TaskProgress::queued(place, waiting.len().max(place))))
-        }
-        JobState::Running => {
-            let (done, count) =
-                (f64::from(status.batches_done), f64::from(status.request.batch_count.max(1)));
-            let share = f64::from(status.step) / f64::from(status.steps.max(1));
-            let progress = ((done + share) / count).min(1.0);
-            let elapsed = status.elapsed.as_secs_f64();
-            let options = app.options();
-            let preview = if request.live_preview && options.live_previews_enable {
-                preview(&status, request.id_live_preview, &options).await?
-            } else {
-                None
-            };
-            Ok(Json(TaskProgress::working(progress, elapsed, preview)))
-        }
-        JobState::Done | JobState::Failed | JobState::Cancelled => Ok(Json(TaskProgress::completed())),
+    let Some(run) = app.runs().of_name(&request.id_task) else { return Ok(Json(TaskProgress::waiting())) };
+    let view = RunView::of(&run, app.engine());
+    if view.ended {
+        return Ok(Json(TaskProgress::completed()));
     }
+    if !view.running {
+        let waiting = app.runs().waiting(app.engine());
+        let place = waiting.iter().position(|name| *name == request.id_task).map_or(1, |at| at + 1);
+        return Ok(Json(TaskProgress::queued(place, waiting.len().max(place))));
+    }
+    let options = app.options();
+    let preview = match view.shown() {
+        Some(status) if request.live_preview && options.live_previews_enable => {
+            preview(status, request.id_live_preview, &options).await?
+        }
+        _ => None,
+    };
+    Ok(Json(TaskProgress::working(view.progress(), view.elapsed.as_secs_f64(), preview)))
 }
 
 /// The newest preview and its number, if it is not the one that the client has.
@@ -74,6 +70,6 @@ async fn preview(
 /// Names of the jobs that wait.
 #[utoipa::path(get, path = "/internal/pending-tasks", tag = "sdapi", responses((status = 200, body = PendingTasks)))]
 pub(crate) async fn pending_tasks(State(app): State<App>) -> Json<PendingTasks> {
-    let tasks = app.waiting_tasks();
+    let tasks = app.runs().waiting(app.engine());
     Json(PendingTasks { size: tasks.len(), tasks })
 }

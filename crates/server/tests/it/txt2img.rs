@@ -217,7 +217,7 @@ async fn refusals_name_field_and_value() {
 422 {"detail":[{"loc":["body","save_images"],"msg":"none is not an allowed value","type":"type_error.none.not_allowed","input":null}]}
 500 {"error":"KeyError","detail":"","body":"","errors":"'nonsense'"}
 422 {"detail":[{"loc":["body","override_settings","samples_format"],"msg":"setting samples_format is \"gif\", which is not one of png, jpg, jpeg, webp","type":"value_error","input":"gif"}]}
-422 {"error":"HTTPException","detail":"Script 'x/y/z plot' not found","body":"","errors":""}
+422 {"detail":[{"loc":["body","script_args"],"msg":"X/Y/Z plot: \"X values\" (argument 1) \"\" has no values","type":"value_error","input":""}]}
 "#);
 }
 

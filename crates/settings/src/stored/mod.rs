@@ -98,6 +98,12 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static (&'static str, Usual, Why)
     STORED.iter()
 }
 
+/// Why an option has no effect, if it has none, and whether that is for want of a part that is yet to come.
+pub fn option_without_effect(name: &str) -> Option<(&'static str, bool)> {
+    let &(.., why) = STORED.iter().find(|(known, ..)| *known == name)?;
+    Some((why.text(), matches!(why, Why::Absent | Why::NotYet)))
+}
+
 /// Values of these options that are not the default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StoredOptions {

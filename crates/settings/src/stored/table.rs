@@ -7,9 +7,6 @@ use super::Why::{self, Absent, Console, Engine, Fixed, NoLinks, NotYet, Page};
 pub(super) const STORED: &[(&str, Usual, Why)] = &[
     ("save_images_replace_action", Text("Replace"), Page),
     ("grid_zip_filename_pattern", Text(""), Page),
-    ("font", Text(""), Page),
-    ("grid_text_active_color", Text("#000000"), Page),
-    ("grid_text_inactive_color", Text("#999999"), Page),
     ("save_images_before_face_restoration", Flag(false), Absent),
     ("webp_lossless", Flag(false), Fixed),
     ("use_original_name_batch", Flag(true), Page),
@@ -90,7 +87,6 @@ pub(super) const STORED: &[(&str, Usual, Why)] = &[
     ("cache_fp16_weight", Flag(false), Engine),
     ("use_old_emphasis_implementation", Flag(false), Absent),
     ("no_dpmpp_sde_batch_determinism", Flag(false), Engine),
-    ("use_downcasted_alpha_bar", Flag(false), Engine),
     ("lora_functional", Flag(false), Engine),
     ("interrogate_keep_models_in_memory", Flag(false), Absent),
     ("interrogate_return_ranks", Flag(false), Absent),

@@ -19,6 +19,12 @@ const fn fused_linear(tokens: usize, inputs: usize, outputs: usize, activation: 
     Operation::Linear { tokens, inputs, outputs, bias: false, activation, residual: true }
 }
 
+const fn adapted(sizes: [usize; 3], ranks: &'static [usize], activation: Activation) -> Operation {
+    let [tokens, inputs, outputs] = sizes;
+    let residual = !matches!(activation, QuickGelu);
+    Operation::AdaptedLinear { tokens, inputs, outputs, ranks, activation, residual }
+}
+
 pub(super) const fn conv2d(
     size: [usize; 2],
     inputs: usize,
@@ -116,6 +122,14 @@ pub fn conformance_cases() -> Vec<Operation> {
         fused_linear(77, 64, 100, QuickGelu),
         fused_linear(5, 7, 3, Gelu),
         fused_linear(15, 48, 15, Identity),
+        linear(70, 96, 16),
+        linear(33, 130, 40),
+        adapted([30, 320, 96], &[16], Identity),
+        adapted([65, 48, 70], &[1], Silu),
+        adapted([17, 700, 33], &[4, 16], Identity),
+        adapted([40, 64, 320], &[33, 128, 3], QuickGelu),
+        adapted([1, 40, 7], &[33], Identity),
+        adapted([9, 24, 40], &[500, 1, 1, 2], Gelu),
         conv2d([16, 16], 4, 320, [3, 3], SAME),
         conv2d([16, 16], 96, 4, [3, 3], SAME),
         conv2d([9, 11], 32, 3, [3, 3], SAME),

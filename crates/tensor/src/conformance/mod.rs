@@ -3,6 +3,7 @@
 //! The data of a batch row depend on the row's number alone, so that the suite can also ask whether a row's result
 //! depends on its neighbours. The same operations serve as workloads when kernels are timed.
 
+mod adapted;
 mod cases;
 mod refusals;
 mod timing;
@@ -28,6 +29,15 @@ pub enum Operation {
         inputs: usize,
         outputs: usize,
         bias: bool,
+        activation: Activation,
+        residual: bool,
+    },
+    /// Rows have some of the changes of these ranks.
+    AdaptedLinear {
+        tokens: usize,
+        inputs: usize,
+        outputs: usize,
+        ranks: &'static [usize],
         activation: Activation,
         residual: bool,
     },
@@ -132,6 +142,7 @@ pub struct Prepared<B: Backend> {
 enum Weights<B: Backend> {
     None,
     Linear(B::Linear),
+    Adapted(B::Linear, Vec<B::LowRank>),
     Conv2d(B::Conv2d),
     Norm(B::Norm),
     Embedding(B::Embedding),
@@ -143,6 +154,9 @@ impl Operation {
     pub fn flops(&self) -> f64 {
         let product = match *self {
             Self::Linear { tokens, inputs, outputs, .. } => tokens * inputs * outputs,
+            Self::AdaptedLinear { tokens, inputs, outputs, ranks, .. } => {
+                tokens * (inputs * outputs + ranks.iter().sum::<usize>() * (inputs + outputs))
+            }
             Self::Conv2d { size: [height, width], inputs, outputs, kernel, config, .. } => {
                 let [top, bottom, left, right] = config.padding;
                 let rows = (height + top + bottom - kernel[0]) / config.stride + 1;
@@ -184,6 +198,13 @@ impl Operation {
                 let shift = if bias { Some(shift.view()?) } else { None };
                 weights =
                     Weights::Linear(backend.prepare_linear(&matrix.view()?, shift.as_ref(), precision)?);
+            }
+            Self::AdaptedLinear { tokens, inputs: from, outputs, ranks, residual, .. } => {
+                inputs.push(upload(0, &[tokens, from])?);
+                if residual {
+                    inputs.push(upload(1, &[tokens, outputs])?);
+                }
+                weights = adapted::prepare(backend, [outputs, from], ranks, precision)?;
             }
             Self::Conv2d {
                 size: [height, width],
@@ -281,6 +302,9 @@ impl fmt::Display for Operation {
             Self::Linear { tokens, inputs, outputs, .. } => {
                 write!(f, "linear {tokens} x {inputs} to {outputs}")
             }
+            Self::AdaptedLinear { tokens, inputs, outputs, ranks, .. } => {
+                write!(f, "linear {tokens} x {inputs} to {outputs}, adapters of {ranks:?}")
+            }
             Self::Conv2d { size: [height, width], inputs, outputs, kernel, config, .. } => {
                 let [rows, columns] = kernel;
                 write!(f, "conv {rows}x{columns} {inputs} to {outputs} at {height}x{width}")?;
@@ -326,7 +350,12 @@ impl<B: Backend> Prepared<B> {
         let input = |i: usize| &self.inputs[i];
         match (self.operation, &self.weights) {
             (Operation::Linear { activation, .. }, Weights::Linear(weights)) => {
-                backend.linear(input(0), weights, LinearArgs { activation, residual: self.inputs.get(1) })
+                let residual = self.inputs.get(1);
+                backend.linear(input(0), weights, LinearArgs { activation, residual, adapters: &[] })
+            }
+            (Operation::AdaptedLinear { activation, .. }, Weights::Adapted(layer, changes)) => {
+                let fused = (activation, self.inputs.get(1));
+                adapted::run(backend, input(0), (layer, changes), &self.rows, fused)
             }
             (
                 Operation::Conv2d { mode, row_bias, activation, slopes, residual, .. },

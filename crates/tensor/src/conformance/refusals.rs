@@ -105,5 +105,6 @@ pub fn accepted_nonsense<B: Backend>(backend: &B) -> Result<Vec<&'static str>, T
         ("ids without a batch", backend.embedding(&table, &[1, 2, 3], 0).is_ok()),
         ("odd timestep embedding", backend.timestep_embedding(&[1.0], 5).is_ok()),
     ];
-    Ok(calls.into_iter().filter(|(_, accepted)| *accepted).map(|(name, _)| name).collect())
+    let calls = calls.into_iter().chain(super::adapted::nonsense(backend)?);
+    Ok(calls.filter(|(_, accepted)| *accepted).map(|(name, _)| name).collect())
 }

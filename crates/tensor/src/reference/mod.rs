@@ -96,6 +96,7 @@ fn bias_or_zeros(bias: Option<&WeightView<'_>>, out: usize) -> Result<Vec<f32>, 
 impl Backend for ReferenceBackend {
     type Tensor = ReferenceTensor;
     type Linear = ReferenceWeights<2>;
+    type LowRank = [ReferenceWeights<2>; 2];
     type Conv2d = ReferenceWeights<4>;
     type Norm = ReferenceWeights<1>;
     type Embedding = ReferenceWeights<2>;
@@ -112,6 +113,18 @@ impl Backend for ReferenceBackend {
     ) -> Result<Self::Linear, TensorError> {
         let sizes = shapes::linear_weight(weight, bias)?;
         Ok(self.weights(sizes, None, transposed(weight, sizes[0])?, bias_or_zeros(bias, sizes[0])?))
+    }
+
+    fn prepare_low_rank(
+        &self,
+        down: &WeightView<'_>,
+        up: &WeightView<'_>,
+    ) -> Result<Self::LowRank, TensorError> {
+        let [out, rank, inputs] = shapes::low_rank_weight(down, up)?;
+        let weights = |weight: &WeightView<'_>, sizes: [usize; 2]| {
+            Ok::<_, TensorError>(self.weights(sizes, None, transposed(weight, sizes[0])?, Vec::new()))
+        };
+        Ok([weights(down, [rank, inputs])?, weights(up, [out, rank])?])
     }
 
     fn prepare_conv2d(
@@ -173,15 +186,30 @@ impl Backend for ReferenceBackend {
         &self,
         x: &Self::Tensor,
         weights: &Self::Linear,
-        args: LinearArgs<'_, Self::Tensor>,
+        args: LinearArgs<'_, Self>,
     ) -> Result<Self::Tensor, TensorError> {
         let residual = args.residual;
         let shape = shapes::linear(&x.shape, weights.sizes, residual.map(|r| r.shape.as_slice()))?;
+        let adapted = args.adapters.iter().map(|adapter| {
+            let [down, up] = adapter.weights;
+            (&adapter.rows, [up.sizes[0], up.sizes[1], down.sizes[1]])
+        });
+        shapes::row_adapters(&x.shape, weights.sizes, adapted)?;
         let mut out = room(&shape)?;
         let mut sums = vec![0.0; weights.sizes[0]];
-        for row in x.data.chunks_exact(weights.sizes[1]) {
+        let tokens: usize = x.shape[1..].iter().rev().skip(1).product();
+        for (at, row) in x.data.chunks_exact(weights.sizes[1]).enumerate() {
             sums.fill(0.0);
             loops::accumulate(&mut sums, row, &weights.weight);
+            for adapter in args.adapters.iter().filter(|adapter| adapter.rows.contains(&(at / tokens))) {
+                let [down, up] = adapter.weights;
+                let mut narrow = vec![0.0; down.sizes[0]];
+                loops::accumulate(&mut narrow, row, &down.weight);
+                for (narrow, up) in narrow.iter().zip(up.weight.chunks_exact(sums.len())) {
+                    let narrow = narrow * f64::from(adapter.scale);
+                    sums.iter_mut().zip(up).for_each(|(sum, &up)| *sum += narrow * f64::from(up));
+                }
+            }
             for (sum, &bias) in sums.iter().zip(&weights.bias) {
                 let residual = residual.map_or(0.0, |r| f64::from(r.data[out.len()]));
                 out.push((loops::activate(sum + f64::from(bias), args.activation) + residual) as f32);

@@ -22,6 +22,8 @@ pub(super) struct Subject<'a> {
     /// Whether a run that is not measured comes first. Its operations are counted then, else those of the first run.
     pub(super) warm_up: bool,
     pub(super) default_runs: usize,
+    /// Two parts of which the first is to be set in proportion to the second.
+    pub(super) compared: Option<[&'static str; 2]>,
     pub(super) call: Box<dyn FnMut() -> anyhow::Result<Parts> + 'a>,
 }
 
@@ -53,6 +55,7 @@ impl Subject<'_> {
             all_parts.push(found);
         }
         let parts = medians(&all_parts);
+        let ratio = self.compared.map(|compared| (compared, ratio(&all_parts, compared)));
         let summary = Summary::new(&runs, counted.as_ref().map_or(0.0, Profile::flops));
         let profile = match (arguments.profile, self.warm_up) {
             (false, _) => None,
@@ -66,11 +69,16 @@ impl Subject<'_> {
                 json!({ "clock": self.meter.clock.name(), "load_s": self.load_seconds, "seconds": seconds }),
                 summary.json(),
                 parts_json(&parts),
+                ratio.map_or(Value::Null, |(_, ratio)| json!({ "ratio": ratio })),
                 memory_json(),
                 json!({ "profile": profile.map(|profile| profile.json()) }),
             ]));
         }
-        let lines = summary_words(&summary).into_iter().chain(parts_words(&parts)).chain(memory_words());
+        let ratio = ratio.map(|([first, second], ratio)| {
+            format!("ratio   {first} to {second} {ratio:.4}, median of the runs' own")
+        });
+        let parts = parts_words(&parts).into_iter().chain(ratio);
+        let lines = summary_words(&summary).into_iter().chain(parts).chain(memory_words());
         for line in lines {
             output::print(&line)?;
         }
@@ -125,6 +133,13 @@ fn medians(runs: &[Parts]) -> Parts {
         median(&sorted(found.map(|(_, seconds)| *seconds).collect()))
     };
     runs.first().into_iter().flatten().map(|(name, _)| (*name, of(name))).collect()
+}
+
+/// The median over the runs of what one part took in proportion to another.
+fn ratio(runs: &[Parts], [first, second]: [&str; 2]) -> f64 {
+    let of = |run: &Parts, wanted: &str| run.iter().find(|(name, _)| *name == wanted).map(|found| found.1);
+    let ratios = runs.iter().filter_map(|run| Some(of(run, first)? / of(run, second)?));
+    median(&sorted(ratios.collect()))
 }
 
 /// A line of the parts; none where there are none.

@@ -3,6 +3,7 @@
 //! Measured times stand beside the peak of the machine in the same second, since other programs change what a machine
 //! gives. The work counted is that of the operations' definitions, whatever way they are computed.
 
+mod adapters;
 mod arguments;
 mod conduct;
 mod kernels;
@@ -19,7 +20,7 @@ mod txt2img;
 use crate::resolve::Settings;
 use kernels::KernelsArguments;
 use load::LoadArguments;
-use networks::{PictureArguments, TextArguments};
+use networks::{PictureArguments, TextArguments, UNetArguments};
 use parity::ParityArguments;
 use quality::QualityArguments;
 use std::time::Instant;
@@ -30,7 +31,7 @@ pub(crate) enum BenchCommand {
     /// Time single operations at the sizes of the networks.
     Kernels(KernelsArguments),
     /// Time a call of the denoising network.
-    Unet(PictureArguments),
+    Unet(UNetArguments),
     /// Time the decoder of the autoencoder.
     Vae(PictureArguments),
     /// Time the text encoder, of SDXL both.

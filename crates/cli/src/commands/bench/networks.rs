@@ -1,5 +1,6 @@
 //! `impasto bench unet`, `vae` and `clip`: one network alone.
 
+use super::adapters;
 use super::arguments::{ModelArguments, RunArguments, SizeArguments, precision};
 use super::conduct::{Parts, Subject};
 use super::machine::Clock;
@@ -7,7 +8,9 @@ use super::measure::Meter;
 use super::report::About;
 use crate::resolve::Settings;
 use impasto_cpu::CpuBackend;
-use impasto_models::{ClipText, PictureSizes, StableDiffusion};
+use impasto_models::{
+    AdapterSet, ClipText, PictureSizes, SelfAttention, StableDiffusion, UNet, UNetDepth, UNetRow,
+};
 use impasto_tensor::Array;
 use impasto_tensor::profile::Profiled;
 use std::sync::Arc;
@@ -31,6 +34,17 @@ pub(crate) struct PictureArguments {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct UNetArguments {
+    #[command(flatten)]
+    picture: PictureArguments,
+
+    /// Time each call without and then with a made-up LoRA of this rank on all attention and feed-forward layers, by turns. With
+    /// one thread (--threads 1) times are the thread's own.
+    #[arg(long, value_name = "RANK", value_parser = adapters::parse_rank, allow_negative_numbers = true)]
+    adapter_rank: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct TextArguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -38,15 +52,18 @@ pub(crate) struct TextArguments {
     run: RunArguments,
 }
 
-type Networks = StableDiffusion<Profiled<CpuBackend>>;
+type Measured = Profiled<CpuBackend>;
+type Networks = StableDiffusion<Measured>;
 
-pub(super) fn unet(arguments: &PictureArguments, settings: &Settings) -> anyhow::Result<()> {
-    let PictureArguments { model, size, run } = arguments;
+pub(super) fn unet(arguments: &UNetArguments, settings: &Settings) -> anyhow::Result<()> {
+    let UNetArguments { picture: PictureArguments { model, size, run }, adapter_rank } = arguments;
     let backend = Arc::new(Profiled::new(super::arguments::backend(settings)?));
     let began = Instant::now();
-    let checkpoint = model.open(settings)?;
+    let checkpoint = Arc::new(model.open(settings)?);
     let config = checkpoint.networks()?;
     let unet = Networks::load_unet(&backend, &checkpoint, precision(settings))?;
+    let made_up = |rank| adapters::made_up(&*backend, &checkpoint, rank);
+    let adapters = adapter_rank.map(made_up).transpose()?;
     drop(checkpoint);
     let load_seconds = began.elapsed().as_secs_f64();
 
@@ -61,13 +78,48 @@ pub(super) fn unet(arguments: &PictureArguments, settings: &Settings) -> anyhow:
         anyhow::Ok(unet.label(&waves(&[pooled])?, sizes)?)
     });
     let label = label.transpose()?;
+    let inputs = UNetInputs { latent: &latent, context: &context, label: label.as_ref(), batch: run.batch };
+    let clock = adapters.as_ref().map_or(Clock::Wall, |_| Clock::of(backend.inner()));
     let call = || {
-        let (timesteps, contexts) = (vec![TIMESTEP; run.batch], vec![&context; run.batch]);
-        unet.forward_labelled(&latent, &timesteps, &contexts, &vec![label.as_ref(); run.batch])?;
-        Ok(Parts::new())
+        let Some(adapters) = &adapters else {
+            inputs.call(&unet, None)?;
+            return Ok(Parts::new());
+        };
+        let (plain, outcome) = clock.time(|| inputs.call(&unet, None));
+        outcome?;
+        let (adapted, outcome) = clock.time(|| inputs.call(&unet, Some(adapters)));
+        outcome?;
+        Ok(vec![("plain", plain), ("adapted", adapted)])
     };
     let about = About::new("unet", settings, backend.inner()).of(model).size(size).batch(run.batch);
-    subject(about, &backend, load_seconds, call).conduct(run)
+    let mut subject = subject(about, &backend, load_seconds, call);
+    subject.meter.clock = clock;
+    subject.compared = adapters.is_some().then_some(["adapted", "plain"]);
+    subject.conduct(run)
+}
+
+/// What calls of the UNet are given.
+struct UNetInputs<'a> {
+    latent: &'a Array,
+    context: &'a Array,
+    label: Option<&'a Array>,
+    batch: usize,
+}
+
+impl UNetInputs<'_> {
+    /// One call, whose rows are alike; each has its time and text prepared.
+    fn call(&self, unet: &UNet<Measured>, adapters: Option<&AdapterSet<Measured>>) -> anyhow::Result<()> {
+        let prepare = |_| {
+            let time = unet.prepare_time_with(TIMESTEP, self.label, adapters)?;
+            anyhow::Ok((time, unet.prepare_context_with(self.context, adapters)?))
+        };
+        let prepared = (0..self.batch).map(prepare).collect::<anyhow::Result<Vec<_>>>()?;
+        let self_attention = SelfAttention::default();
+        let row = |(time, context)| UNetRow { time, context, self_attention, tiling: false, adapters };
+        let rows: Vec<_> = prepared.iter().map(|(time, context)| row((time, context))).collect();
+        unet.run(self.latent, &rows, UNetDepth::Whole)?;
+        Ok(())
+    }
 }
 
 pub(super) fn vae(arguments: &PictureArguments, settings: &Settings) -> anyhow::Result<()> {
@@ -121,7 +173,7 @@ pub(super) fn clip(arguments: &TextArguments, settings: &Settings) -> anyhow::Re
 }
 
 /// Seconds for what SDXL takes of an encoder: the layer before the last and, of the second, the text as a whole.
-fn penultimate(text: &ClipText<Profiled<CpuBackend>>, rows: &[Vec<u32>]) -> anyhow::Result<f64> {
+fn penultimate(text: &ClipText<Measured>, rows: &[Vec<u32>]) -> anyhow::Result<f64> {
     let began = Instant::now();
     text.encode_for_xl(rows, 2)?;
     Ok(began.elapsed().as_secs_f64())
@@ -129,7 +181,7 @@ fn penultimate(text: &ClipText<Profiled<CpuBackend>>, rows: &[Vec<u32>]) -> anyh
 
 fn subject<'a>(
     about: About,
-    backend: &'a Profiled<CpuBackend>,
+    backend: &'a Measured,
     load_seconds: f64,
     call: impl FnMut() -> anyhow::Result<Parts> + 'a,
 ) -> Subject<'a> {
@@ -140,6 +192,7 @@ fn subject<'a>(
         load_seconds,
         warm_up: true,
         default_runs: RUNS,
+        compared: None,
         call: Box::new(call),
     }
 }

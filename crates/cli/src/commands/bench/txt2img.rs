@@ -68,6 +68,7 @@ pub(super) fn txt2img(arguments: &Txt2imgArguments, settings: &Settings) -> anyh
         load_seconds: first.load,
         warm_up: false,
         default_runs: 1,
+        compared: None,
         call: Box::new(|| Ok(runtime.block_on(make(&engine, request(*steps), true))?.parts())),
     }
     .conduct(run);
