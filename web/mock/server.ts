@@ -134,6 +134,7 @@ export class MockServer {
       model: null,
       preview: null,
       images: [],
+      comments: [],
       interrupted: false,
       error: null,
       events: `/api/v1/jobs/${id}/events`,

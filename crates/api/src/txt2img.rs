@@ -232,7 +232,8 @@ mod tests {
             Value::Object(read.override_settings.unwrap()),
             json!({
                 "randn_source": "CPU", "CLIP_stop_at_last_layers": "2", "eta_noise_seed_delta": "5",
-                "sigma_max": "0", "sigma_min": "0", "rho": "0", "refiner_switch_by_sample_steps": "False"
+                "sigma_max": "0", "sigma_min": "0", "rho": "0", "refiner_switch_by_sample_steps": "False",
+                "sd_vae_encode_method": "Full", "sd_vae_decode_method": "Full"
             })
         );
     }

@@ -86,7 +86,7 @@ impl Adapters {
                     found.lora(
                         library,
                         name,
-                        AdapterUse { id: String::new(), kind, text_encoder, unet, rank },
+                        &AdapterUse { id: String::new(), kind, text_encoder, unet, rank },
                     );
                 }
                 ExtraNetwork::Hypernetwork { name, strength } => {
@@ -119,14 +119,14 @@ struct Found {
 
 impl Found {
     /// A LoRA; `asked` lacks its id.
-    fn lora(&mut self, library: &Library, name: &str, asked: AdapterUse) {
+    fn lora(&mut self, library: &Library, name: &str, asked: &AdapterUse) {
         let Some(file) = library.find(FileKind::Lora, name) else {
             return self.missing[0].push(name.to_owned());
         };
         if let Err(error) = AdapterFile::open(&file.path) {
             return self.comments.push(format!("Lora {name} is left out: {error}"));
         }
-        let adapter = AdapterUse { id: file.id(), ..asked };
+        let adapter = AdapterUse { id: file.id(), ..asked.clone() };
         let same = self.uses.iter_mut().filter(|known| known.id == adapter.id);
         same.for_each(|known| *known = adapter.clone());
         self.uses.push(adapter);

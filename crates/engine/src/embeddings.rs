@@ -127,12 +127,11 @@ pub(crate) fn load(path: &Path) -> Result<EmbeddingVectors, String> {
     }
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let metadata = read_metadata(&bytes, MOST_PIXELS).map_err(|error| error.to_string())?;
-    let json = match metadata.item(PICTURE_TEXT) {
-        Some(text) => decode_base64(text).map_err(|error| error.to_string())?,
-        None => {
-            let picture = decode(&bytes, MOST_PIXELS).map_err(|error| error.to_string())?.to_rgb();
-            hidden_data(&picture).ok_or("a picture without an embedding in its texts or pixels")?
-        }
+    let json = if let Some(text) = metadata.item(PICTURE_TEXT) {
+        decode_base64(text).map_err(|error| error.to_string())?
+    } else {
+        let picture = decode(&bytes, MOST_PIXELS).map_err(|error| error.to_string())?.to_rgb();
+        hidden_data(&picture).ok_or("a picture without an embedding in its texts or pixels")?
     };
     EmbeddingVectors::from_json(&json).ok_or_else(|| "a picture whose embedding cannot be read".to_owned())
 }

@@ -118,7 +118,9 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        files.iter().for_each(|name| put(name, "x"));
+        for name in files {
+            put(name, "x");
+        }
         put("models/Stable-diffusion/cat.json", notes);
         let library = Library::new(Some(folder.path().to_owned()), None);
         let choice = VaeChoice { name: name.to_owned(), overrides_preferences, ..VaeChoice::default() };

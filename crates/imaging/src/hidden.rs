@@ -42,15 +42,18 @@ pub fn hidden_data(picture: &Rgb) -> Option<Vec<u8>> {
 /// The columns and rows between the first and the last with a pixel none of whose channels is 0.
 fn lit(picture: &Rgb) -> Option<(Range<usize>, Range<usize>)> {
     let width = picture.width() as usize;
-    let (mut columns, mut rows) = (usize::MAX..0, usize::MAX..0);
+    let mut found: Option<(Range<usize>, Range<usize>)> = None;
     for (at, pixel) in picture.samples().chunks_exact(3).enumerate() {
-        if pixel.iter().all(|value| *value > 0) {
-            let (x, y) = (at % width, at / width);
-            columns = columns.start.min(x)..columns.end.max(x + 1);
-            rows = rows.start.min(y)..rows.end.max(y + 1);
+        if pixel.contains(&0) {
+            continue;
         }
+        let (x, y) = (at % width, at / width);
+        let (columns, rows) = found.get_or_insert((x..x + 1, y..y + 1));
+        *columns = columns.start.min(x)..columns.end.max(x + 1);
+        // Rows come in their order.
+        rows.end = y + 1;
     }
-    (columns.start < columns.end).then_some((columns, rows))
+    found
 }
 
 /// A linear congruential generator (Numerical Recipes' constants).

@@ -84,8 +84,7 @@ impl Curve {
         let x = f64::from(x);
         let y = match self {
             Self::Leaky(slope) if x < 0.0 => x * f64::from(slope),
-            Self::Leaky(_) => x,
-            Self::Relu6 => clamp(x, 0.0, 6.0),
+            Self::Relu6 => x.clamp(0.0, 6.0),
             Self::Elu => elu(x, 1.0),
             Self::Selu => 1.050_700_987_355_480_5 * elu(x, 1.673_263_242_354_377_2),
             Self::Gelu => 0.5 * x * libm::erfc(-x * FRAC_1_SQRT_2),
@@ -93,7 +92,7 @@ impl Curve {
             Self::Mish => x * libm::tanh(softplus(x)),
             Self::Hardswish => x * hardsigmoid(x),
             Self::Hardsigmoid => hardsigmoid(x),
-            Self::Hardtanh => clamp(x, -1.0, 1.0),
+            Self::Hardtanh => x.clamp(-1.0, 1.0),
             Self::Sigmoid => sigmoid(x),
             Self::LogSigmoid => -softplus(-x),
             Self::Tanh => libm::tanh(x),
@@ -101,23 +100,11 @@ impl Curve {
             Self::Softplus if x > 20.0 => x,
             Self::Softplus => softplus(x),
             Self::Softsign => x / (1.0 + x.abs()),
-            Self::Softshrink if x.abs() <= 0.5 => 0.0,
+            Self::Softshrink | Self::Hardshrink if x.abs() <= 0.5 => 0.0,
             Self::Softshrink => x - 0.5_f64.copysign(x),
-            Self::Hardshrink if x.abs() <= 0.5 => 0.0,
-            Self::Hardshrink => x,
+            Self::Leaky(_) | Self::Hardshrink => x,
         };
         y as f32
-    }
-}
-
-/// Bounds that leave what is not a number as it is.
-fn clamp(x: f64, least: f64, most: f64) -> f64 {
-    if x < least {
-        least
-    } else if x > most {
-        most
-    } else {
-        x
     }
 }
 
@@ -130,7 +117,7 @@ fn sigmoid(x: f64) -> f64 {
 }
 
 fn hardsigmoid(x: f64) -> f64 {
-    clamp(x / 6.0 + 0.5, 0.0, 1.0)
+    (x / 6.0 + 0.5).clamp(0.0, 1.0)
 }
 
 fn softplus(x: f64) -> f64 {

@@ -386,6 +386,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sdapi/v1/embeddings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Embeddings, for the model used where a request names none. */
+        get: operations["embeddings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sdapi/v1/extensions": {
         parameters: {
             query?: never;
@@ -1009,6 +1026,33 @@ export interface components {
             id: string;
             /** @description `queued`, or already `running`. */
             state: string;
+        };
+        /** @description An embedding. */
+        EmbeddingItem: {
+            /**
+             * Format: int64
+             * @description Steps that it was trained for, if the file says so.
+             */
+            step?: number | null;
+            /** @description Hash of the checkpoint that it was trained on, likewise. */
+            sd_checkpoint?: string | null;
+            /** @description That checkpoint's name. */
+            sd_checkpoint_name?: string | null;
+            /** @description Features of a vector. */
+            shape: number;
+            /** @description Number of vectors. */
+            vectors: number;
+        };
+        /** @description The embeddings there are, by name. */
+        EmbeddingItems: {
+            /** @description Those that the model in use can use. */
+            loaded: {
+                [key: string]: components["schemas"]["EmbeddingItem"];
+            };
+            /** @description Those that belong to other models. */
+            skipped: {
+                [key: string]: components["schemas"]["EmbeddingItem"];
+            };
         };
         /** @description The body of `POST /sdapi/v1/extra-batch-images`. */
         ExtrasBatchRequest: components["schemas"]["ExtrasFields"] & {
@@ -3426,6 +3470,34 @@ export interface operations {
             };
             /** @description It comes from a page of others */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    embeddings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbeddingItems"];
+                };
+            };
+            /** @description There is no model */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -20,6 +20,7 @@ const JOB: Job = {
   height: 128,
   preview: null,
   images: [],
+  comments: [],
   interrupted: false,
   error: null,
   events: '',

@@ -170,7 +170,7 @@ export class Jobs {
 
   /** Adds the pictures of a job that are not yet known, and marks those that were cut short. */
   #collect(job: Job, hurried: number | null = null) {
-    const all = job.images.map((image) => describe(job.id, image, cutOf(job, image.index, hurried)));
+    const all = job.images.map((image) => describe(job, image, cutOf(job, image.index, hurried)));
     const known = new Set(this.results.map((result) => result.key));
     const fresh = all.filter(({ key }) => !known.has(key));
     if (fresh.length > 0) this.results = [...fresh.reverse(), ...this.results];

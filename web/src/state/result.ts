@@ -1,6 +1,6 @@
 // A finished picture, with what its infotext says of it.
 import { link } from '../api/client';
-import type { JobImage } from '../api/types';
+import type { Job, JobImage } from '../api/types';
 import type { Cut } from './cut';
 import { parseInfotext } from './infotext';
 
@@ -22,9 +22,11 @@ export interface Result {
   height: number;
   /** How far it came, if its job was ended before it was finished. */
   cut: Cut | null;
+  /** What was left out of what its job asked for, and why. */
+  comments: string[];
 }
 
-export function describe(jobId: string, image: JobImage, cut: Cut | null): Result {
+export function describe({ id: jobId, comments }: Job, image: JobImage, cut: Cut | null): Result {
   const { prompt, negativePrompt, fields } = parseInfotext(image.infotext);
   const [width = 512, height = 512] = (fields.get('Size') ?? '').split('x').map(Number).filter(Boolean);
   return {
@@ -41,5 +43,6 @@ export function describe(jobId: string, image: JobImage, cut: Cut | null): Resul
     width,
     height,
     cut,
+    comments,
   };
 }

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 /// What infotexts have of what they might have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct InfotextOptions {
     /// The model's name.
     pub model_name: bool,

@@ -172,8 +172,8 @@ impl<'a, B: Backend> Run<'a, B> {
     pub fn attended(&self, x: &B::Tensor) -> Result<[B::Tensor; 2], TensorError> {
         let shape = self.backend.shape(x);
         let (count, width) = (shape.first().copied().unwrap_or(0), shape.last().copied().unwrap_or(0));
-        let changing = |set: &Option<&'a AdapterSet<B>>| set.filter(|set| set.attends_otherwise(width));
-        let sets: Vec<Option<&AdapterSet<B>>> = self.rows.iter().map(changing).collect();
+        let changing = |set: Option<&'a AdapterSet<B>>| set.filter(|set| set.attends_otherwise(width));
+        let sets: Vec<Option<&AdapterSet<B>>> = self.rows.iter().copied().map(changing).collect();
         match sets[..] {
             [Some(alone)] => return alone.attended(self.backend, x),
             _ if sets.iter().all(Option::is_none) => return Ok([x.clone(), x.clone()]),
@@ -184,11 +184,8 @@ impl<'a, B: Backend> Run<'a, B> {
             _ => {}
         }
         let mut parts = [Vec::new(), Vec::new()];
-        let same = |a: &Option<&AdapterSet<B>>, b: &Option<&AdapterSet<B>>| {
-            a.map(std::ptr::from_ref) == b.map(std::ptr::from_ref)
-        };
         let mut start = 0;
-        for group in sets.chunk_by(same) {
+        for group in sets.chunk_by(|a, b| a.map(std::ptr::from_ref) == b.map(std::ptr::from_ref)) {
             let part = self.backend.rows(x, start, start + group.len())?;
             start += group.len();
             let made = match group[0] {

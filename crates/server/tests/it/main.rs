@@ -17,6 +17,7 @@ mod img2img;
 mod jobs;
 mod lists;
 mod models;
+mod networks;
 mod options;
 mod page;
 mod png_info;
