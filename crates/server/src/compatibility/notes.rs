@@ -22,11 +22,16 @@ const CARDS: &str =
     "not offered: the page has routes of its own, and A1111's serves any picture file of the machine";
 
 /// Routes that are not there yet. As soon as one is, the description of routes tells of it.
-pub(super) const ABSENT: &[&str] = &["GET /sdapi/v1/embeddings"];
+pub(super) const ABSENT: &[&str] = &[];
 
 pub(super) const NOTES: &[Note] = &[
     note("options", "sd_checkpoint_hash", Works, "follows from the model"),
-    note("routes", "POST /sdapi/v1/interrogate", NotYet, "says which network is missing"),
+    note(
+        "routes",
+        "POST /sdapi/v1/interrogate",
+        Differs,
+        "answers as there without the network's file: names it and its folder; no such network is read",
+    ),
     note("routes", "GET /sdapi/v1/cmd-flags", Differs, "our settings, passwords as null"),
     note(
         "routes",
@@ -65,15 +70,15 @@ pub(super) const NOTES: &[Note] = &[
     note("routes", "GET /sd_extra_networks/metadata", Differs, CARDS),
     note("routes", "GET /sd_extra_networks/get-single-card", Differs, CARDS),
     note("routes", "GET /file=", Differs, "not offered: it serves the whole data root"),
-    note("fields", "restore_faces", NotYet, "accepted; faces stay as they are, and `info` says so"),
-    note("fields", "gfpgan_visibility", NotYet, "accepted; faces stay as they are, and `html_info` says so"),
+    note("fields", "restore_faces", Differs, "accepted; faces stay as they are, and `info` says so"),
+    note("fields", "gfpgan_visibility", Differs, "accepted; faces stay as they are, and `html_info` says so"),
     note(
         "fields",
         "codeformer_visibility",
-        NotYet,
+        Differs,
         "accepted; faces stay as they are, and `html_info` says so",
     ),
-    note("fields", "codeformer_weight", NotYet, "accepted; see `codeformer_visibility`"),
+    note("fields", "codeformer_weight", Differs, "accepted; see `codeformer_visibility`"),
     note("fields", "comments", Works, "ignored, as there"),
     note("fields", "do_not_save_samples", Works, "`save_images` decides, as there"),
     note("fields", "do_not_save_grid", Works, "`save_images` decides, as there"),
@@ -109,8 +114,8 @@ pub(super) const NOTES: &[Note] = &[
     note("models and adapters", "Stable Diffusion 3", NotYet, "told by name and refused"),
     note("models and adapters", "LoRA and LyCORIS", Works, "each picture of a batch has its own"),
     note("models and adapters", "textual inversion", Works, "files and pictures"),
-    note("models and adapters", "CodeFormer and GFPGAN", NotYet, "pictures are made without, which is told"),
-    note("models and adapters", "BLIP and DeepDanbooru", NotYet, "`interrogate` says what is missing"),
+    note("models and adapters", "CodeFormer and GFPGAN", Differs, "pictures are made without, which is told"),
+    note("models and adapters", "BLIP and DeepDanbooru", Differs, "`interrogate` says what is missing"),
     note("models and adapters", "training of embeddings and hypernetworks", NotYet, TRAINING),
     note(
         "models and adapters",
