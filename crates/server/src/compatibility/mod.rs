@@ -20,7 +20,7 @@ const INTRODUCTION: &str = "\
 `cargo xtask docs` writes this page from the names in v1.10.1 and from the program's own tables.
 
 *works* means what it means there. *differs* is done otherwise on purpose; the reason is here or in [differences.md](differences.md).
-*not yet* is refused or said to be absent, and never passed over in silence.
+*not yet* is refused, said to be absent, or (options) kept without an effect, and says so.
 ";
 
 /// What becomes of a name.
