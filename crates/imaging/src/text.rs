@@ -78,7 +78,7 @@ impl Lettering {
             letter.position = point(letter.position.x + left, base);
             let Some(outline) = self.font.outline_glyph(letter) else { continue };
             let bounds = outline.px_bounds();
-            if !(bounds.width() * bounds.height() <= MOST_COVERED) {
+            if bounds.width() * bounds.height() > MOST_COVERED {
                 continue;
             }
             let corner = bounds.min;

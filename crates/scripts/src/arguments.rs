@@ -104,7 +104,7 @@ impl<'a> Arguments<'a> {
             return Err(ScriptError::Argument {
                 script,
                 argument: "script_args".to_owned(),
-                value: json!(values.len()),
+                value: Box::new(json!(values.len())),
                 problem: format!("are too many: it takes {}", table.len()),
             });
         }
@@ -127,7 +127,12 @@ impl<'a> Arguments<'a> {
         let name = self.table.get(at).map_or("", |argument| argument.label);
         let argument =
             if name.is_empty() { format!("argument {at}") } else { format!("{name:?} (argument {at})") };
-        ScriptError::Argument { script: self.script, argument, value, problem: problem.into() }
+        ScriptError::Argument {
+            script: self.script,
+            argument,
+            value: Box::new(value),
+            problem: problem.into(),
+        }
     }
 
     fn kind(&self, at: usize) -> Kind {

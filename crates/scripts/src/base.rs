@@ -235,7 +235,7 @@ impl Base {
     }
 
     /// What the pictures begin from, to be changed.
-    pub(crate) fn from_picture(&mut self) -> Option<&mut FromPicture> {
+    pub(crate) fn source_mut(&mut self) -> Option<&mut FromPicture> {
         self.request.from_picture.as_mut().map(Arc::make_mut)
     }
 

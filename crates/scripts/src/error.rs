@@ -15,7 +15,7 @@ pub enum ScriptError {
         /// The argument's label.
         argument: String,
         /// What was given.
-        value: Value,
+        value: Box<Value>,
         /// What is wrong with it, and what is allowed.
         problem: String,
     },

@@ -190,7 +190,7 @@ mod tests {
     fn curves_bend_as_they_are_named() {
         for (curve, middle) in [("Aggressive", 0.707), ("Lazy", 0.293)] {
             let mut base = base_from(&source());
-            base.from_picture().unwrap().denoising_strength = 0.0;
+            base.source_mut().unwrap().denoising_strength = 0.0;
             let begun = begin("loopback", &json!([3, 1.0, curve]), base, Tab::Picture).unwrap();
             let strength = run(begun).0[1].from_picture.as_ref().unwrap().denoising_strength;
             assert!((strength - middle).abs() < 1e-3, "{curve}: {strength}");

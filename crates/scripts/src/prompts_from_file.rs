@@ -85,7 +85,7 @@ fn line_of(line: &str, base: &Base, at_start: bool, context: &Context<'_>) -> Re
     if line.starts_with("--") {
         flags::apply(line, &mut own, context)?;
     } else {
-        own.request.prompt = line.to_owned();
+        line.clone_into(&mut own.request.prompt);
     }
     let beside = |text: &mut String, other: String| {
         *text = match (text.is_empty(), other.is_empty()) {

@@ -355,7 +355,7 @@ impl From<ScriptError> for Failure {
         let message = error.to_string();
         Self(match error {
             ScriptError::Argument { value, .. } => {
-                ApiError::field(&["script_args"], message, "value_error", Some(&value))
+                ApiError::field(&["script_args"], message, "value_error", Some(&*value))
             }
             ScriptError::NotFound(_) | ScriptError::NotOffered { .. } => ApiError::http(422, message),
             ScriptError::Request(error) => error.into(),

@@ -58,7 +58,9 @@ pub fn compose_infotext(facts: &InfotextFacts<'_>) -> String {
 /// An infotext with more settings before its version, in order: what scripts add.
 pub fn with_parameters(infotext: &str, parameters: &[(String, String)]) -> String {
     const VERSION: &str = ", Version: ";
-    let more: String = parameters.iter().map(|(key, value)| format!(", {key}: {}", quote(value))).collect();
+    let written: Vec<String> =
+        parameters.iter().map(|(key, value)| format!(", {key}: {}", quote(value))).collect();
+    let more = written.concat();
     let line = infotext.rfind('\n').map_or(0, |end| end + 1);
     match infotext[line..].rfind(VERSION) {
         Some(place) => {

@@ -129,7 +129,7 @@ impl Outpainting {
         for picture in &mut self.grown {
             let mut ground = Rgb::filled(laid.0, laid.1, [0; 3])?;
             ground.paste(picture, before(Side::Left), before(Side::Top));
-            *picture = matched(&ground, &shown, self.noise[0], self.noise[1])?;
+            *picture = matched(&ground, &shown, self.noise[0], self.noise[1]);
         }
         // Only a stretch along the edge is painted, as large as the request asks.
         let asked = self.base.size();

@@ -102,14 +102,16 @@ fn seed(value: i64) -> Result<Option<u64>, String> {
 }
 
 /// Changes what pictures begin from, if they do.
+#[expect(clippy::unnecessary_wraps, reason = "what axes do ends so")]
 fn in_picture(base: &mut Base, change: impl FnOnce(&mut FromPicture)) -> Result<(), String> {
-    if let Some(source) = base.from_picture() {
+    if let Some(source) = base.source_mut() {
         change(source);
     }
     Ok(())
 }
 
 /// Changes the second pass, if there is one.
+#[expect(clippy::unnecessary_wraps, reason = "what axes do ends so")]
 fn in_hires(base: &mut Base, change: impl FnOnce(&mut Hires)) -> Result<(), String> {
     if let Some(hires) = &mut base.request.hires {
         change(hires);
@@ -142,7 +144,7 @@ impl Axis {
         Self { wording, ..self }
     }
 
-    const fn from(self, choices: fn(&Context<'_>) -> Vec<String>) -> Self {
+    const fn listing(self, choices: fn(&Context<'_>) -> Vec<String>) -> Self {
         Self { choices: Some(choices), ..self }
     }
 }
@@ -224,14 +226,14 @@ pub(crate) static AXES: &[Axis] = &[
     .of(Tab::Picture),
     axis("Prompt S/R", Kind::Text, search_and_replace).worded(Wording::Bare),
     axis("Prompt order", Kind::Orders, reorder).worded(Wording::Bare),
-    axis("Sampler", Kind::Samplers, set_sampler).worded(Wording::Bare).from(samplers).of(Tab::Text),
+    axis("Sampler", Kind::Samplers, set_sampler).worded(Wording::Bare).listing(samplers).of(Tab::Text),
     axis("Hires sampler", Kind::Samplers, |base, value, _| {
         let sampler = Sampler::from_any_name(value.text()).ok_or("an unknown sampler")?;
         in_hires(base, |hires| hires.sampler = Some(sampler))
     })
-    .from(samplers)
+    .listing(samplers)
     .of(Tab::Text),
-    axis("Sampler", Kind::Samplers, set_sampler).worded(Wording::Bare).from(samplers).of(Tab::Picture),
+    axis("Sampler", Kind::Samplers, set_sampler).worded(Wording::Bare).listing(samplers).of(Tab::Picture),
     axis("Checkpoint name", Kind::Models(false), |base, value, _| {
         if let AxisValue::Model(_, title) = value {
             base.request.model.clone_from(title);
@@ -240,7 +242,7 @@ pub(crate) static AXES: &[Axis] = &[
     })
     .worded(Wording::FileName)
     .costs(1.0)
-    .from(|context| context.names.models()),
+    .listing(|context| context.names.models()),
     real("Negative Guidance minimum sigma", |base, value, _| {
         base.request.shortcuts.s_min_uncond = value.real();
         Ok(())
@@ -266,7 +268,7 @@ pub(crate) static AXES: &[Axis] = &[
         (_, base.request.schedule) = Sampler::resolve(name, Some(value.text()));
         Ok(())
     })
-    .from(|_| Schedule::all().map(|schedule| schedule.label().to_owned()).collect()),
+    .listing(|_| Schedule::all().map(|schedule| schedule.label().to_owned()).collect()),
     real("Schedule min sigma", |base, value, _| {
         base.request.sampler_options.sigma_min = value.real();
         Ok(())
@@ -305,7 +307,7 @@ pub(crate) static AXES: &[Axis] = &[
     axis("Hires upscaler", Kind::Listed, |base, value, _| {
         in_hires(base, |hires| value.text().clone_into(&mut hires.upscaler))
     })
-    .from(|context| {
+    .listing(|context| {
         let latent = impasto_imaging::PlaneFilter::latent_upscalers().map(str::to_owned);
         latent.chain(context.names.upscalers()).collect()
     })
@@ -320,14 +322,14 @@ pub(crate) static AXES: &[Axis] = &[
         Ok(())
     })
     .costs(0.7)
-    .from(|context| {
+    .listing(|context| {
         ["Automatic", "None"].map(str::to_owned).into_iter().chain(context.names.vaes()).collect()
     }),
     axis("Styles", Kind::Text, |base, value, _| {
         base.styles.extend(value.text().split(',').map(|name| name.trim().to_owned()));
         Ok(())
     })
-    .from(|context| context.styles.iter().map(|style| style.name.clone()).collect()),
+    .listing(|context| context.styles.iter().map(|style| style.name.clone()).collect()),
     whole("UniPC Order", |base, value, _| {
         let most = i64::from(base.request.steps) - 1;
         size(&mut base.request.sampler_options.uni_pc_order, value.whole().min(most.max(1)))
@@ -350,12 +352,12 @@ pub(crate) static AXES: &[Axis] = &[
         base.request.sampler_options.always_discard_next_to_last_sigma = value.flag();
         Ok(())
     })
-    .from(truths),
+    .listing(truths),
     axis("SGM noise multiplier", Kind::Listed, |base, value, _| {
         base.request.sampler_options.sgm_noise_multiplier = value.flag();
         Ok(())
     })
-    .from(truths),
+    .listing(truths),
     axis("Refiner checkpoint", Kind::Models(true), |base, value, _| {
         if let AxisValue::Model(_, title) = value {
             base.refiner.checkpoint = title.clone().unwrap_or_default();
@@ -364,7 +366,7 @@ pub(crate) static AXES: &[Axis] = &[
     })
     .worded(Wording::FileName)
     .costs(1.0)
-    .from(|context| std::iter::once("None".to_owned()).chain(context.names.models()).collect()),
+    .listing(|context| std::iter::once("None".to_owned()).chain(context.names.models()).collect()),
     real("Refiner switch at", |base, value, _| {
         base.refiner.switch_at = Some(value.real());
         Ok(())
@@ -373,8 +375,8 @@ pub(crate) static AXES: &[Axis] = &[
         base.request.noise_source = NoiseSource::from_exact_name(value.text()).unwrap_or_default();
         Ok(())
     })
-    .from(|_| ["GPU", "CPU", "NV"].map(str::to_owned).to_vec()),
-    axis("FP8 mode", Kind::Listed, |_, _, _| Ok(())).costs(0.9).from(|_| vec!["Disable".to_owned()]),
+    .listing(|_| ["GPU", "CPU", "NV"].map(str::to_owned).to_vec()),
+    axis("FP8 mode", Kind::Listed, |_, _, _| Ok(())).costs(0.9).listing(|_| vec!["Disable".to_owned()]),
     axis("Size", Kind::Text, |base, value, _| {
         let sides =
             value.text().split_once('x').map(|(width, height)| (width.trim().parse(), height.trim().parse()));

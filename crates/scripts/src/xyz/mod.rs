@@ -33,7 +33,10 @@ struct Edge {
 
 impl std::fmt::Debug for Edge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Edge").field("axis", &self.axis.label).field("values", &self.values).finish()
+        f.debug_struct("Edge")
+            .field("axis", &self.axis.label)
+            .field("values", &self.values)
+            .finish_non_exhaustive()
     }
 }
 

@@ -127,9 +127,12 @@ fn every_axis_that_requests_from_text_have_changes_something() {
         base.refiner.checkpoint = "two".to_owned();
         let told: Vec<&str> = super::axes::of_tab(tab).map(|axis| axis.label).collect();
         for label in told.iter().skip(1) {
-            // What there is one of, and what does nothing without a picture to begin from.
-            let idle = ["Initial noise multiplier", "Extra noise"].contains(label) && tab == Tab::Text;
-            if idle || *label == "FP8 mode" {
+            // What there is one of, and what does nothing without a picture to begin from or a second pass.
+            let idle = match tab {
+                Tab::Text => ["FP8 mode", "Initial noise multiplier", "Extra noise"].as_slice(),
+                Tab::Picture => ["FP8 mode", "Token merging ratio high-res"].as_slice(),
+            };
+            if idle.contains(label) {
                 continue;
             }
             let value = values.iter().chain(BOTH).find(|(name, _)| name == label);
