@@ -112,6 +112,6 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
 pub(crate) fn pickle(bytes: &[u8]) {
     const BEFORE: &[u8] =
         b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.";
-    const AFTER: &[u8] = b"\x80\x02]X\x01\0\0\00a.\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    const AFTER: &[u8] = b"\x80\x02]X\x01\0\0\x000a.\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     checkpoint(&[BEFORE, bytes, AFTER].concat());
 }

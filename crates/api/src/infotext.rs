@@ -88,9 +88,12 @@ const OPTIONS: &[(&str, &str)] = &[
     ("Old prompt editing timelines", "use_old_scheduling"),
 ];
 
+/// Words of infotexts and the numbers that requests have for them.
+type Meanings = &'static [(&'static str, i64)];
+
 /// Keys of an infotext and what they mean for masks, as A1111's page has it: the field, and its value, or nothing for the value
 /// itself.
-const MASKS: &[(&str, &str, &[(&str, i64)])] = &[
+const MASKS: &[(&str, &str, Meanings)] = &[
     ("Mask mode", "inpainting_mask_invert", &[("Inpaint masked", 0), ("Inpaint not masked", 1)]),
     ("Mask blur", "mask_blur", &[]),
     ("Inpaint area", "inpaint_full_res", &[("Whole picture", 0), ("Only masked", 1)]),

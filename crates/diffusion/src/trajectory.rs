@@ -325,7 +325,8 @@ impl Trajectory {
         check_finite("VAE", latent.data())?;
         if let (Stage::Given { .. }, Some(filter)) = (&self.stage, self.latent_filter()) {
             self.enlarge_latent(&latent, filter)?;
-            return self.end_if_early();
+            self.end_if_early();
+            return Ok(());
         }
         let cells = self.pass.cells();
         // Only a latent that was not fitted as pixels has another size.
@@ -353,16 +354,16 @@ impl Trajectory {
             }
             other => self.stage = other,
         }
-        self.end_if_early()
+        self.end_if_early();
+        Ok(())
     }
 
     /// Ends a pass that has just begun, if that was asked for before.
-    fn end_if_early(&mut self) -> Result<(), TrajectoryError> {
+    fn end_if_early(&mut self) {
         if self.early {
             self.second = None;
             self.stage = Stage::Decoding;
         }
-        Ok(())
     }
 
     fn take_pixels(&mut self, pixels: &Array) -> Result<(), TrajectoryError> {

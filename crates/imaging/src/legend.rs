@@ -185,7 +185,8 @@ mod tests {
         assert_eq!(width, 400 + 150 + 4);
         assert!((200 + 4 + 12 + 8..200 + 4 + 12 + 13).contains(&height), "{height}");
         assert_eq!(count(&made, [7, 200, 9]), 400 * 200);
-        assert!(count(&made, [0, 0, 0]) > 50 && count(&made, COLORS[1]) == 0);
+        // Edges of letters may have the grey of crossed-out ones here and there.
+        assert!(count(&made, [0, 0, 0]) > 50 && count(&made, COLORS[1]) < 30);
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Results {
         asked: &Asked,
         options: &Options,
     ) -> Result<Self, ApiError> {
-        let grid = grid_of(asked, status, options)?;
+        let grid = grid_of(asked, status, options);
         let index_of_first_image = grid.iter().filter(|grid| grid.shown).count() as u32;
         let mut outputs: Vec<Output> = grid.into_iter().collect();
         for image in &status.images {
@@ -214,25 +214,25 @@ fn asked_for(kind: AsideKind, options: &Options) -> (bool, bool) {
 }
 
 /// All pictures in one, with the first one's settings, where there are several and they are to be saved.
-fn grid_of(asked: &Asked, status: &JobStatus, options: &Options) -> Result<Option<Output>, ApiError> {
+fn grid_of(asked: &Asked, status: &JobStatus, options: &Options) -> Option<Output> {
     let wanted = asked.save_images && (options.return_grid || options.grid_save);
-    let [first, rest @ ..] = status.images.as_slice() else { return Ok(None) };
+    let [first, rest @ ..] = status.images.as_slice() else { return None };
     if rest.is_empty() && options.grid_only_if_multiple {
-        return Ok(None);
+        return None;
     }
     let pictures: Vec<Pixels<'_>> = status.images.iter().map(pixels_of).collect();
     let pixels: u64 =
         pictures.iter().map(|picture| u64::from(picture.width) * u64::from(picture.height)).sum();
     if pixels > u64::from(options.img_max_size_mp) * 1_000_000 {
         tracing::warn!(pixels, "no grid: its pictures are too large (img_max_size_mp)");
-        return Ok(None);
+        return None;
     }
     let rows =
         GridRows::from_options(options.n_rows, status.request.batch_size, options.grid_prevent_empty_spots);
     let background = parse_color(&options.grid_background_color).unwrap_or([255; 3]);
     let make = || grid(&pictures, rows, background);
-    let Some(grid) = wanted.then(make).flatten() else { return Ok(None) };
-    Ok(Some(Output {
+    let grid = wanted.then(make).flatten()?;
+    Some(Output {
         picture: Arc::new(grid),
         infotext: first.infotext.clone(),
         origin: (0, first.index),
@@ -241,7 +241,7 @@ fn grid_of(asked: &Asked, status: &JobStatus, options: &Options) -> Result<Optio
         shown: options.return_grid,
         is_early: false,
         asides: Arc::default(),
-    }))
+    })
 }
 
 /// What was made, in A1111's words.

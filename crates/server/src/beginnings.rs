@@ -10,6 +10,7 @@ use impasto_engine::EngineError;
 use impasto_imaging::{Format, ImagingError, Rgb, Rgba, encode_picture, fit_upscaled};
 use impasto_settings::Options;
 use md5::{Digest as _, Md5};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Pixels along the edge of a latent cell, of which sizes are multiples.
@@ -46,7 +47,11 @@ pub(crate) fn keep(
 }
 
 fn sum(samples: &[u8]) -> String {
-    Md5::digest(samples).iter().map(|byte| format!("{byte:02x}")).collect()
+    Md5::digest(samples).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Enlarges the pictures to begin from, where they are too small, by the upscaler that the options name. Only whole pictures

@@ -7,6 +7,9 @@ use std::path::Path;
 /// Names under which files have the vectors for a second text encoder.
 const SECOND: &[&str] = &["clip_g"];
 
+/// What names of vectors begin with in files that have more than vectors.
+const VECTORS: &str = "string_to_param.";
+
 /// Most elements of an embedding.
 const MAX_ELEMENTS: usize = 1 << 22;
 
@@ -49,7 +52,10 @@ impl EmbeddingVectors {
         let file = Checkpoint::open(path)?;
         let names: Vec<&str> = file.names().collect();
         let second = names.iter().find(|name| SECOND.contains(name)).copied();
-        let mut others = names.iter().copied().filter(|name| Some(*name) != second);
+        // Beside the vectors, files of the first trainer of such have the number of their token as a tensor.
+        let dictionary = names.iter().any(|name| name.starts_with(VECTORS));
+        let is_vectors = |name: &&str| Some(*name) != second && (!dictionary || name.starts_with(VECTORS));
+        let mut others = names.iter().copied().filter(is_vectors);
         let (Some(first), None) = (others.next(), others.next()) else {
             return Err(problem(&file, format!("{} tensors, where an embedding has one", names.len())));
         };

@@ -9,7 +9,7 @@ use std::process::Command;
 /// Runs one of them, and looks at the pictures it writes.
 fn run(program: &str, example: &str) {
     if Command::new(program).arg("--version").output().is_err() {
-        println!("skipped: {example}: there is no {program}");
+        eprintln!("skipped: {example}: there is no {program}");
         return;
     }
     let place = Place::new();

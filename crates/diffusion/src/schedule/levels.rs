@@ -58,7 +58,9 @@ impl From<Origin> for NoiseLevels {
             })
             .collect();
         let rounded = |value: f32| if origin.halved { f16::from_f32(value).to_f32() } else { value };
-        alphas_cumprod.iter_mut().for_each(|alpha| *alpha = rounded(*alpha));
+        for alpha in &mut alphas_cumprod {
+            *alpha = rounded(*alpha);
+        }
         if origin.zero_terminal_snr {
             rescale(&mut alphas_cumprod);
         }
@@ -287,7 +289,7 @@ mod tests {
         let levels = levels().in_half_precision();
         assert_eq!(
             [0, 500, 999].map(|level| (levels.sigmas()[level], levels.log_sigmas[level])),
-            [(0.03125, -3.464_843_75), (1.618_164_1, 0.481_201_17), (14.609_375, 2.681_640_6)]
+            [(0.03125, -3.464_843_8), (1.618_164_1, 0.481_201_17), (14.609_375, 2.681_640_6)]
         );
     }
 }

@@ -50,8 +50,8 @@ impl Bench {
         FromPicture { images, denoising_strength: strength, inpainting, ..source() }
     }
 
-    fn mask(&self, content: MaskedContent) -> Option<Inpainting> {
-        Some(Inpainting { mask: self.bitmap("mask"), round: false, content, ..inpainting() })
+    fn mask(&self, content: MaskedContent) -> Inpainting {
+        Inpainting { mask: self.bitmap("mask"), round: false, content, ..inpainting() }
     }
 
     /// The latent that is decoded at last, and its pixels.
@@ -117,7 +117,7 @@ fn a_picture_becomes_another_as_in_a1111() {
 #[test]
 fn a_mask_keeps_what_it_keeps_in_a1111() {
     let bench = Bench::new();
-    let of = |strength, content| Some(bench.source(strength, bench.mask(content)));
+    let of = |strength, content| Some(bench.source(strength, Some(bench.mask(content))));
     let original = MaskedContent::Original;
     bench.compare("inpaint", &request(Sampler::DpmPp2m, 8, of(0.75, original)));
     bench.compare("inpaint_noise", &request(Sampler::Euler, 8, of(0.9, MaskedContent::LatentNoise)));

@@ -234,6 +234,7 @@ fn vae_decodes_and_encodes<B: Backend>(backend: Arc<B>) {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tests of a backend are given it")]
 fn an_autoencoder_of_a_file_of_its_own_is_diffusers<B: Backend>(backend: Arc<B>) {
     let (golden, own) = (golden("vae_files"), tiny_checkpoint().config().unwrap().vae);
     for name in ["diffusers.safetensors", "ldm.pt"] {

@@ -1,7 +1,5 @@
 //! Small decoders and encoders against PyTorch and diffusers (`reference/make_small.py`).
 
-#![expect(clippy::needless_pass_by_value, reason = "tests of a backend are given it")]
-
 use impasto_models::{ApproximateDecoder, Edges, TinyDecoder, TinyEncoder};
 use impasto_tensor::{Array, Backend};
 use impasto_testkit::{assert_close, golden, goldens_folder};

@@ -158,6 +158,7 @@ impl Enlarging {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it takes the place of a closure")]
 fn wrong(error: ImagingError) -> Failure {
     ApiError::exception("RuntimeError", error.to_string()).into()
 }

@@ -2,7 +2,7 @@
 
 use crate::files::{TestFile, safetensors, tiny_checkpoint};
 use crate::torch::{Pickle, archive, legacy_checkpoint, zip_checkpoint, zip64};
-use impasto_weights::{Checkpoint, Container, Heads, ModelKind};
+use impasto_weights::{Checkpoint, Container, EmbeddingVectors, Heads, ModelKind};
 use safetensors::tensor::Dtype;
 
 fn golden(name: &str) -> Checkpoint {
@@ -35,6 +35,9 @@ fn every_container_holds_the_same_tensors() {
 #[test]
 fn an_embedding_is_told() {
     assert_eq!(golden("embedding.pt").kind(), ModelKind::Embedding);
+    // Its tokens are a tensor, too.
+    let path = format!("{}/../../goldens/checkpoints/embedding.pt", env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(EmbeddingVectors::open(path.as_ref()).unwrap().first.shape(), [2, 8]);
 }
 
 #[test]

@@ -127,8 +127,7 @@ fn usual(name: &str, world: &World, draw: &mut Draw) -> Option<Value> {
         "mask_blur" | "mask_blur_x" | "mask_blur_y" | "inpaint_full_res_padding" => {
             draw.pick(json!([0, 1, 4, 32]))
         }
-        "resize_mode" => draw.pick(json!([0, 1, 2, 3])),
-        "inpainting_fill" => draw.pick(json!([0, 1, 2, 3])),
+        "resize_mode" | "inpainting_fill" => draw.pick(json!([0, 1, 2, 3])),
         "upscaling_resize" => draw.pick(json!([0.1, 1, 2, 3.7])),
         "upscaling_resize_w" | "upscaling_resize_h" => draw.pick(json!([1, 8, 50])),
         "override_settings" => Value::Object(options(draw)),

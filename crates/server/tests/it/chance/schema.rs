@@ -91,7 +91,8 @@ impl Description {
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        if !kinds.contains(&kind) && !(kind == "integer" && kinds.contains(&"number")) {
+        let whole = kind == "integer" && kinds.contains(&"number");
+        if !kinds.contains(&kind) && !whole {
             return Some(format!("{at}: {kind} is none of {kinds:?}; "));
         }
         let missing = parts("required").into_iter().flatten().filter_map(Value::as_str);
