@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Runs one of them, and looks at the pictures it writes.
+#[expect(clippy::print_stderr, reason = "a test that cannot be run here says so")]
 fn run(program: &str, example: &str) {
     if Command::new(program).arg("--version").output().is_err() {
         eprintln!("skipped: {example}: there is no {program}");
