@@ -15,6 +15,8 @@ pub(crate) enum Global {
     RebuildParameter,
     /// The type of a storage.
     Storage(StorageType),
+    /// A module that is a dictionary: what it holds is among its attributes.
+    ParameterDict,
     /// Something checkpoints carry along and nobody needs; whatever it makes is ignored.
     Inert,
 }
@@ -73,7 +75,7 @@ const ALLOWED: &[(&str, &str, Global)] = &[
     ("torch", "int32", Global::Inert),
     ("torch", "uint8", Global::Inert),
     ("torch", "bool", Global::Inert),
-    ("torch.nn.modules.container", "ParameterDict", Global::Inert),
+    ("torch.nn.modules.container", "ParameterDict", Global::ParameterDict),
     ("numpy.core.multiarray", "scalar", Global::Inert),
     ("numpy.core.multiarray", "_reconstruct", Global::Inert),
     ("numpy._core.multiarray", "scalar", Global::Inert),

@@ -61,8 +61,8 @@ impl<'a> Machine<'a, '_> {
             op::PROTO => _ = self.take::<1>()?,
             op::FRAME => _ = self.take::<8>()?,
             op::MARK => self.marks.push(self.stack.len()),
-            // What BUILD pops are attributes set on an object: none of what is kept has any.
-            op::POP | op::BUILD => _ = self.pop()?,
+            op::POP => _ = self.pop()?,
+            op::BUILD => self.build()?,
             op::POP_MARK => _ = self.pop_to_mark()?,
             op::APPEND | op::APPENDS | op::ADDITEMS | op::SETITEM | op::SETITEMS => self.extend(code)?,
             op::BINPUT | op::LONG_BINPUT | op::MEMOIZE => self.remember(code)?,
@@ -196,7 +196,7 @@ impl<'a> Machine<'a, '_> {
         let arguments = self.heap.items(arguments).ok_or_else(confused)?;
         match (global, arguments) {
             (Global::Inert, _) => Ok(Value::Opaque),
-            (Global::OrderedDict, []) => Ok(self.heap.dict(vec![])),
+            (Global::OrderedDict, []) | (Global::ParameterDict, _) => Ok(self.heap.dict(vec![])),
             (Global::OrderedDict, &[list]) => self.ordered_dict(list),
             (Global::RebuildParameter, &[tensor @ Value::Tensor(_), ..]) => Ok(tensor),
             (Global::RebuildTensor, _) => {
@@ -206,6 +206,21 @@ impl<'a> Machine<'a, '_> {
             }
             _ => Err(confused()),
         }
+    }
+
+    /// Sets attributes of an object. Of what is kept only modules that are dictionaries have any: what they hold.
+    fn build(&mut self) -> Result<(), Fault> {
+        let (attributes, object) = (self.pop()?, self.stack.last().copied());
+        let is_held = |(key, _): &&(Value<'_>, Value<'_>)| matches!(key, Value::Text("_parameters"));
+        let held = self.heap.pairs(attributes).and_then(|pairs| pairs.iter().find(is_held));
+        let held = held.and_then(|&(_, held)| self.heap.pairs(held)).map(<[_]>::to_vec).unwrap_or_default();
+        self.heap.charge(held.len())?;
+        if let Some(Value::Dict(object)) = object
+            && let Some(pairs) = self.heap.dicts.get_mut(object)
+        {
+            pairs.extend(held);
+        }
+        Ok(())
     }
 
     /// A dictionary from a list of pairs, as Python 2 wrote it.
