@@ -3,7 +3,7 @@
 Starts `impasto serve` on a data root with two copies of a model, has pictures of one step made by one of them again and again, then by
 both in turns, and prints the medians and their difference. Nothing but Python's standard library is needed.
 
-    python3 bench/switch.py target/release/impasto models/demo/demo.safetensors [--size 128] [--rounds 15]
+    python3 bench/switch.py target/release/impasto models/demo/demo.safetensors [--size 64] [--rounds 15]
 """
 
 import argparse

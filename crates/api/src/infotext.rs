@@ -1,6 +1,6 @@
 //! The infotext in a request: what it gives to fields, options and scripts of which the request itself does not speak.
 
-use impasto_domain::{InfotextRules, InfotextValue, SoftInpainting, parse_infotext_by};
+use impasto_domain::{InfotextRules, InfotextValue, SoftInpainting, infotext_settings, parse_infotext_by};
 use impasto_scripts::SOFT_INPAINTING;
 use serde_json::{Map, Value, json};
 
@@ -105,21 +105,18 @@ const MASKS: &[(&str, &str, Meanings)] = &[
     ),
 ];
 
-/// Whether a body has an infotext.
-pub fn has_infotext(body: &Value) -> bool {
-    body.as_object().and_then(infotext_of).is_some()
+/// The infotext in a body, if there is one.
+pub fn infotext_of(body: &Value) -> Option<&str> {
+    given(body.as_object()?)
 }
 
-type Parsed = Vec<(String, InfotextValue)>;
-
-/// The infotext of a body, if there is one.
-pub(crate) fn infotext_of(body: &Map<String, Value>) -> Option<&str> {
+fn given(body: &Map<String, Value>) -> Option<&str> {
     body.get("infotext").and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// Gives absent fields and options the values of the body's infotext.
 pub(crate) fn take_infotext(body: &mut Map<String, Value>, rules: &InfotextRules) {
-    let Some(text) = infotext_of(body) else { return };
+    let Some(text) = given(body) else { return };
     let parsed = parse_infotext_by(text, rules);
     let named = |table: &'static [(&str, &str)], key: &str| {
         table.iter().find(|(name, _)| *name == key).map(|(_, field)| (*field).to_owned())
@@ -156,19 +153,15 @@ pub(crate) fn take_infotext(body: &mut Map<String, Value>, rules: &InfotextRules
 
 /// Gives absent fields of pictures the values of the body's infotext.
 pub(crate) fn take_picture_infotext(body: &mut Map<String, Value>, rules: &InfotextRules) {
-    let Some(text) = infotext_of(body) else { return };
+    let Some(text) = given(body) else { return };
     let parsed = parse_infotext_by(text, rules);
     let find = |key: &str| parsed.iter().find(|(name, _)| name == key).map(|(_, value)| value.to_string());
+    // An infotext without a mask has defaults of A1111's page for it, which are none of the picture's.
+    let told = infotext_settings(text);
+    let masked = told.iter().any(|(told, _)| MASKS.iter().any(|(key, ..)| key == told));
     if let Some(scale) = find("Image CFG scale") {
         body.entry("image_cfg_scale").or_insert(Value::from(scale));
     }
-    // An infotext without a mask has defaults of A1111's page for it, which are none of the picture's.
-    let usual = parse_infotext_by("", rules);
-    let masked = MASKS.iter().any(|(key, ..)| {
-        let value =
-            |parsed: &Parsed| parsed.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
-        value(&parsed) != value(&usual)
-    });
     for (key, field, meanings) in MASKS.iter().filter(|_| masked) {
         let Some(text) = find(key) else { continue };
         let meaning = meanings.iter().find(|(name, _)| *name == text).map(|(_, number)| Value::from(*number));
@@ -179,7 +172,7 @@ pub(crate) fn take_picture_infotext(body: &mut Map<String, Value>, rules: &Infot
 }
 
 /// Gives the script for soft seams its arguments, if the infotext has them and the request does not.
-fn soften(body: &mut Map<String, Value>, parsed: &Parsed) {
+fn soften(body: &mut Map<String, Value>, parsed: &[(String, InfotextValue)]) {
     let find = |key: &str| parsed.iter().find(|(name, _)| name == key).map(|(_, value)| value.to_string());
     if find("Soft inpainting enabled").as_deref() != Some("True") {
         return;
@@ -198,7 +191,7 @@ fn soften(body: &mut Map<String, Value>, parsed: &Parsed) {
 }
 
 /// Gives X/Y/Z plot the axes of the infotext of a grid, if the request has that script and no arguments for it.
-fn plot(body: &mut Map<String, Value>, parsed: &Parsed) {
+fn plot(body: &mut Map<String, Value>, parsed: &[(String, InfotextValue)]) {
     let chosen = body.get("script_name").and_then(Value::as_str).unwrap_or_default();
     let has_arguments =
         body.get("script_args").and_then(Value::as_array).is_some_and(|given| !given.is_empty());

@@ -31,7 +31,7 @@ pub use img2img::{DecodedPictures, Img2ImgRequest, PictureFields};
 pub use info::{
     Img2ImgResponse, PngInfo, PngInfoRequest, Txt2ImgInfo, Txt2ImgResponse, extra_generation_params,
 };
-pub use infotext::has_infotext;
+pub use infotext::infotext_of;
 pub use jobs::{
     Accepted, Job, JobImage, JobPreview, JobSubmission, KeptPicture, Limits, Model, SamplerName,
     ScheduleName, ServerInfo,

@@ -220,6 +220,12 @@ impl GenerationRequest {
         self.batch_size.saturating_mul(self.batch_count)
     }
 
+    /// How much of a picture is made anew, in the pass that begins from one.
+    pub fn denoising_strength(&self) -> Option<f64> {
+        let second = self.hires.as_ref().map(|hires| hires.denoising_strength);
+        second.or(self.from_picture.as_ref().map(|source| source.denoising_strength))
+    }
+
     /// Steps of all passes as they are asked for.
     pub fn total_steps(&self) -> u32 {
         let second = self.hires.as_ref().map_or(0, |hires| hires.steps_after(self.steps));

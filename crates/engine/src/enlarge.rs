@@ -2,7 +2,7 @@
 
 use crate::library::{FileKind, Library};
 use crate::{EngineError, Upscalers};
-use impasto_imaging::{Filter, ImagingError, Rgb, upscale};
+use impasto_imaging::{Filter, ImagingError, ResizeMode, Rgb, fit_upscaled, upscale};
 use impasto_tensor::Backend;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,10 +74,22 @@ impl Enlarger {
         upscale(picture, factor, |picture| {
             (self.network)(&file.path, picture, tiles, progress).map_err(Problem::Engine)
         })
-        .map_err(|problem| match problem {
-            Problem::Engine(error) => error,
-            Problem::Imaging(error) => EngineError::Failed(error.to_string()),
-        })
+        .map_err(EngineError::from)
+    }
+
+    /// The picture fitted into a size, enlarged by the upscaler of a name where it is too small.
+    pub fn fit(
+        &self,
+        name: &str,
+        picture: &Rgb,
+        (mode, width, height): (ResizeMode, u32, u32),
+        tiles: [u32; 2],
+        progress: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Rgb, EngineError> {
+        let enlarged = |picture: &Rgb, factor: f64| {
+            self.enlarge(name, picture, factor, tiles, progress).map_err(Problem::Engine)
+        };
+        Ok(fit_upscaled(picture, mode, width, height, enlarged)?)
     }
 }
 
@@ -85,6 +97,15 @@ impl Enlarger {
 enum Problem {
     Engine(EngineError),
     Imaging(ImagingError),
+}
+
+impl From<Problem> for EngineError {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Engine(error) => error,
+            Problem::Imaging(error) => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 impl From<ImagingError> for Problem {

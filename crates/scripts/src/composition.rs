@@ -2,6 +2,7 @@
 //! comes back. It never waits and paints nothing itself.
 
 use crate::ScriptError;
+use crate::base::Look;
 use impasto_domain::GenerationRequest;
 use impasto_imaging::Rgb;
 use std::fmt::Debug;
@@ -146,6 +147,18 @@ impl Placed {
     pub(crate) fn with(&self, picture: Rgb, kind: PieceKind) -> Piece {
         Piece { picture: Arc::new(picture), kind, ..self.piece() }
     }
+}
+
+/// Puts the pictures that are shown side by side before them, unless they are too large together.
+pub(crate) fn put_grid_first(pieces: &mut Vec<Piece>, look: &Look, n_rows: i64) -> Result<(), ScriptError> {
+    let shown: Vec<&Rgb> = pieces.iter().filter(|piece| piece.shown).map(|piece| &*piece.picture).collect();
+    let (Some(first), Some(grid)) = (pieces.first(), look.grid_if_small(&shown, n_rows, 1)?) else {
+        return Ok(());
+    };
+    let kind = PieceKind::Grid("grid");
+    let grid = Piece { picture: Arc::new(grid), kind, shown: look.return_grid, ..first.clone() };
+    pieces.insert(0, grid);
+    Ok(())
 }
 
 /// The outcomes of an answer; none of one that is about something else.

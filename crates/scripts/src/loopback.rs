@@ -3,10 +3,9 @@
 use crate::ScriptError;
 use crate::arguments::Arguments;
 use crate::base::{Base, Context, Look, bitmap, source_of};
-use crate::composition::{Answer, Ask, Composition, Made, Piece, PieceKind, Placed, outcomes};
+use crate::composition::{Answer, Ask, Composition, Made, Piece, Placed, outcomes, put_grid_first};
 use crate::table::check_count;
 use impasto_domain::{FromPicture, MaskedContent, python_float, with_parameters};
-use impasto_imaging::Rgb;
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
 
@@ -139,15 +138,8 @@ impl Composition for Loopback {
             let infotext = with_parameters(&piece.infotext, &told);
             pieces.push(Piece { infotext, shown: *is_last || self.batches == 1, ..piece });
         }
-        let shown: Vec<&Rgb> =
-            pieces.iter().filter(|piece| piece.shown).map(|piece| &*piece.picture).collect();
-        if shown.len() > 1
-            && let Some((first, _)) = self.pictures.first()
-            && let Some(grid) = self.look.grid_if_small(&shown, 1, 1)?
-        {
-            let grid = Piece { shown: self.look.return_grid, ..first.with(grid, PieceKind::Grid("grid")) };
-            let infotext = with_parameters(&grid.infotext, &told);
-            pieces.insert(0, Piece { infotext, ..grid });
+        if pieces.iter().filter(|piece| piece.shown).count() > 1 {
+            put_grid_first(&mut pieces, &self.look, 1)?;
         }
         Ok(Made { pieces, comments: std::mem::take(&mut self.problems) })
     }

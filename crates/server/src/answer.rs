@@ -4,7 +4,6 @@ use crate::app::App;
 use crate::clock;
 use crate::disk::{
     Disk, Shot, file_beside, file_of, format_of, not_made, not_saved, pixels_of, remember_parameters,
-    strength_of,
 };
 use crate::save::{GRID, Kind, save_beside};
 use impasto_api::{ApiError, Txt2ImgInfo, Txt2ImgRequest, extra_generation_params};
@@ -257,7 +256,6 @@ fn info(asked: &Asked, results: &Results, options: &Options, infotexts: Vec<Stri
         .collect();
     let seeds: Vec<_> = of.iter().map(|(request, index)| request.seeds(*index)).collect();
     let first = seeds.first().copied().unwrap_or(request.seeds(0));
-    let strength = strength_of(request);
     let resized = request.seed_resize_from;
     let infotext =
         infotexts.get(results.index_of_first_image as usize).map(String::as_str).unwrap_or_default();
@@ -286,7 +284,7 @@ fn info(asked: &Asked, results: &Results, options: &Options, infotexts: Vec<Stri
         sd_vae_hash: vae.and_then(|vae| vae.hash.clone()),
         seed_resize_from_w: resized.map_or(-1, |(width, _)| width.into()),
         seed_resize_from_h: resized.map_or(-1, |(_, height)| height.into()),
-        denoising_strength: strength,
+        denoising_strength: request.denoising_strength(),
         extra_generation_params: extra_generation_params(infotext),
         index_of_first_image: results.index_of_first_image,
         infotexts,

@@ -13,8 +13,8 @@ use impasto_api::{ApiError, Txt2ImgRequest, decoding, override_options};
 use impasto_domain::{FoundStyles, GenerationRequest, InfotextRules, Style};
 use impasto_engine::{Engine, JobId, JobStatus, LibraryFile, ModelEntry, Picture, SubmitOptions, Watcher};
 use impasto_settings::{Options, OptionsFile, ServeSettings};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Requests that enlarge pictures at a time; more wait.
@@ -43,6 +43,17 @@ struct Inner {
     decoding: Arc<Semaphore>,
     /// Who enlarges pictures.
     enlarging: Arc<Semaphore>,
+}
+
+/// Whoever waits for work that runs beside the routes.
+#[derive(Debug)]
+pub(crate) struct Client(Weak<()>);
+
+impl Client {
+    /// Whether it has not gone.
+    pub(crate) fn waits(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// The preview that `/sdapi/v1/progress` shows until enough steps have passed.
@@ -135,9 +146,12 @@ impl App {
     /// What tags call LoRA files whose hashes are known, by those: what their makers called them unless several were called so.
     fn lora_names(&self, by_file: bool) -> BTreeMap<String, String> {
         let files = self.engine().library().adapters_by_hash();
-        let is_alone = |alias: &str| files.values().filter(|file| file.alias() == alias).count() == 1;
+        let mut called: HashMap<&str, usize> = HashMap::new();
+        for file in files.values() {
+            *called.entry(file.alias()).or_default() += 1;
+        }
         let name = |file: &LibraryFile| {
-            let alias = Some(file.alias()).filter(|alias| !by_file && is_alone(alias));
+            let alias = Some(file.alias()).filter(|alias| !by_file && called.get(alias) == Some(&1));
             alias.unwrap_or(&file.name).to_owned()
         };
         files.iter().map(|(hash, file)| (hash.clone(), name(file))).collect()
@@ -158,14 +172,12 @@ impl App {
         tokio::task::spawn_blocking(move || read_styles(&data_dir)).await?
     }
 
-    /// How infotexts are taken, as the options say, if there are any: `needed`.
-    pub(crate) async fn infotext_rules(&self, needed: bool) -> Result<InfotextRules, Failure> {
-        if !needed {
-            return Ok(InfotextRules::default());
-        }
+    /// How an infotext is taken, as the options say. Only what it needs is read.
+    pub(crate) async fn infotext_rules(&self, infotext: Option<&str>) -> Result<InfotextRules, Failure> {
+        let Some(infotext) = infotext else { return Ok(InfotextRules::default()) };
         let options = self.options();
         let found_styles = FoundStyles::from_exact_name(&options.infotext_styles).unwrap_or_default();
-        let styles = if found_styles == FoundStyles::Ignore {
+        let styles = if found_styles == FoundStyles::Ignore || infotext.is_empty() {
             Vec::new()
         } else {
             let data_dir = self.settings().data_dir.clone();
@@ -176,9 +188,13 @@ impl App {
                 Vec::new()
             })
         };
-        let (app, by_file) = (self.clone(), options.lora_preferred_name == "Filename");
-        // The folder may have to be read.
-        let loras = tokio::task::spawn_blocking(move || app.lora_names(by_file)).await?;
+        let loras = if infotext.contains("Lora hashes") {
+            let (app, by_file) = (self.clone(), options.lora_preferred_name == "Filename");
+            // The folder may have to be read, and each file be asked for its time.
+            tokio::task::spawn_blocking(move || app.lora_names(by_file)).await?
+        } else {
+            BTreeMap::new()
+        };
         Ok(InfotextRules {
             loras,
             styles,
@@ -231,9 +247,21 @@ impl App {
         self.inner.decoding.clone().acquire_owned().await.ok()
     }
 
-    /// Waits until a request may enlarge pictures.
-    pub(crate) async fn enlarging(&self) -> Option<OwnedSemaphorePermit> {
-        self.inner.enlarging.clone().acquire_owned().await.ok()
+    /// Does work that enlarges pictures, when its turn comes. It is handed what tells whether somebody still waits for it.
+    pub(crate) async fn enlarging<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Client) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let permit = self.inner.enlarging.clone().acquire_owned().await;
+        let waiting = Arc::new(());
+        let client = Client(Arc::downgrade(&waiting));
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(client)
+        });
+        let done = done.await?;
+        drop(waiting);
+        done
     }
 
     /// Asks the program to end in an orderly way.

@@ -5,12 +5,10 @@ use crate::error::Failure;
 use crate::save::save_once;
 use crate::sent::unusable;
 use impasto_api::{ApiError, DecodedPictures};
-use impasto_domain::{FromPicture, GenerationRequest, ResizeMode};
-use impasto_engine::EngineError;
-use impasto_imaging::{Format, ImagingError, Rgb, Rgba, encode_picture, fit_upscaled};
+use impasto_domain::{Bitmap, GenerationRequest, ResizeMode};
+use impasto_imaging::{Format, Rgba, encode_picture};
 use impasto_settings::Options;
 use md5::{Digest as _, Md5};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Pixels along the edge of a latent cell, of which sizes are multiples.
@@ -47,80 +45,55 @@ pub(crate) fn keep(
 }
 
 fn sum(samples: &[u8]) -> String {
-    Md5::digest(samples).iter().fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{:032x}", u128::from_be_bytes(Md5::digest(samples).into()))
 }
 
 /// Enlarges the pictures to begin from, where they are too small, by the upscaler that the options name. Only whole pictures
 /// are: surroundings of masks are cut out later.
-pub(crate) fn enlarge(
+pub(crate) async fn enlarge(
     app: &App,
-    generation: &mut GenerationRequest,
+    mut generation: GenerationRequest,
     options: &Options,
-) -> Result<(), Failure> {
-    let Some(name) = options.upscaler_for_img2img.as_deref().filter(|name| !matches!(*name, "" | "None"))
+) -> Result<GenerationRequest, Failure> {
+    let name = options.upscaler_for_img2img.clone().filter(|name| !matches!(name.as_str(), "" | "None"));
+    let (Some(name), Some(source), Some(width), Some(height)) =
+        (name, &generation.from_picture, generation.width, generation.height)
     else {
-        return Ok(());
-    };
-    let (Some(source), Some(width), Some(height)) =
-        (&mut generation.from_picture, generation.width, generation.height)
-    else {
-        return Ok(());
+        return Ok(generation);
     };
     let mode = match source.resize_mode {
         ResizeMode::Stretch => impasto_imaging::ResizeMode::Stretch,
         ResizeMode::Crop => impasto_imaging::ResizeMode::Crop,
         ResizeMode::Fill => impasto_imaging::ResizeMode::Fill,
-        ResizeMode::Latent => return Ok(()),
+        ResizeMode::Latent => return Ok(generation),
     };
-    if source.inpainting.as_ref().is_some_and(|inpainting| inpainting.only_masked) {
-        return Ok(());
+    let size = [width, height].map(|side| (side / CELL * CELL).max(CELL));
+    let is_small = move |image: &Bitmap| image.width < size[0] || image.height < size[1];
+    let only_masked = source.inpainting.as_ref().is_some_and(|inpainting| inpainting.only_masked);
+    if only_masked || !source.images.iter().any(is_small) {
+        return Ok(generation);
     }
-    if !app.engine().enlarger().knows(name) {
+    let enlarger = app.engine().enlarger().clone();
+    if !enlarger.knows(&name) {
         // As in A1111: the picture is enlarged without it.
         tracing::warn!(upscaler = name, "there is no upscaler of the name that upscaler_for_img2img gives");
-        return Ok(());
+        return Ok(generation);
     }
-    let size = (width / CELL * CELL, height / CELL * CELL);
-    let source: &mut FromPicture = Arc::make_mut(source);
-    for image in &mut source.images {
-        if image.width >= size.0 && image.height >= size.1 {
-            continue;
+    let Some(mut source) = generation.from_picture.take().map(Arc::unwrap_or_clone) else {
+        return Ok(generation);
+    };
+    let tiles = [options.esrgan_tile, options.esrgan_tile_overlap];
+    let source = app.enlarging(move |client| {
+        for image in source.images.iter_mut().filter(|image| is_small(image)) {
+            let picture = Rgba::new(image.width, image.height, std::mem::take(&mut image.rgba));
+            let picture = picture.map_err(unusable)?.flatten(source.background);
+            let fitted = (mode, size[0], size[1]);
+            let made = enlarger.fit(&name, &picture, fitted, tiles, &mut |_, _| client.waits())?;
+            (image.width, image.height) = made.size();
+            image.rgba = made.to_rgba().into_samples();
         }
-        let picture = Rgba::new(image.width, image.height, std::mem::take(&mut image.rgba));
-        let picture = picture.map_err(unusable)?.flatten(source.background);
-        let tiles = [options.esrgan_tile, options.esrgan_tile_overlap];
-        let by_network = |picture: &Rgb, factor: f64| {
-            let enlarger = app.engine().enlarger();
-            enlarger.enlarge(name, picture, factor, tiles, &mut |_, _| true).map_err(Problem::Engine)
-        };
-        let made = fit_upscaled(&picture, mode, size.0.max(CELL), size.1.max(CELL), by_network)?;
-        (image.width, image.height) = made.size();
-        image.rgba = made.to_rgba().into_samples();
-    }
-    Ok(())
-}
-
-/// What can go wrong while a picture is enlarged.
-enum Problem {
-    Engine(EngineError),
-    Imaging(ImagingError),
-}
-
-impl From<ImagingError> for Problem {
-    fn from(error: ImagingError) -> Self {
-        Self::Imaging(error)
-    }
-}
-
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        match problem {
-            Problem::Engine(error) => error.into(),
-            Problem::Imaging(error) => unusable(error).into(),
-        }
-    }
+        Ok(source)
+    });
+    generation.from_picture = Some(Arc::new(source.await?));
+    Ok(generation)
 }

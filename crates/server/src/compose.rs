@@ -164,7 +164,8 @@ pub(crate) async fn paint(
     if let Some(composition) = composition {
         return run(app, composition, &generation, options, name).await;
     }
-    let watcher = app.submit_generation(Arc::unwrap_or_clone(generation), options, true).await?;
+    let generation = enlarge(app, Arc::unwrap_or_clone(generation), options).await?;
+    let watcher = app.submit_generation(generation, options, true).await?;
     let status = wait_for(app, watcher, name).await?;
     Ok(Results::of_job(&status, asked, options)?)
 }
@@ -280,15 +281,7 @@ impl Driver<'_> {
 
     /// Hands a request to the engine. What is wrong with the first is told at once; one of the others leaves a gap.
     async fn submit(&self, request: GenerationRequest) -> Result<Result<Watcher, String>, Failure> {
-        let prepare = {
-            let (app, options) = (self.app.clone(), self.options.clone());
-            move || {
-                let mut request = request;
-                enlarge(&app, &mut request, &options)?;
-                Ok::<_, Failure>(request)
-            }
-        };
-        let request = tokio::task::spawn_blocking(prepare).await??;
+        let request = enlarge(self.app, request, self.options).await?;
         loop {
             match self.app.submit_generation(request.clone(), self.options, true).await {
                 Ok(watcher) => return Ok(Ok(watcher)),

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::file_names::Facts;
 use crate::save::{Kind, save_beside, save_picture};
 use impasto_api::ApiError;
-use impasto_domain::{Bitmap, GenerationRequest, Schedule, python_float};
+use impasto_domain::{Bitmap, Schedule, python_float};
 use impasto_engine::{FinishedImage, JobStatus};
 use impasto_imaging::{Filter, Format, ImagingError, Pixels, Rgb, Rgba, encode, encode_picture};
 use impasto_settings::Options;
@@ -104,7 +104,7 @@ impl Disk<'_> {
             prompt: &request.prompt,
             negative_prompt: &request.negative_prompt,
             clip_skip: request.clip_skip,
-            denoising_strength: strength_of(request),
+            denoising_strength: request.denoising_strength(),
             place: (shot.index % batch, batch),
             number: (shot.index, images),
             began: now - self.status.elapsed,
@@ -143,12 +143,6 @@ pub(crate) fn file_of(
     options: &Options,
 ) -> Result<Vec<u8>, ApiError> {
     encode(pixels, format, options.enable_pnginfo.then_some(infotext)).map_err(not_made)
-}
-
-/// How much of a picture is made anew, in the pass that begins from one.
-pub(crate) fn strength_of(request: &GenerationRequest) -> Option<f64> {
-    let second = request.hires.as_ref().map(|hires| hires.denoising_strength);
-    second.or(request.from_picture.as_ref().map(|source| source.denoising_strength))
 }
 
 /// The file of a picture beside a finished one, with alpha where it is transparent.

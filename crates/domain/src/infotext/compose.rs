@@ -95,7 +95,7 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
         ("Variation seed", varied.then(|| seeds.subseed.to_string())),
         ("Variation seed strength", varied.then(|| python_float(request.subseed_strength))),
         ("Seed resize from", request.seed_resize_from.map(|(width, height)| format!("{width}x{height}"))),
-        ("Denoising strength", denoising_strength(request).map(python_float)),
+        ("Denoising strength", request.denoising_strength().map(python_float)),
         ("Conditional mask weight", mask_weight(facts).map(python_float)),
         ("Clip skip", (request.clip_skip > 1).then(|| request.clip_skip.to_string())),
         ("ENSD", noise_seed_delta(request).map(|delta| delta.to_string())),
@@ -130,12 +130,6 @@ fn settings(facts: &InfotextFacts<'_>) -> Vec<(&'static str, Option<String>)> {
     settings.push(("Precision", narrow.map(|precision| precision.name().to_owned())));
     settings.push(("Version", told.version.then(|| facts.version.to_owned())));
     settings
-}
-
-/// How much of a picture is made anew, in the pass that begins from one.
-fn denoising_strength(request: &GenerationRequest) -> Option<f64> {
-    let second = request.hires.as_ref().map(|hires| hires.denoising_strength);
-    second.or(request.from_picture.as_ref().map(|source| source.denoising_strength))
 }
 
 /// What is told of a second pass.

@@ -5,7 +5,9 @@ use super::{Growth, UNIT, directions, painted_under, region, white_around};
 use crate::ScriptError;
 use crate::arguments::Arguments;
 use crate::base::{Base, Context, Look, first_picture};
-use crate::composition::{Answer, Ask, Composition, Made, Piece, PieceKind, Placed, outcomes};
+use crate::composition::{
+    Answer, Ask, Composition, Made, Piece, PieceKind, Placed, outcomes, put_grid_first,
+};
 use crate::table::check_count;
 use impasto_domain::MaskedContent;
 use impasto_imaging::Rgb;
@@ -204,17 +206,7 @@ impl Composition for Outpainting {
         self.keep();
         let mut pieces = std::mem::take(&mut self.pieces);
         if self.look.wants_grid(pieces.len()) {
-            let pictures: Vec<&Rgb> = pieces.iter().map(|piece| &*piece.picture).collect();
-            if let Some(grid) = self.look.grid_if_small(&pictures, self.look.n_rows, 1)? {
-                let first = &pieces[0];
-                let grid = Piece {
-                    picture: grid.into(),
-                    kind: PieceKind::Grid("grid"),
-                    shown: self.look.return_grid,
-                    ..first.clone()
-                };
-                pieces.insert(0, grid);
-            }
+            put_grid_first(&mut pieces, &self.look, self.look.n_rows)?;
         }
         Ok(Made { pieces, comments: std::mem::take(&mut self.problems) })
     }

@@ -21,9 +21,6 @@ const SECRETS: &str = "not offered: it tells secrets";
 const CARDS: &str =
     "not offered: the page has routes of its own, and A1111's serves any picture file of the machine";
 
-/// Routes that are not there yet. As soon as one is, the description of routes tells of it.
-pub(super) const ABSENT: &[&str] = &[];
-
 pub(super) const NOTES: &[Note] = &[
     note("options", "sd_checkpoint_hash", Works, "follows from the model"),
     note(

@@ -1,6 +1,6 @@
 //! `POST /sdapi/v1/extra-single-image` and `extra-batch-images`: pictures enlarged.
 
-use crate::app::App;
+use crate::app::{App, Client};
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::clock;
 use crate::error::Failure;
@@ -14,7 +14,6 @@ use impasto_api::{
 use impasto_domain::python_float;
 use impasto_engine::EngineError;
 use impasto_imaging::{Format, ImagingError, Rgb, encode_base64, encode_picture, read_metadata};
-use std::sync::{Arc, Weak};
 
 /// Enlarges a picture.
 #[utoipa::path(
@@ -73,24 +72,16 @@ async fn run<T: Send + 'static>(
     how: ExtrasFields,
     work: impl FnOnce(Enlarging) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let permit = app.enlarging().await;
-    let waiting = Arc::new(());
-    let client = Arc::downgrade(&waiting);
-    let done = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        work(Enlarging { app, how, client, allowance: Allowance::default() })
-    });
-    let done = done.await?;
-    drop(waiting);
-    done
+    let of = app.clone();
+    let enlarging = move |client| Enlarging { app, how, client, allowance: Allowance::default() };
+    of.enlarging(move |client| work(enlarging(client))).await
 }
 
 /// The work of one request.
 struct Enlarging {
     app: App,
     how: ExtrasFields,
-    /// Alive as long as somebody waits for the answer.
-    client: Weak<()>,
+    client: Client,
     allowance: Allowance,
 }
 
@@ -150,7 +141,7 @@ impl Enlarging {
     fn upscaled(&self, name: &str, picture: &Rgb, factor: f64) -> Result<Rgb, Failure> {
         let options = self.app.options();
         let tiles = [options.esrgan_tile, options.esrgan_tile_overlap];
-        let mut is_wanted = |_, _| self.client.strong_count() > 0;
+        let mut is_wanted = |_, _| self.client.waits();
         if !is_wanted(0, 0) {
             return Err(EngineError::Cancelled.into());
         }

@@ -2,7 +2,7 @@
 
 use crate::answer::{Asked, answer};
 use crate::app::App;
-use crate::beginnings::{enlarge, keep};
+use crate::beginnings::keep;
 use crate::body::{JsonBody, WITH_PICTURES};
 use crate::compose::{begin, paint, script_of, unworded};
 use crate::error::Failure;
@@ -10,7 +10,7 @@ use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
 use impasto_api::{
-    ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors, has_infotext,
+    ApiError, DecodedPictures, Fault, Img2ImgRequest, Img2ImgResponse, ValidationErrors, infotext_of,
 };
 use impasto_scripts::Tab;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) async fn img2img(
     State(app): State<App>,
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<Img2ImgResponse>, Failure> {
-    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let rules = app.infotext_rules(infotext_of(&body)).await?;
     let request = Img2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request.text)?;
     let styles = app.styles_of(&request.text).await?;
@@ -47,8 +47,7 @@ pub(crate) async fn img2img(
             let hash = keep(&app, &pictures, &options)?;
             let limits = app.engine().limits();
             let Some(script) = script else {
-                let mut generation = request.to_generation(&options, limits, &styles, pictures, hash)?;
-                enlarge(&app, &mut generation, &options)?;
+                let generation = request.to_generation(&options, limits, &styles, pictures, hash)?;
                 return Ok::<_, Failure>((request, Arc::new(generation), None));
             };
             let (text, raw) = unworded(&request.text, &options);

@@ -6,7 +6,7 @@ use crate::error::Failure;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use impasto_api::{Accepted, ApiError, Fault, Job, JobImage, JobSubmission, ValidationErrors, has_infotext};
+use impasto_api::{Accepted, ApiError, Fault, Job, JobImage, JobSubmission, ValidationErrors, infotext_of};
 use impasto_engine::{JobId, JobStatus, Stop};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) async fn submit(
     State(app): State<App>,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Accepted>), Failure> {
-    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let rules = app.infotext_rules(infotext_of(&body)).await?;
     let request = JobSubmission::from_json_by(body, &rules)?.request;
     // Here, other than at /sdapi, a model that is not there is an error: the client chose it from our list.
     let asked = request.override_settings.as_ref().and_then(|overrides| overrides.get("sd_model_checkpoint"));

@@ -30,15 +30,19 @@ pub(crate) async fn png_info(
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<PngInfo>, Failure> {
     let request = PngInfoRequest::from_json(body)?;
-    let rules = app.infotext_rules(true).await?;
     let read = move || {
         let metadata = read_metadata(&file(&request.image)?, MOST_PIXELS).map_err(unusable)?;
         let novel_ai = metadata
             .novel_ai()
             .and_then(|told| novel_ai_infotext(told.description, told.comment, metadata.size));
         let info = novel_ai.or(metadata.infotext).unwrap_or_default();
-        let parameters = parse_infotext_by(&info, &rules);
-        Ok::<_, ApiError>(PngInfo::new(info, metadata.items, parameters))
+        Ok::<_, ApiError>((info, metadata.items))
     };
-    Ok(Json(tokio::task::spawn_blocking(read).await??))
+    let (info, items) = tokio::task::spawn_blocking(read).await??;
+    let rules = app.infotext_rules(Some(&info)).await?;
+    let parameters = tokio::task::spawn_blocking(move || {
+        let parameters = parse_infotext_by(&info, &rules);
+        PngInfo::new(info, items, parameters)
+    });
+    Ok(Json(parameters.await?))
 }

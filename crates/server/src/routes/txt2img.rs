@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::sent::Allowance;
 use axum::Json;
 use axum::extract::State;
-use impasto_api::{Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors, has_infotext};
+use impasto_api::{Fault, Txt2ImgRequest, Txt2ImgResponse, ValidationErrors, infotext_of};
 use impasto_scripts::Tab;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) async fn txt2img(
     State(app): State<App>,
     JsonBody(body): JsonBody<WITH_PICTURES>,
 ) -> Result<Json<Txt2ImgResponse>, Failure> {
-    let rules = app.infotext_rules(has_infotext(&body)).await?;
+    let rules = app.infotext_rules(infotext_of(&body)).await?;
     let request = Txt2ImgRequest::from_json_by(body, &rules)?;
     let options = app.options_for(&request)?;
     let styles = app.styles_of(&request).await?;
